@@ -1,0 +1,100 @@
+/*
+ * daemon.h: what every process under the supervisor is: started with a control socket as descriptor
+ * 3, given its slice of the configuration, listening sockets and links, then locked down and run.
+ *
+ * The order of events in every daemon (main.c calls daemon_main() and does nothing else):
+ *
+ *   configure()   the configuration is there; open the store, load, check
+ *   listen()      once for each listening socket
+ *   link()        once for each link other than the router's (c2sd and authd have one between them)
+ *   start()       last moment to open anything; then sandbox_enter(), and HELLO goes to the router
+ *   router()      WELCOME has come, also again after each restart of the router: send the replay. The
+ *                 frame READY follows when this returns; the first time, the supervisor is told
+ *                 that the daemon is ready, so a suite that has started is one in which all
+ *                 daemons are registered
+ *   resend()      each RESEND of the router: send again what is in custody, in its order
+ *   frame()       each frame from the router that is not handled here (WELCOME, RESEND, CONTROL are)
+ *   flush()       at the end of each loop iteration in which a frame came or daemon_dirty() was called:
+ *                 commit, acknowledge; then acknowledgements and output are sent
+ *   router_gone() the router has died; its successor's link comes later
+ *
+ * The router itself runs under daemon_main() as well: it is the hub, has no link to a router, gets
+ * all links through link(), is ready after start(), and is told about processes through process().
+ *
+ * A daemon ends only by being killed, or by itself when the supervisor is gone.
+ */
+#ifndef ALDIS_DAEMON_H
+#define ALDIS_DAEMON_H
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "config.h"
+#include "custody.h"
+#include "frame.h"
+#include "link.h"
+#include "process.h"
+
+/* An administrator's command (aldisctl, later ad-hoc commands). Rows of a table end with a NULL name. */
+struct command {
+	const char *name;       /* "user add" */
+	const char *arguments;  /* "JID" for the usage line; "" for none */
+	const char *help;       /* one line */
+	/* words: the arguments after the name. Returns 0 with *result (a new reference), or an error
+	 * with *result a JSON string that says why (or NULL). secret input (a password) is the last
+	 * word. */
+	int (*run)(struct slice *words, size_t count, json_t **result);
+};
+
+struct daemon_hooks {
+	enum role role;
+	const char *serves;              /* HELLO text, see frame.def; may be NULL */
+	void (*serves_more)(struct buf *text); /* adds lines that depend on the configuration; may be NULL */
+	const struct command *commands;  /* may be NULL */
+	int (*configure)(const struct config *config);
+	void (*listen)(const char *name, int fd);
+	void (*link)(enum role peer, unsigned index, uint32_t incarnation, int fd);
+	int (*start)(uv_loop_t *loop);
+	void (*router)(void);
+	void (*router_gone)(void);
+	void (*resend)(void);            /* custody: send again what is unacknowledged */
+	void (*frame)(const struct frame *f, struct slice whole);
+	void (*flush)(void);
+	/* To the router: STATE of each child, and the answer to ASK; may be NULL, like all of the above. */
+	void (*process)(const struct process_message *message);
+};
+
+/* Runs the process until it ends. */
+int daemon_main(const struct daemon_hooks *hooks);
+
+/* The process-wide surroundings, for a daemon's own files. */
+uv_loop_t *daemon_loop(void);
+uint32_t daemon_incarnation(void);      /* our origin in custody */
+unsigned daemon_index(void);            /* of several c2sd */
+const char *daemon_state_dir(void);     /* "/" after the chroot of the sandbox */
+bool daemon_router_up(void);            /* registered: WELCOME was received */
+struct link *daemon_router(void);       /* NULL while the router is away */
+uint64_t daemon_now(void);              /* milliseconds since 1970, read once an iteration */
+uint64_t daemon_ticks(void);            /* monotonic milliseconds, read once an iteration */
+
+/* Sends to the router; dropped when it is away (what matters is in custody). */
+void daemon_send(const struct frame *f);
+/* Asks for flush() at the end of this iteration. */
+void daemon_dirty(void);
+
+/* Acknowledges a frame taken (f->origin, f->seq): gathered and sent after flush(). */
+void daemon_ack(const struct frame *f);
+
+/* Finds the row of commands that words begin with, or the built-in "counters", and runs it; E_NOT_FOUND
+ * when there is none. *result: as in struct command. For CONTROL frames this is done already. */
+int daemon_command(struct slice *words, size_t count, json_t **result);
+/* The stanza error condition that stands for an error, for CONTROL_REPLY. */
+const char *daemon_condition(int error);
+
+/* From the router: asks the supervisor to "reload" or "restart NAME". */
+void daemon_ask(const char *what);
+/* The link to this process was closed: when it turns out to be alive it is restarted. Believed from the
+ * router, and from authd about c2sd. */
+void daemon_lost(enum role peer, unsigned index, uint32_t incarnation);
+
+#endif

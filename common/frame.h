@@ -1,0 +1,164 @@
+/*
+ * frame.h: what processes of the suite say to each other.
+ *
+ * A frame on a link is a fixed head and a run of fields, in the machine's byte order:
+ *
+ *   u32 length of the whole frame   u8 type   u8 kind   u8 subtype   u8 audience   u32 flags
+ *   u32 origin   u64 seq   u64 handle   u64 archive_id   u64 number   u64 stamp
+ *   then for each field that is present: u32 (field number << 24 | length), the bytes
+ *
+ * A struct frame is a view: its slices point into the bytes it was read from. All frames share all
+ * fields; frame.def says which of them a frame uses. frame_read() refuses what does not fit this
+ * form exactly; whether addresses in it are canonical is checked by who uses them.
+ */
+#ifndef ALDIS_FRAME_H
+#define ALDIS_FRAME_H
+
+#include "buf.h"
+#include "role.h"
+#include "slice.h"
+
+#define FRAME_MAX  (4u << 20) /* longest frame, in bytes */
+#define FRAME_HEAD 56u        /* bytes of the fixed head */
+
+/* Who may send a frame, in frame.def. */
+#define BY_ADMIN    ROLE_BIT(ROLE_NONE) /* aldisctl, on the control socket */
+#define BY_ROUTER   ROLE_BIT(ROLE_ROUTER)
+#define BY_AUTHD    ROLE_BIT(ROLE_AUTHD)
+#define BY_ARCHIVED ROLE_BIT(ROLE_ARCHIVED)
+#define BY_C2SD     ROLE_BIT(ROLE_C2SD)
+#define BY_ENTRY    (BY_C2SD | ROLE_BIT(ROLE_S2SD))
+#define BY_SERVICE  (BY_AUTHD | BY_ARCHIVED | ROLE_BIT(ROLE_MUCD) | ROLE_BIT(ROLE_FORMSD))
+#define BY_DAEMON   (BY_ENTRY | BY_SERVICE | ROLE_BIT(ROLE_SNMPD))
+
+enum frame_type {
+	FRAME_NONE = 0,
+#define FRAME(name, senders, text) FRAME_##name,
+#include "frame.def"
+#undef FRAME
+	FRAME_COUNT
+};
+
+/* Kinds, types, flags and fields of stanzas are also on archived's disk: append only. */
+enum stanza_kind { STANZA_NONE, STANZA_MESSAGE, STANZA_PRESENCE, STANZA_IQ, STANZA_KIND_COUNT };
+
+/* The type attribute of a stanza; a presence without one is AVAILABLE, a message without one (or
+ * with an unknown one, RFC 6121 section 5.2.2) is NORMAL. */
+enum stanza_type {
+	TYPE_NONE,
+	TYPE_NORMAL, TYPE_CHAT, TYPE_GROUPCHAT, TYPE_HEADLINE,           /* message */
+	TYPE_AVAILABLE, TYPE_UNAVAILABLE, TYPE_SUBSCRIBE, TYPE_SUBSCRIBED, /* presence */
+	TYPE_UNSUBSCRIBE, TYPE_UNSUBSCRIBED, TYPE_PROBE,
+	TYPE_GET, TYPE_SET, TYPE_RESULT,                                 /* iq */
+	TYPE_ERROR,                                                      /* all three */
+	TYPE_COUNT
+};
+
+/* Receivers that the router resolves, of the account in `to` (a bare JID). */
+enum audience {
+	AUDIENCE_NONE,        /* by handle, numbers or the delivery rules for `to` */
+	AUDIENCE_CONNECTED,   /* all its sessions */
+	AUDIENCE_INTERESTED,  /* those that asked for the roster */
+	AUDIENCE_AVAILABLE,   /* those that sent presence */
+	AUDIENCE_SUBSCRIBERS, /* who is subscribed to the presence of `from` */
+	AUDIENCE_COUNT
+};
+
+enum frame_flag {
+	/* set where a stanza enters, from its children */
+	FLAG_CONTENT    = 1u << 0, /* a message with something that must not be lost: a body or an unknown
+	                              extension; not: chat states alone, or no children at all */
+	FLAG_BODY       = 1u << 1, /* has a body */
+	FLAG_NO_STORE   = 1u << 2, /* asks not to be stored (XEP-0334) */
+	FLAG_ERROR      = 1u << 3, /* has an error child (type='error') */
+	/* set by the router or a service */
+	FLAG_STORE      = 1u << 4, /* store, then forward */
+	FLAG_FROM_LOCAL = 1u << 5, /* the archive of the sender's account gets it */
+	FLAG_TO_LOCAL   = 1u << 6, /* the archive and spool of the receiver's account get it */
+	FLAG_SPOOL      = 1u << 7, /* comes out of the spool: may be a repetition, carries a delay */
+	FLAG_HANDOVER   = 1u << 8,
+	/* of other frames, see frame.def */
+	FLAG_TLS        = 1u << 9,
+	FLAG_AVAILABLE  = 1u << 10,
+	FLAG_INTERESTED = 1u << 11,
+	FLAG_EXISTS     = 1u << 12,
+	FLAG_MORE       = 1u << 13,
+	FLAG_BOUNCE     = 1u << 14,
+	FLAG_ALL        = (1u << 15) - 1,
+	/* what an entry daemon may set in a STANZA */
+	FLAG_FROM_ENTRY = FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE | FLAG_ERROR,
+};
+
+enum frame_field {
+#define FIELD(name, unit) FIELD_##name,
+#include "frame_field.def"
+#undef FIELD
+	FIELD_COUNT
+};
+
+/* In STORED, for an archive id: not stored, the spool of the receiver is full. */
+#define STORED_REFUSED UINT64_MAX
+
+struct frame {
+	enum frame_type type;
+	enum stanza_kind kind;
+	enum stanza_type subtype;
+	enum audience audience;
+	uint32_t flags;
+	uint32_t origin;     /* incarnation of who keeps it until it is acknowledged; 0: nobody */
+	uint64_t seq;        /* its number there; 0: not in custody */
+	uint64_t handle;
+	uint64_t archive_id;
+	uint64_t number;     /* as the frame says; in a presence: its priority + 128 */
+	uint64_t stamp;      /* milliseconds since 1970, when the suite accepted it */
+	union {
+		struct slice field[FIELD_COUNT]; /* absent: ptr == NULL */
+		struct {
+#define FIELD(name, unit) struct slice name;
+#include "frame_field.def"
+#undef FIELD
+		};
+	};
+};
+
+/*
+ * Takes the first whole frame off the front of a stream of bytes.
+ * *whole points into bytes. Returns 0, E_AGAIN when more bytes are needed, or E_MALFORMED or
+ * E_TOO_BIG when the stream can never be understood again.
+ */
+int frame_next(struct slice bytes, struct slice *whole);
+
+/* Reads one whole frame. Returns 0 or E_MALFORMED; every enum in *f is in range afterwards. */
+int frame_read(struct slice whole, struct frame *f);
+
+/* Appends a frame to out. Its length must stay within FRAME_MAX; returns 0 or E_TOO_BIG, and out
+ * is as before in that case. */
+int frame_write(const struct frame *f, struct buf *out);
+
+const char *frame_text(enum frame_type type);          /* "STANZA" */
+uint32_t frame_senders(enum frame_type type);          /* ROLE_BITs */
+
+/* Numbers of a `numbers` field, which may be unaligned. */
+static inline size_t
+frame_count(const struct frame *f)
+{
+	return f->numbers.len / 8;
+}
+
+static inline uint64_t
+frame_at(const struct frame *f, size_t i)
+{
+	uint64_t n;
+
+	memcpy(&n, f->numbers.ptr + 8 * i, 8);
+	return n;
+}
+
+/* A run of numbers under construction, for `numbers`. */
+static inline void
+buf_add_u64(struct buf *b, uint64_t n)
+{
+	buf_add(b, &n, 8);
+}
+
+#endif

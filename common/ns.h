@@ -1,0 +1,41 @@
+/*
+ * ns.h: the namespaces of the field, as string literals. SLICE(NS_ROSTER) makes a slice.
+ */
+#ifndef ALDIS_NS_H
+#define ALDIS_NS_H
+
+#define NS_STREAM     "http://etherx.jabber.org/streams"      /* RFC 6120 */
+#define NS_STREAMS    "urn:ietf:params:xml:ns:xmpp-streams"
+#define NS_STANZAS    "urn:ietf:params:xml:ns:xmpp-stanzas"
+#define NS_TLS        "urn:ietf:params:xml:ns:xmpp-tls"
+#define NS_SASL       "urn:ietf:params:xml:ns:xmpp-sasl"
+#define NS_BIND       "urn:ietf:params:xml:ns:xmpp-bind"
+#define NS_SESSION    "urn:ietf:params:xml:ns:xmpp-session"   /* RFC 3921, tolerated */
+#define NS_CLIENT     "jabber:client"
+#define NS_SERVER     "jabber:server"
+#define NS_ROSTER     "jabber:iq:roster"                      /* RFC 6121 */
+#define NS_ROSTERVER  "urn:xmpp:features:rosterver"
+#define NS_PREAPPROVE "urn:xmpp:features:pre-approval"
+#define NS_SASL_CB    "urn:xmpp:sasl-cb:0"                    /* XEP-0440 */
+#define NS_SM         "urn:xmpp:sm:3"                         /* XEP-0198 */
+#define NS_DISCO_INFO "http://jabber.org/protocol/disco#info" /* XEP-0030 */
+#define NS_DISCO_ITEMS "http://jabber.org/protocol/disco#items"
+#define NS_TIME       "urn:xmpp:time"                         /* XEP-0202 */
+#define NS_VERSION    "jabber:iq:version"                     /* XEP-0092 */
+#define NS_PING       "urn:xmpp:ping"                         /* XEP-0199 */
+#define NS_LAST       "jabber:iq:last"                        /* XEP-0012 */
+#define NS_VCARD      "vcard-temp"                            /* XEP-0054 */
+#define NS_PRIVATE    "jabber:iq:private"                     /* XEP-0049 */
+#define NS_REGISTER   "jabber:iq:register"                    /* XEP-0077 */
+#define NS_REGISTER_FEATURE "http://jabber.org/features/iq-register"
+#define NS_DELAY      "urn:xmpp:delay"                        /* XEP-0203 */
+#define NS_SID        "urn:xmpp:sid:0"                        /* XEP-0359 */
+#define NS_HINTS      "urn:xmpp:hints"                        /* XEP-0334 */
+#define NS_CHATSTATES "http://jabber.org/protocol/chatstates" /* XEP-0085 */
+#define NS_CARBONS    "urn:xmpp:carbons:2"                    /* XEP-0280 */
+#define NS_OCCUPANT_ID "urn:xmpp:occupant-id:0"               /* XEP-0421 */
+#define NS_FORWARD    "urn:xmpp:forward:0"                    /* XEP-0297 */
+#define NS_OFFLINE    "msgoffline"                            /* XEP-0160, a feature only */
+#define NS_DATA       "jabber:x:data"                         /* XEP-0004 */
+
+#endif

@@ -1,0 +1,265 @@
+/*
+ * stanza.c: names and types of stanzas, the replies to them, and writing them for a stream. Called by
+ * every daemon that handles stanzas; stanza_write() for each that is delivered. Only the reading of a
+ * type can fail.
+ */
+#include "stanza.h"
+
+#include "error.h"
+#include "jid.h"
+#include "ns.h"
+#include "xmlin.h"
+#include "xmlout.h"
+
+#define STAMP_MAX UINT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
+
+static const char *const kinds[STANZA_KIND_COUNT] = {
+	[STANZA_MESSAGE] = "message", [STANZA_PRESENCE] = "presence", [STANZA_IQ] = "iq",
+};
+
+/* Every type, and the kinds that have it. */
+static const struct type {
+	const char *text; /* as written; NULL: no attribute */
+	unsigned kinds;
+} types[TYPE_COUNT] = {
+	[TYPE_NORMAL] = { NULL, 1u << STANZA_MESSAGE },
+	[TYPE_CHAT] = { "chat", 1u << STANZA_MESSAGE },
+	[TYPE_GROUPCHAT] = { "groupchat", 1u << STANZA_MESSAGE },
+	[TYPE_HEADLINE] = { "headline", 1u << STANZA_MESSAGE },
+	[TYPE_AVAILABLE] = { NULL, 1u << STANZA_PRESENCE },
+	[TYPE_UNAVAILABLE] = { "unavailable", 1u << STANZA_PRESENCE },
+	[TYPE_SUBSCRIBE] = { "subscribe", 1u << STANZA_PRESENCE },
+	[TYPE_SUBSCRIBED] = { "subscribed", 1u << STANZA_PRESENCE },
+	[TYPE_UNSUBSCRIBE] = { "unsubscribe", 1u << STANZA_PRESENCE },
+	[TYPE_UNSUBSCRIBED] = { "unsubscribed", 1u << STANZA_PRESENCE },
+	[TYPE_PROBE] = { "probe", 1u << STANZA_PRESENCE },
+	[TYPE_GET] = { "get", 1u << STANZA_IQ },
+	[TYPE_SET] = { "set", 1u << STANZA_IQ },
+	[TYPE_RESULT] = { "result", 1u << STANZA_IQ },
+	[TYPE_ERROR] = { "error", 1u << STANZA_MESSAGE | 1u << STANZA_PRESENCE | 1u << STANZA_IQ },
+};
+
+/* Condition and type of each error. */
+static const struct { const char *text, *type; } errors[STANZA_ERROR_COUNT] = {
+#define STANZA_ERROR(name, text, type) [STANZA_ERROR_##name] = { text, type },
+#include "stanza_error.def"
+#undef STANZA_ERROR
+};
+
+const char *
+stanza_error_text(enum stanza_error error)
+{
+	if (error == STANZA_ERROR_NONE || (unsigned)error >= STANZA_ERROR_COUNT)
+		error = STANZA_ERROR_UNDEFINED_CONDITION;
+	return errors[error].text;
+}
+
+const char *
+stanza_kind_text(enum stanza_kind kind)
+{
+	return (unsigned)kind < STANZA_KIND_COUNT && kinds[kind] != NULL ? kinds[kind] : "none";
+}
+
+const char *
+stanza_type_text(enum stanza_type type)
+{
+	return (unsigned)type < TYPE_COUNT ? types[type].text : NULL;
+}
+
+int
+stanza_classify(struct slice name, struct slice type, enum stanza_kind *kind,
+    enum stanza_type *subtype)
+{
+	unsigned k, t;
+
+	*kind = STANZA_NONE;
+	*subtype = TYPE_NONE;
+	for (k = STANZA_MESSAGE; k < STANZA_KIND_COUNT && !slice_is(name, kinds[k]); k++)
+		;
+	if (k == STANZA_KIND_COUNT)
+		return OK;
+	*kind = (enum stanza_kind)k;
+	for (t = TYPE_NONE; type.ptr != NULL && t < TYPE_COUNT; t++)
+		if ((types[t].kinds & 1u << k) != 0 && types[t].text != NULL &&
+		    slice_is(type, types[t].text)) {
+			*subtype = (enum stanza_type)t;
+			return OK;
+		}
+	if (*kind == STANZA_MESSAGE)
+		*subtype = TYPE_NORMAL;
+	else if (*kind == STANZA_PRESENCE && type.ptr == NULL)
+		*subtype = TYPE_AVAILABLE;
+	else
+		return E_MALFORMED;
+	return OK;
+}
+
+/* Begins the answer to a stanza. */
+static void
+reply_begin(const struct frame *original, enum stanza_type type, struct frame *reply)
+{
+	struct slice from = original->to, to = original->from, id = original->id;
+	enum stanza_kind kind = original->kind;
+	uint64_t handle = original->handle;
+
+	*reply = (struct frame){ .type = FRAME_STANZA, .kind = kind, .subtype = type };
+	reply->handle = handle;
+	reply->from = from;
+	reply->to = to;
+	reply->id = id;
+}
+
+bool
+stanza_error_reply(const struct frame *original, enum stanza_error error, struct slice text,
+    struct buf *scratch, struct frame *reply)
+{
+	size_t at = buf_len(scratch);
+	const char *condition = stanza_error_text(error);
+
+	if (original->kind == STANZA_NONE || original->subtype == TYPE_ERROR ||
+	    original->subtype == TYPE_RESULT)
+		return false;
+	if (error == STANZA_ERROR_NONE || (unsigned)error >= STANZA_ERROR_COUNT)
+		error = STANZA_ERROR_UNDEFINED_CONDITION;
+	buf_add_string(scratch, "<error type='");
+	buf_add_string(scratch, errors[error].type);
+	buf_add_string(scratch, "'>");
+	xml_open(scratch, condition, SLICE(NS_STANZAS));
+	buf_add_string(scratch, "/>");
+	if (text.len != 0) {
+		xml_open(scratch, "text", SLICE(NS_STANZAS));
+		buf_add_string(scratch, " xml:lang='en'>");
+		xml_add_text(scratch, text);
+		buf_add_string(scratch, "</text>");
+	}
+	buf_add_string(scratch, "</error>");
+	reply_begin(original, TYPE_ERROR, reply);
+	reply->flags = FLAG_ERROR;
+	reply->name = SLICE("error");
+	reply->ns = SLICE(NS_CLIENT);
+	reply->payload = slice_part(buf_slice(scratch), at, SIZE_MAX);
+	return true;
+}
+
+void
+stanza_result(const struct frame *request, struct slice payload, struct frame *reply)
+{
+	struct xmlin_element child;
+	struct xmlin in;
+
+	reply_begin(request, TYPE_RESULT, reply);
+	reply->payload = payload.ptr != NULL ? payload : SLICE("");
+	xmlin_begin(&in, reply->payload, SLICE(NS_CLIENT));
+	if (xmlin_child(&in, &child)) {
+		reply->name = child.name;
+		reply->ns = child.ns;
+	}
+}
+
+/* The domainpart of a bare JID. */
+static struct slice
+domain_of(struct slice bare)
+{
+	const char *at = bare.len != 0 ? memchr(bare.ptr, '@', bare.len) : NULL;
+
+	return at == NULL ? bare : slice_part(bare, (size_t)(at - bare.ptr) + 1, bare.len);
+}
+
+/* What the server adds to a stored stanza: its archive id (XEP-0359), and when it came (XEP-0203). */
+static void
+write_additions(const struct frame *f, struct slice account, struct buf *out)
+{
+	char id[17], stamp[32];
+
+	if (f->archive_id != 0) {
+		stanza_archive_id(f->archive_id, id);
+		buf_add_string(out, "<stanza-id xmlns='" NS_SID "'");
+		xml_add_attribute(out, "by", account);
+		xml_add_attribute(out, "id", slice_of(id, 16));
+		buf_add(out, "/>", 2);
+	}
+	if ((f->flags & FLAG_SPOOL) != 0) {
+		stanza_stamp(f->stamp, stamp);
+		buf_add_string(out, "<delay xmlns='" NS_DELAY "'");
+		xml_add_attribute(out, "from", domain_of(jid_bare_of(account)));
+		xml_add_attribute(out, "stamp", slice_string(stamp));
+		buf_add(out, "/>", 2);
+	}
+}
+
+void
+stanza_write(const struct frame *f, struct slice to, struct slice account, struct buf *out)
+{
+	const char *kind = stanza_kind_text(f->kind);
+	bool additions = account.ptr != NULL && (f->archive_id != 0 || (f->flags & FLAG_SPOOL) != 0);
+
+	xml_open(out, kind, SLICE_NONE);
+	xml_add_attribute(out, "from", f->from);
+	xml_add_attribute(out, "to", f->to.ptr != NULL ? f->to : to);
+	xml_add_attribute(out, "id", f->id);
+	xml_add_attribute(out, "type", slice_string(stanza_type_text(f->subtype)));
+	xml_add_attribute(out, "xml:lang", f->lang);
+	if (f->payload.len == 0 && !additions) {
+		buf_add(out, "/>", 2);
+		return;
+	}
+	buf_add_char(out, '>');
+	buf_add_slice(out, f->payload);
+	if (additions)
+		write_additions(f, account, out);
+	buf_add(out, "</", 2);
+	buf_add_string(out, kind);
+	buf_add_char(out, '>');
+}
+
+void
+stanza_archive_id(uint64_t id, char text[17])
+{
+	int i;
+
+	for (i = 15; i >= 0; i--, id >>= 4)
+		text[i] = "0123456789abcdef"[id & 15];
+	text[16] = '\0';
+}
+
+/* Writes a number with exactly so many digits and what follows them. */
+static char *
+add_digits(char *at, uint64_t number, unsigned digits, char after)
+{
+	unsigned i;
+
+	for (i = digits; i-- > 0; number /= 10)
+		at[i] = (char)('0' + number % 10);
+	at[digits] = after;
+	return at + digits + 1;
+}
+
+/*
+ * Days since 1970 become a date of the Gregorian calendar. Years are counted from a March, so that
+ * the leap day is the last of its year, in eras of 400 years, which all have equally many days.
+ */
+void
+stanza_stamp(uint64_t milliseconds, char text[32])
+{
+	uint64_t ms = milliseconds < STAMP_MAX ? milliseconds : STAMP_MAX;
+	uint64_t days = ms / 86400000 + 719468; /* since 0000-03-01 */
+	uint64_t second = ms / 1000 % 86400;
+	uint64_t era = days / 146097, day = days % 146097;
+	uint64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+	uint64_t month;
+	char *at = text;
+
+	day -= 365 * year + year / 4 - year / 100;
+	month = (5 * day + 2) / 153; /* 0: March */
+	day -= (153 * month + 2) / 5;
+	year += 400 * era + (month >= 10);
+	month = month < 10 ? month + 3 : month - 9;
+	at = add_digits(at, year, 4, '-');
+	at = add_digits(at, month, 2, '-');
+	at = add_digits(at, day + 1, 2, 'T');
+	at = add_digits(at, second / 3600, 2, ':');
+	at = add_digits(at, second / 60 % 60, 2, ':');
+	at = add_digits(at, second % 60, 2, '.');
+	at = add_digits(at, ms % 1000, 3, 'Z');
+	*at = '\0';
+}
