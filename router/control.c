@@ -1,0 +1,500 @@
+/*
+ * control.c: administration: the control socket of aldisctl(8), and the router's own commands.
+ *
+ * A command is the router's own, or that of the daemon that has registered it, to which it is passed with a
+ * number that its reply brings back. "show counters" asks all daemons. Who may connect to the
+ * socket is decided by its mode; what comes over it is validated like everything else.
+ */
+#include "router.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "counter.h"
+#include "error.h"
+#include "log.h"
+#include "mem.h"
+
+#define WORDS_MAX    16
+#define CLIENTS_MAX  64
+#define REQUEST_TIME 10000 /* milliseconds that a daemon has to answer */
+
+struct client {
+	TAILQ_ENTRY(client) all;
+	struct link *link;
+};
+
+/* A command that other daemons are working on. */
+struct request {
+	TAILQ_ENTRY(request) all;
+	uint64_t number;
+	struct client *client;  /* NULL: has gone */
+	uint64_t client_number;
+	unsigned missing;       /* replies that are still to come */
+	bool gather;            /* "show counters": an array of what all say */
+	json_t *result;
+	uint64_t until;
+	struct slice name;
+};
+
+/* What the supervisor has said about a child. */
+struct process {
+	TAILQ_ENTRY(process) all;
+	struct process_message state;
+};
+
+static TAILQ_HEAD(, client) clients = TAILQ_HEAD_INITIALIZER(clients);
+static TAILQ_HEAD(, request) requests = TAILQ_HEAD_INITIALIZER(requests);
+static TAILQ_HEAD(, process) processes = TAILQ_HEAD_INITIALIZER(processes);
+static unsigned client_count;
+static uint64_t last_number;
+static uv_poll_t listener;
+static int listener_fd;
+
+/* -- answers --------------------------------------------------------------------------------------------- */
+
+static void
+client_answer(struct client *client, uint64_t number, int error, json_t *result)
+{
+	struct frame f = { .type = FRAME_CONTROL_REPLY, .number = number };
+	char *text = NULL;
+
+	if (error) {
+		f.condition = slice_string(daemon_condition(error));
+		f.text = json_is_string(result) ? slice_string(json_string_value(result))
+		    : slice_string(error_text(error));
+	} else {
+		text = json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY);
+		f.payload = slice_string(text ? text : "null");
+	}
+	link_send(client->link, &f);
+	free(text);
+	json_decref(result);
+}
+
+static void
+request_finish(struct request *r, int error, json_t *result)
+{
+	if (r->client != NULL)
+		client_answer(r->client, r->client_number, error, result);
+	else
+		json_decref(result);
+	json_decref(r->result);
+	TAILQ_REMOVE(&requests, r, all);
+	free(r);
+}
+
+static struct request *
+request_new(struct client *client, uint64_t client_number)
+{
+	struct request *r = mem_alloc(sizeof *r);
+
+	r->number = ++last_number;
+	r->client = client;
+	r->client_number = client_number;
+	r->until = daemon_ticks() + REQUEST_TIME;
+	TAILQ_INSERT_TAIL(&requests, r, all);
+	return r;
+}
+
+static struct request *
+request_find(uint64_t number)
+{
+	struct request *r;
+
+	TAILQ_FOREACH(r, &requests, all) {
+		if (r->number == number)
+			return r;
+	}
+	return NULL;
+}
+
+/* -- the router's own commands ------------------------------------------------------------------------------ */
+
+static int
+command_status(struct slice *words, size_t count, json_t **result)
+{
+	static const char *const states[] = {
+		[PROCESS_STARTING] = "starting", [PROCESS_RUNNING] = "running", [PROCESS_FAILED] = "failed",
+	};
+	struct process *p;
+
+	(void)words;
+	(void)count;
+	*result = json_array();
+	TAILQ_FOREACH(p, &processes, all) {
+		const struct process_message *m = &p->state;
+		char since[32], name[32];
+
+		stanza_stamp(m->since, since);
+		snprintf(name, sizeof name, m->role == ROLE_C2SD ? "%s.%u" : "%s",
+		    role_text((enum role)m->role), m->index);
+		json_array_append_new(*result, json_pack("{s:s, s:s, s:I, s:i, s:s}",
+		    "process", name, "state", m->state <= PROCESS_FAILED ? states[m->state] : "unknown",
+		    "pid", (json_int_t)m->pid, "restarts", (int)m->restarts, "since", since));
+	}
+	return OK;
+}
+
+struct session_list {
+	json_t *array;
+	struct slice account;
+};
+
+static bool
+session_list_each(void *arg, struct session *s)
+{
+	struct session_list *list = arg;
+	char since[32], handle[20];
+
+	if (s->account == NULL ||
+	    (list->account.ptr != NULL && !slice_equal(list->account, account_jid(s->account))))
+		return true;
+	stanza_stamp(s->since, since);
+	snprintf(handle, sizeof handle, "%016llx", (unsigned long long)s->handle);
+	json_array_append_new(list->array, json_pack("{s:s%, s:b, s:i, s:s, s:i, s:s, s:s}",
+	    "session", s->jid, s->jid_len, "available", s->available, "priority",
+	    s->available ? s->priority : 0, "state",
+	    s->killed ? "ending" : s->paused ? "paused" : s->draining ? "draining" : "live",
+	    "c2sd", s->peer ? (int)s->peer->index : -1, "since", since, "handle", handle));
+	return true;
+}
+
+static int
+command_session_list(struct slice *words, size_t count, json_t **result)
+{
+	struct session_list list = { json_array(), count ? words[0] : SLICE_NONE };
+
+	session_each(session_list_each, &list);
+	*result = list.array;
+	return OK;
+}
+
+static int
+command_session_kick(struct slice *words, size_t count, json_t **result)
+{
+	char text[JID_MAX + 1];
+	struct jid jid;
+	struct account *account;
+	struct session *s, *next;
+	int kicked = 0;
+
+	if (count != 1 || jid_prepare(words[0], text, &jid) != 0) {
+		*result = json_string("an account or a full JID is needed");
+		return E_MALFORMED;
+	}
+	account = account_find(jid_bare(&jid));
+	for (s = account ? TAILQ_FIRST(&account->sessions) : NULL; s != NULL; s = next) {
+		next = TAILQ_NEXT(s, siblings);
+		if (s->killed || (jid.resource.ptr != NULL && !slice_equal(session_jid(s), jid.full)))
+			continue;
+		session_kill(s, "policy-violation", "Ended by an administrator");
+		kicked++;
+	}
+	if (kicked == 0) {
+		*result = json_string("there is no such session");
+		return E_NOT_FOUND;
+	}
+	*result = json_pack("{s:i}", "kicked", kicked);
+	return OK;
+}
+
+static int
+command_reload(struct slice *words, size_t count, json_t **result)
+{
+	(void)words;
+	(void)count;
+	daemon_ask("reload");
+	*result = json_pack("{s:s}", "reload", "asked of the supervisor; the log says what it did");
+	return OK;
+}
+
+/* "NAME\targuments\thelp" */
+static void
+help_each(void *arg, struct peer *peer, struct slice value)
+{
+	const char *first = memchr(value.ptr, '\t', value.len);
+	const char *second = first ? memchr(first + 1, '\t', value.len - (size_t)(first + 1 - value.ptr))
+	    : NULL;
+	const char *end = value.ptr + value.len;
+
+	(void)peer;
+	if (second == NULL)
+		return;
+	json_array_append_new(arg, json_pack("{s:s%, s:s%, s:s%}",
+	    "command", value.ptr, (size_t)(first - value.ptr),
+	    "arguments", first + 1, (size_t)(second - first - 1),
+	    "help", second + 1, (size_t)(end - second - 1)));
+}
+
+static int
+command_help(struct slice *words, size_t count, json_t **result)
+{
+	const struct command *c;
+
+	(void)words;
+	(void)count;
+	*result = json_array();
+	for (c = router_commands; c->name != NULL; c++)
+		json_array_append_new(*result, json_pack("{s:s, s:s, s:s}", "command", c->name,
+		    "arguments", c->arguments, "help", c->help));
+	registry_each("command", help_each, *result);
+	return OK;
+}
+
+/* Answered by control_counters(): it has to ask the other daemons. */
+static int
+command_counters(struct slice *words, size_t count, json_t **result)
+{
+	(void)words;
+	(void)count;
+	(void)result;
+	return E_UNSUPPORTED;
+}
+
+const struct command router_commands[] = {
+	{ "status", "", "the state of every process", command_status },
+	{ "session list", "[JID]", "the sessions, or those of one account", command_session_list },
+	{ "session kick", "JID", "end a session, or all of an account", command_session_kick },
+	{ "show counters", "", "what the processes have counted", command_counters },
+	{ "reload", "", "read the configuration again", command_reload },
+	{ "help", "", "the commands there are", command_help },
+	{ NULL, NULL, NULL, NULL },
+};
+
+/* -- commands of other daemons -------------------------------------------------------------------------------- */
+
+static void
+forward(struct request *r, struct peer *peer, struct slice text)
+{
+	struct frame f = { .type = FRAME_CONTROL, .number = r->number, .text = text };
+
+	r->missing++;
+	peer_send(peer, &f);
+}
+
+static void
+counters_add(json_t *array, enum role role, unsigned index, struct slice json)
+{
+	json_t *object = json_loadb(json.ptr ? json.ptr : "", json.len, 0, NULL), *value;
+	const char *key;
+	char name[32];
+
+	snprintf(name, sizeof name, role == ROLE_C2SD ? "%s.%u" : "%s", role_text(role), index);
+	json_object_foreach(object, key, value)
+		json_array_append_new(array, json_pack("{s:s, s:s, s:O}", "process", name,
+		    "counter", key, "value", value));
+	json_decref(object);
+}
+
+static void
+control_counters(struct client *client, uint64_t number)
+{
+	struct request *r = request_new(client, number);
+	struct peer *peer;
+	unsigned c;
+
+	r->gather = true;
+	r->result = json_array();
+	for (c = 0; c < COUNTER_COUNT; c++) {
+		if (counters[c] != 0)
+			json_array_append_new(r->result, json_pack("{s:s, s:s, s:I}", "process", "router",
+			    "counter", counter_name((enum counter)c), "value", (json_int_t)counters[c]));
+	}
+	TAILQ_FOREACH(peer, &peers, all) {
+		if (peer->state == PEER_LIVE)
+			forward(r, peer, SLICE("counters"));
+	}
+	if (r->missing == 0)
+		request_finish(r, OK, json_incref(r->result));
+}
+
+void
+control_reply(struct peer *peer, const struct frame *f)
+{
+	struct request *r = request_find(f->number);
+	json_t *result;
+
+	if (r == NULL)
+		return;
+	r->missing--;
+	if (r->gather) {
+		counters_add(r->result, peer->role, peer->index, f->payload);
+		if (r->missing == 0)
+			request_finish(r, OK, json_incref(r->result));
+		return;
+	}
+	if (f->condition.ptr != NULL && r->client != NULL) {
+		struct frame out = { .type = FRAME_CONTROL_REPLY, .number = r->client_number,
+			.condition = f->condition, .text = f->text };
+
+		link_send(r->client->link, &out);
+		r->client = NULL;
+		request_finish(r, OK, NULL);
+		return;
+	}
+	result = json_loadb(f->payload.ptr ? f->payload.ptr : "", f->payload.len, JSON_DECODE_ANY, NULL);
+	request_finish(r, result ? OK : E_MALFORMED, result);
+}
+
+struct search {
+	struct slice text;
+	struct peer *peer;
+	bool known;
+};
+
+/* Whether a registered command's words are the first of those given. */
+static void
+search_each(void *arg, struct peer *peer, struct slice value)
+{
+	struct search *search = arg;
+	size_t i;
+
+	for (i = 0; i < value.len && value.ptr[i] != '\t'; i++) {
+		char c = value.ptr[i] == ' ' ? '\n' : value.ptr[i];
+
+		if (i >= search->text.len || search->text.ptr[i] != c)
+			return;
+	}
+	if (i < search->text.len && search->text.ptr[i] != '\n')
+		return;
+	search->known = true;
+	search->peer = peer;
+}
+
+static size_t
+split(struct slice text, struct slice words[WORDS_MAX])
+{
+	size_t n = 0;
+
+	while (text.ptr != NULL && n < WORDS_MAX) {
+		const char *end = text.len ? memchr(text.ptr, '\n', text.len) : NULL;
+		size_t len = end ? (size_t)(end - text.ptr) : text.len;
+
+		words[n++] = slice_part(text, 0, len);
+		if (end == NULL)
+			break;
+		text = slice_part(text, len + 1, SIZE_MAX);
+	}
+	return n;
+}
+
+static void
+on_command(void *arg, struct link *link, const struct frame *f, struct slice whole)
+{
+	struct client *client = arg;
+	struct search search = { f->text, NULL, false };
+	struct slice words[WORDS_MAX];
+	size_t count = split(f->text, words);
+	json_t *result = NULL;
+	int error;
+
+	(void)link;
+	(void)whole;
+	daemon_dirty();
+	if (count >= 2 && slice_is(words[0], "show") && slice_is(words[1], "counters")) {
+		control_counters(client, f->number);
+		return;
+	}
+	registry_each("command", search_each, &search);
+	if (search.peer != NULL) {
+		forward(request_new(client, f->number), search.peer, f->text);
+		return;
+	}
+	if (search.known) {
+		client_answer(client, f->number, E_AGAIN, json_string("the daemon is away, try again"));
+		return;
+	}
+	error = daemon_command(words, count, &result);
+	if (error == E_NOT_FOUND && result == NULL)
+		result = json_string("there is no such command");
+	client_answer(client, f->number, error, result);
+}
+
+static void
+on_client_closed(void *arg, struct link *link)
+{
+	struct client *client = arg;
+	struct request *r;
+
+	(void)link;
+	TAILQ_FOREACH(r, &requests, all) {
+		if (r->client == client)
+			r->client = NULL;
+	}
+	TAILQ_REMOVE(&clients, client, all);
+	client_count--;
+	free(client);
+}
+
+static const struct link_events client_events = { .frame = on_command, .closed = on_client_closed };
+
+static void
+on_connection(uv_poll_t *poll, int status, int events)
+{
+	struct client *client;
+	int fd = accept4(listener_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)poll;
+	(void)status;
+	(void)events;
+	if (fd < 0)
+		return;
+	if (client_count == CLIENTS_MAX) {
+		close(fd);
+		return;
+	}
+	client = mem_alloc(sizeof *client);
+	client_count++;
+	TAILQ_INSERT_TAIL(&clients, client, all);
+	client->link = link_new(daemon_loop(), fd, ROLE_NONE, 0, 0, &client_events, client);
+}
+
+void
+control_listen(int fd)
+{
+	listener_fd = fd;
+	uv_poll_init(daemon_loop(), &listener, fd);
+	uv_poll_start(&listener, UV_READABLE, on_connection);
+}
+
+void
+control_tick(void)
+{
+	struct request *r, *next;
+
+	for (r = TAILQ_FIRST(&requests); r != NULL; r = next) {
+		next = TAILQ_NEXT(r, all);
+		if (r->until > daemon_ticks())
+			continue;
+		if (r->gather)
+			request_finish(r, OK, json_incref(r->result));
+		else
+			request_finish(r, E_AGAIN, json_string("the daemon did not answer in time"));
+	}
+}
+
+bool
+control_waiting(void)
+{
+	return !TAILQ_EMPTY(&requests);
+}
+
+void
+control_process(const struct process_message *message)
+{
+	struct process *p;
+
+	if (message->what != PROCESS_STATE)
+		return;
+	TAILQ_FOREACH(p, &processes, all) {
+		if (p->state.role == message->role && p->state.index == message->index)
+			break;
+	}
+	if (p == NULL) {
+		p = mem_alloc(sizeof *p);
+		TAILQ_INSERT_TAIL(&processes, p, all);
+	}
+	p->state = *message;
+}

@@ -1,0 +1,159 @@
+/*
+ * drain.c: sessions that are fed from the spool.
+ *
+ *   LIVE --(available | room again | archived back)--> DRAINING --(DRAINED, no more)--> LIVE
+ *   LIVE or DRAINING --(SESSION_PAUSE)--> paused --(SESSION_DRAIN)--> DRAINING
+ *
+ * While a session drains, stored messages are not given to it live: archived sends them, since it answers
+ * in the order of its commits. What a session may get twice its c2sd recognises by the archive id.
+ */
+#include "router.h"
+
+#include "counter.h"
+#include "log.h"
+
+#define DRAIN_BATCH 64 /* messages a DRAIN asks for */
+
+/* Asks archived for the next messages after the session's position. */
+static void
+drain_ask(struct session *s)
+{
+	struct peer *archived = peer_of(ROLE_ARCHIVED);
+	struct frame f = { .type = FRAME_DRAIN, .handle = s->handle,
+		.jid = account_jid(s->account), .archive_id = s->drain_id, .number = DRAIN_BATCH };
+
+	s->draining = true;
+	s->asked = archived != NULL;
+	if (archived != NULL)
+		peer_send(archived, &f);
+}
+
+void
+drain_begin(struct session *s, uint64_t after)
+{
+	if (s->draining && s->asked) {
+		s->drain_again = true; /* when the answer that is under way has come */
+		return;
+	}
+	s->drain_again = false;
+	s->drain_id = after;
+	drain_ask(s);
+}
+
+/* Whether a session is one that gets what waits for its account. */
+static bool
+is_fed(const struct session *s)
+{
+	return s->state == SESSION_BOUND && s->peer != NULL && !s->killed &&
+	    ((s->available && s->priority >= 0) || s->draining);
+}
+
+static bool
+drain_anew(void *arg, struct session *s)
+{
+	(void)arg;
+	s->asked = false;
+	if (is_fed(s) && !s->paused)
+		drain_begin(s, 0);
+	return true;
+}
+
+void
+drain_all(void)
+{
+	session_each(drain_anew, NULL);
+}
+
+static bool
+drain_of_peer(void *arg, struct session *s)
+{
+	if (s->peer == arg && is_fed(s) && !s->paused)
+		drain_begin(s, s->draining ? s->drain_id : s->last_id);
+	return true;
+}
+
+void
+drain_peer(struct peer *peer)
+{
+	session_each(drain_of_peer, peer);
+}
+
+void
+drain_account(struct account *account)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &account->sessions, siblings) {
+		if (is_fed(s) && !s->paused)
+			drain_begin(s, 0);
+	}
+}
+
+void
+drain_stanza(const struct frame *f)
+{
+	struct session *s = session_find(f->handle), *other;
+	struct frame out = *f;
+	struct jid to;
+
+	if (s == NULL || !s->draining || s->killed || s->peer == NULL || s->account == NULL ||
+	    f->archive_id == 0 || f->kind != STANZA_MESSAGE || f->to.ptr == NULL ||
+	    jid_parse(f->to, &to) != 0 || !slice_equal(jid_bare(&to), account_jid(s->account)))
+		return;
+	s->account->spool = f->number;
+	if (s->paused || s->drain_again)
+		return; /* asked for once more later */
+	s->drain_id = f->archive_id;
+	if (s->last_id < f->archive_id)
+		s->last_id = f->archive_id;
+	/* What is for another session that lives is that one's. */
+	other = to.resource.ptr ? session_of_resource(s->account, to.full) : NULL;
+	if (other != NULL && other != s)
+		return;
+	out.flags = (f->flags & FLAG_FROM_ENTRY) | FLAG_SPOOL;
+	COUNT(messages_routed);
+	deliver_to(s, &out);
+}
+
+void
+drain_done(const struct frame *f)
+{
+	struct session *s = session_find(f->handle);
+
+	if (s == NULL || !s->draining || s->account == NULL)
+		return;
+	s->asked = false;
+	if (f->number != 0)
+		s->account->spool = f->number;
+	if (s->paused || s->killed || s->peer == NULL)
+		return;
+	if (s->drain_again) {
+		s->drain_again = false;
+		drain_begin(s, 0);
+	} else if (s->peer->congested) {
+		return; /* drain_peer() goes on */
+	} else if (f->flags & FLAG_MORE) {
+		drain_ask(s);
+	} else {
+		s->draining = false;
+	}
+}
+
+void
+drain_pause(struct session *s)
+{
+	if (s->paused)
+		return;
+	s->paused = true;
+	if (!s->draining)
+		s->drain_id = s->last_id;
+}
+
+void
+drain_resume(struct session *s)
+{
+	if (!s->paused || s->account == NULL)
+		return;
+	s->paused = false;
+	drain_begin(s, s->drain_again ? 0 : s->drain_id);
+}

@@ -1,0 +1,246 @@
+/*
+ * hold.c: the order of what a session sends, and store-then-forward (DESIGN section 3).
+ *
+ * A message to be stored goes to archived the moment it arrives and waits here; what the router does
+ * itself waits behind it. What goes to another daemon that takes responsibility (authd) never waits:
+ * frames of one origin must reach a taker in the order of their numbers, or its watermark would
+ * swallow one.
+ *
+ * Called by route.c and peer.c. When archived dies, frames that are being stored stay here: their
+ * senders send them again (RESEND), and hold_again() passes them on.
+ */
+#include "router.h"
+
+#include <stdlib.h>
+
+#include "counter.h"
+#include "log.h"
+#include "mem.h"
+
+/* A well-behaved c2sd keeps to a window of 128 a session. */
+#define QUEUE_MAX 1024
+
+/* Messages being stored whose c2sd has died: they are delivered all the same. */
+static struct helds orphans = TAILQ_HEAD_INITIALIZER(orphans);
+
+static struct helds *
+helds_new(void)
+{
+	struct helds *list = mem_alloc(sizeof *list);
+
+	TAILQ_INIT(list);
+	return list;
+}
+
+/* Puts a copy of a frame at the end of a session's queue; NULL when that is too long. */
+static struct held *
+held_push(struct session *s, const struct frame *f, bool ready)
+{
+	struct buf bytes = { 0 };
+	struct held *h;
+
+	if (s->queue_len >= QUEUE_MAX) {
+		log_warn("frame dropped", "session=%s reason=\"queue full\"", s->jid);
+		return NULL;
+	}
+	frame_write(f, &bytes);
+	h = mem_alloc(sizeof *h + buf_len(&bytes));
+	memcpy(h->frame, buf_slice(&bytes).ptr, buf_len(&bytes));
+	h->len = buf_len(&bytes);
+	buf_free(&bytes);
+	h->session = s;
+	h->origin = f->origin;
+	h->seq = f->seq;
+	h->ready = ready;
+	if (s->queue == NULL)
+		s->queue = helds_new();
+	TAILQ_INSERT_TAIL(s->queue, h, order);
+	s->queue_len++;
+	COUNT(held);
+	return h;
+}
+
+static void
+held_free(struct held *h)
+{
+	struct session *s = h->session;
+
+	TAILQ_REMOVE(s->queue, h, order);
+	s->queue_len--;
+	counters[COUNTER_held]--;
+	if (TAILQ_EMPTY(s->queue))
+		MEM_FREE(&s->queue);
+	free(h);
+}
+
+/* Does what a frame of a session asks for, now that its turn has come; s may be gone afterwards. */
+static void
+frame_turn(struct session *s, const struct frame *f)
+{
+	if (f->type == FRAME_SESSION_END)
+		session_ended(s, f);
+	else
+		route_stanza(f, s);
+}
+
+/* Forwards what archived has stored, or leaves it to the spool. */
+static void
+held_turn(struct held *h)
+{
+	struct session *s = h->session;
+	struct frame f;
+
+	ASSERT(frame_read(slice_of(h->frame, h->len), &f) == 0);
+	f.archive_id = h->archive_id;
+	if (h->refused) {
+		route_error(&f, STANZA_ERROR_SERVICE_UNAVAILABLE, "Too many messages wait for this account");
+		peer_ack(f.origin, f.seq);
+	} else if (h->discard) {
+		peer_ack(f.origin, f.seq);
+	} else {
+		frame_turn(s, &f);
+	}
+}
+
+void
+hold_run(struct session *s)
+{
+	struct held *h;
+
+	while (s->queue != NULL && s->state == SESSION_BOUND) {
+		struct frame f;
+
+		h = TAILQ_FIRST(s->queue);
+		if (!h->ready)
+			return;
+		ASSERT(frame_read(slice_of(h->frame, h->len), &f) == 0);
+		if (f.type == FRAME_SESSION_END) {
+			/* The last of its session: nothing follows. */
+			char *bytes = mem_copy(h->frame, h->len);
+
+			ASSERT(frame_read(slice_of(bytes, h->len), &f) == 0);
+			while (s->queue != NULL)
+				held_free(TAILQ_FIRST(s->queue));
+			session_ended(s, &f);
+			free(bytes);
+			return;
+		}
+		held_turn(h);
+		held_free(h);
+	}
+}
+
+void
+hold_frame(struct session *s, const struct frame *f)
+{
+	if (s->queue == NULL && s->state != SESSION_LOADING)
+		frame_turn(s, f);
+	else
+		held_push(s, f, true);
+}
+
+/* Passes a message to archived, unless it is away: then it comes again. */
+static void
+store_send(const struct frame *f)
+{
+	struct peer *archived = peer_of(ROLE_ARCHIVED);
+
+	if (archived != NULL)
+		peer_send(archived, f);
+}
+
+void
+hold_store(struct session *s, struct peer *peer, const struct frame *f)
+{
+	struct held *h = held_push(s, f, false);
+
+	if (h == NULL)
+		return;
+	if (peer->storing == NULL)
+		peer->storing = helds_new();
+	TAILQ_INSERT_TAIL(peer->storing, h, storing);
+	store_send(f);
+}
+
+bool
+hold_again(struct session *s, struct peer *peer, const struct frame *f)
+{
+	struct held *h;
+
+	(void)peer;
+	if (s->queue == NULL)
+		return false;
+	TAILQ_FOREACH(h, s->queue, order) {
+		if (h->seq != f->seq || h->origin != f->origin)
+			continue;
+		if (!h->ready)
+			store_send(f);
+		return true;
+	}
+	return false;
+}
+
+/* Takes the message with this number off the list of those being stored. */
+static struct held *
+storing_take(struct helds *list, uint32_t origin, uint64_t seq)
+{
+	struct held *h;
+
+	if (list == NULL)
+		return NULL;
+	TAILQ_FOREACH(h, list, storing) {
+		if (h->seq == seq && h->origin == origin) {
+			TAILQ_REMOVE(list, h, storing);
+			return h;
+		}
+	}
+	return NULL;
+}
+
+/* Marks one message as stored, and lets its session's queue go on. */
+static void
+stored(uint32_t origin, uint64_t seq, uint64_t id, uint64_t spool)
+{
+	struct peer *peer = peer_by_incarnation(origin);
+	struct held *h = storing_take(peer ? peer->storing : &orphans, origin, seq);
+
+	if (h == NULL) {
+		peer_ack(origin, seq);
+		return;
+	}
+	h->ready = true;
+	h->archive_id = id;
+	h->spool = spool;
+	h->discard = id == 0;
+	h->refused = id == STORED_REFUSED;
+	deliver_spool(slice_of(h->frame, h->len), spool);
+	hold_run(h->session);
+}
+
+void
+hold_stored(const struct frame *f)
+{
+	size_t i;
+
+	for (i = 0; i + 2 < frame_count(f); i += 3)
+		stored(f->origin, frame_at(f, i), frame_at(f, i + 1), frame_at(f, i + 2));
+}
+
+void
+hold_peer_gone(struct peer *peer)
+{
+	struct held *h;
+
+	if (peer->role == ROLE_ARCHIVED) {
+		/* Nobody sends these again; what of them was committed is on the spool. */
+		while ((h = TAILQ_FIRST(&orphans)) != NULL) {
+			TAILQ_REMOVE(&orphans, h, storing);
+			h->ready = h->discard = true;
+			hold_run(h->session);
+		}
+	}
+	if (peer->storing == NULL)
+		return;
+	TAILQ_CONCAT(&orphans, peer->storing, storing);
+	MEM_FREE(&peer->storing);
+}

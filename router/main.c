@@ -1,0 +1,75 @@
+/*
+ * main.c of the router: start and loop. Everything else is in the files that router.h lists.
+ */
+#include "router.h"
+
+#include "log.h"
+
+#define TICK 1000 /* milliseconds */
+
+static uv_timer_t timer;
+static bool ticking;
+
+static int
+configure(const struct config *config)
+{
+	registry_set_domains(config);
+	sessions_configure(config);
+	request_configure(config);
+	return 0;
+}
+
+static void
+listen_on(const char *name, int fd)
+{
+	if (slice_is(SLICE("control"), name))
+		control_listen(fd);
+}
+
+static void
+tick(uv_timer_t *t)
+{
+	(void)t;
+	sessions_tick();
+	control_tick();
+	peers_tick();
+	daemon_dirty();
+}
+
+/* The clock runs only while something has a time: an idle router does not wake up. */
+static void
+flush(void)
+{
+	bool needed = sessions_waiting() || control_waiting() || peers_waiting();
+
+	peers_flush();
+	if (needed && !ticking)
+		uv_timer_start(&timer, tick, TICK, TICK);
+	else if (!needed && ticking)
+		uv_timer_stop(&timer);
+	ticking = needed;
+}
+
+static int
+start(uv_loop_t *loop)
+{
+	uv_timer_init(loop, &timer);
+	return 0;
+}
+
+int
+main(void)
+{
+	static const struct daemon_hooks hooks = {
+		.role = ROLE_ROUTER,
+		.commands = router_commands,
+		.configure = configure,
+		.listen = listen_on,
+		.link = peer_linked,
+		.start = start,
+		.flush = flush,
+		.process = control_process,
+	};
+
+	return daemon_main(&hooks);
+}

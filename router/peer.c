@@ -1,0 +1,492 @@
+/*
+ * peer.c: the daemons at the other ends of the links: registration, replay, acknowledgements.
+ *
+ * Called by main.c for what the supervisor says, and by the links. A daemon that says what its role
+ * may not is ignored and logged; one that dies is forgotten here, and its sessions get a grace time.
+ */
+#include "router.h"
+
+#include <stdlib.h>
+
+#include "counter.h"
+#include "error.h"
+#include "log.h"
+#include "mem.h"
+
+struct peers peers = TAILQ_HEAD_INITIALIZER(peers);
+
+static bool grants_known;        /* authd has said how grants are verified */
+static struct buf mechanisms;    /* its last MECHANISMS, without the key */
+static uint64_t taker_gone;      /* ticks when one died that has not been missed for AWAY_TIME; 0: none */
+
+static void frame_received(void *arg, struct link *link, const struct frame *f, struct slice whole);
+static void link_closed(void *arg, struct link *link);
+static void link_drained(void *arg, struct link *link);
+
+static const struct link_events events = {
+	.frame = frame_received,
+	.closed = link_closed,
+	.drained = link_drained,
+};
+
+/* Whether its frames in custody come from clients or servers. */
+static bool
+is_entry(const struct peer *peer)
+{
+	return peer->role == ROLE_C2SD || peer->role == ROLE_S2SD;
+}
+
+/* Whether it takes responsibility for frames. */
+static bool
+is_taker(const struct peer *peer)
+{
+	return !is_entry(peer) && peer->role != ROLE_SNMPD;
+}
+
+/* Forgets a peer whose link is closed or about to be. */
+static void
+peer_forget(struct peer *peer)
+{
+	TAILQ_REMOVE(&peers, peer, all);
+	registry_remove(peer);
+	hold_peer_gone(peer);
+	sessions_orphan(peer);
+	acks_free(&peer->acks);
+	buf_free(&peer->serves);
+	free(peer);
+}
+
+void
+peer_linked(enum role role, unsigned index, uint32_t incarnation, int fd)
+{
+	struct peer *peer, *old;
+
+	TAILQ_FOREACH(old, &peers, all) {
+		if (old->role == role && old->index == index)
+			break;
+	}
+	if (old != NULL) {
+		link_close(&old->link);
+		peer_forget(old);
+	}
+	peer = mem_alloc(sizeof *peer);
+	peer->role = role;
+	peer->index = index;
+	peer->incarnation = incarnation;
+	peer->acks = acks_new();
+	peer->resyncing = true; /* nothing in custody counts before the first RESEND */
+	TAILQ_INSERT_TAIL(&peers, peer, all);
+	peer->link = link_new(daemon_loop(), fd, role, index, incarnation, &events, peer);
+}
+
+struct peer *
+peer_of(enum role role)
+{
+	struct peer *peer;
+
+	TAILQ_FOREACH(peer, &peers, all) {
+		if (peer->role == role && peer->state == PEER_LIVE)
+			return peer;
+	}
+	return NULL;
+}
+
+struct peer *
+peer_by_incarnation(uint32_t incarnation)
+{
+	struct peer *peer;
+
+	TAILQ_FOREACH(peer, &peers, all) {
+		if (peer->incarnation == incarnation)
+			return peer;
+	}
+	return NULL;
+}
+
+void
+peer_send(struct peer *peer, const struct frame *f)
+{
+	int error = link_send(peer->link, f);
+
+	if (error)
+		log_warn("frame dropped", "to=%s type=%s reason=\"%s\"", role_text(peer->role),
+		    frame_text(f->type), error_text(error));
+	peer->congested = link_full(peer->link);
+}
+
+void
+peer_ack(uint32_t origin, uint64_t seq)
+{
+	struct peer *peer = peer_by_incarnation(origin);
+
+	if (peer != NULL && seq != 0) {
+		acks_add(peer->acks, origin, seq);
+		daemon_dirty();
+	}
+}
+
+static void
+acks_send(void *arg, uint32_t origin, struct slice pairs)
+{
+	struct frame f = { .type = FRAME_ACK, .origin = origin, .numbers = pairs };
+
+	peer_send(arg, &f);
+}
+
+void
+peers_flush(void)
+{
+	struct peer *peer;
+
+	TAILQ_FOREACH(peer, &peers, all)
+		acks_flush(peer->acks, acks_send, peer);
+}
+
+/* Asks one entry daemon to send again what it has in custody. */
+static void
+peer_resync(struct peer *peer)
+{
+	struct frame f = { .type = FRAME_RESEND };
+
+	peer->resyncing = true;
+	peer_send(peer, &f);
+}
+
+void
+peers_resync(void)
+{
+	struct peer *peer;
+
+	TAILQ_FOREACH(peer, &peers, all) {
+		if (is_entry(peer) && peer->state == PEER_LIVE)
+			peer_resync(peer);
+	}
+}
+
+/* When a taker has been away for too long, what waits for it is sent again to be refused. */
+void
+peers_tick(void)
+{
+	if (taker_gone == 0 || daemon_ticks() - taker_gone < AWAY_TIME)
+		return;
+	taker_gone = 0;
+	peers_resync();
+}
+
+bool
+peers_waiting(void)
+{
+	return taker_gone != 0;
+}
+
+static void
+mechanisms_send(struct peer *peer)
+{
+	struct frame f = { .type = FRAME_MECHANISMS, .text = buf_slice(&mechanisms) };
+
+	peer_send(peer, &f);
+}
+
+/* Lets a daemon in that has said HELLO. */
+static void
+peer_welcome(struct peer *peer)
+{
+	struct frame f = { .type = FRAME_WELCOME };
+
+	peer->state = PEER_REGISTERED;
+	registry_add(peer, buf_slice(&peer->serves));
+	peer_send(peer, &f);
+	if (peer->role == ROLE_C2SD)
+		mechanisms_send(peer);
+}
+
+void
+peer_grants_known(void)
+{
+	struct peer *peer;
+
+	grants_known = true;
+	TAILQ_FOREACH(peer, &peers, all) {
+		if (is_entry(peer) && peer->hello && peer->state == PEER_CONNECTED)
+			peer_welcome(peer);
+	}
+}
+
+static void
+on_hello(struct peer *peer, const struct frame *f)
+{
+	if (peer->hello)
+		return;
+	peer->hello = true;
+	buf_add_slice(&peer->serves, f->text);
+	if (!is_entry(peer) || grants_known)
+		peer_welcome(peer);
+}
+
+/* The replay of a daemon is complete: it is served from now on. */
+static void
+on_ready(struct peer *peer)
+{
+	if (peer->state != PEER_REGISTERED)
+		return;
+	peer->state = PEER_LIVE;
+	log_info("daemon ready", "name=%s index=%u incarnation=%u", role_text(peer->role), peer->index,
+	    peer->incarnation);
+	if (is_entry(peer)) {
+		peer_resync(peer);
+		return;
+	}
+	if (peer->role == ROLE_AUTHD)
+		account_reload_all();
+	if (is_taker(peer))
+		peers_resync();
+	if (peer->role == ROLE_ARCHIVED)
+		drain_all();
+}
+
+static void
+on_mechanisms(struct peer *peer, const struct frame *f)
+{
+	struct peer *other;
+
+	if (peer->role != ROLE_AUTHD)
+		return;
+	if (f->token.len != 32) {
+		log_error("grant key refused", "from=%s length=%zu", role_text(peer->role), f->token.len);
+		return;
+	}
+	session_set_grant_key(f->token);
+	buf_clear(&mechanisms);
+	buf_add_slice(&mechanisms, f->text);
+	TAILQ_FOREACH(other, &peers, all) {
+		if (other->role == ROLE_C2SD && other->state != PEER_CONNECTED)
+			mechanisms_send(other);
+	}
+	peer_grants_known();
+}
+
+/* Passes what c2sd says about authentication to authd. */
+static void
+on_auth_request(struct peer *peer, const struct frame *f)
+{
+	struct peer *authd = peer_of(ROLE_AUTHD);
+	struct frame failure = { .type = FRAME_AUTH_FAILURE, .handle = f->handle,
+		.condition = SLICE("temporary-auth-failure") };
+
+	if (HANDLE_INCARNATION(f->handle) != peer->incarnation) {
+		log_warn("authentication refused", "reason=\"handle of another daemon\" from=%s.%u",
+		    role_text(peer->role), peer->index);
+		return;
+	}
+	if (authd != NULL)
+		peer_send(authd, f);
+	else if (f->type != FRAME_AUTH_ABORT)
+		peer_send(peer, &failure);
+}
+
+/* Passes authd's answer to the c2sd that holds the stream; a success leaves a grant here. */
+static void
+on_auth_answer(struct peer *peer, const struct frame *f)
+{
+	struct peer *entry = peer_by_incarnation(HANDLE_INCARNATION(f->handle));
+
+	(void)peer;
+	if (entry == NULL || entry->state == PEER_CONNECTED)
+		return;
+	if (f->type == FRAME_AUTH_SUCCESS)
+		session_grant(f);
+	peer_send(entry, f);
+}
+
+static void
+on_ack(struct peer *peer, const struct frame *f)
+{
+	struct peer *entry = peer_by_incarnation(f->origin);
+	size_t i;
+
+	(void)peer;
+	if (entry == NULL)
+		return;
+	/* Only whole pairs: frame_read() has checked the unit of 8 bytes. */
+	for (i = 0; i + 1 < frame_count(f); i += 2) {
+		uint64_t first = frame_at(f, i), last = frame_at(f, i + 1);
+		struct frame ack = { .type = FRAME_ACK, .origin = f->origin,
+			.numbers = slice_part(f->numbers, 8 * i, 16) };
+
+		if (first != 0 && first <= last && last <= entry->seen)
+			peer_send(entry, &ack);
+	}
+}
+
+/* Sessions of c2sd report what has reached clients: names become archived's, nobody else's pass. */
+static void
+on_delivered(struct peer *peer, const struct frame *f)
+{
+	struct peer *archived = peer_of(ROLE_ARCHIVED);
+	struct buf numbers = { 0 };
+	struct frame out = { .type = FRAME_DELIVERED, .origin = peer->incarnation, .seq = f->seq };
+	size_t i;
+
+	if (peer->resyncing || archived == NULL)
+		return;
+	if (f->seq > peer->seen)
+		peer->seen = f->seq;
+	for (i = 0; i + 1 < frame_count(f); i += 2) {
+		struct session *s = session_find(frame_at(f, i));
+
+		if (s == NULL || s->peer != peer || s->account == NULL || s->account->spool == 0)
+			continue;
+		buf_add_u64(&numbers, s->account->spool);
+		buf_add_u64(&numbers, frame_at(f, i + 1));
+	}
+	out.numbers = buf_slice(&numbers);
+	peer_send(archived, &out);
+	buf_free(&numbers);
+}
+
+static void
+on_session_end(struct peer *peer, const struct frame *f)
+{
+	struct session *s = session_find(f->handle);
+
+	if (s != NULL && s->peer == peer)
+		hold_frame(s, f);
+}
+
+static void
+on_session_flow(struct peer *peer, const struct frame *f)
+{
+	struct session *s = session_find(f->handle);
+
+	if (s == NULL || s->peer != peer)
+		return;
+	if (f->type == FRAME_SESSION_PAUSE)
+		drain_pause(s);
+	else
+		drain_resume(s);
+}
+
+static void
+on_stanza(struct peer *peer, const struct frame *f)
+{
+	if (is_entry(peer))
+		route_inbound(peer, f);
+	else if (peer->role == ROLE_ARCHIVED)
+		drain_stanza(f);
+	else
+		route_service(peer, f);
+}
+
+static void
+on_hello_etc(struct peer *peer, const struct frame *f)
+{
+	if (f->type == FRAME_HELLO)
+		on_hello(peer, f);
+	else if (f->type == FRAME_READY)
+		on_ready(peer);
+	else
+		peer->resyncing = false; /* the echo of RESEND */
+}
+
+/* Handlers that do not ask who sent the frame: frame.def has said which role may. */
+#define WITHOUT_PEER(name, handler)                          \
+	static void name(struct peer *peer, const struct frame *f) \
+	{                                                    \
+		(void)peer;                                  \
+		handler(f);                                  \
+	}
+WITHOUT_PEER(on_stored, hold_stored)
+WITHOUT_PEER(on_drained, drain_done)
+WITHOUT_PEER(on_roster, account_roster)
+WITHOUT_PEER(on_roster_change, account_roster_change)
+
+static void
+on_account_is(struct peer *peer, const struct frame *f)
+{
+	struct peer *archived = peer_of(ROLE_ARCHIVED);
+	struct frame forget = { .type = FRAME_FORGET, .jid = f->jid };
+
+	(void)peer;
+	deliver_exists(f->jid, (f->flags & FLAG_EXISTS) != 0);
+	if ((f->flags & (FLAG_EXISTS | FLAG_MORE)) == FLAG_MORE && archived != NULL)
+		peer_send(archived, &forget);
+}
+
+/* What the router does with each frame: a row for each type that a daemon may send it. */
+static void (*const handlers[FRAME_COUNT])(struct peer *, const struct frame *) = {
+	[FRAME_HELLO] = on_hello_etc,
+	[FRAME_READY] = on_hello_etc,
+	[FRAME_RESEND] = on_hello_etc,
+	[FRAME_MECHANISMS] = on_mechanisms,
+	[FRAME_AUTH_START] = on_auth_request,
+	[FRAME_AUTH_STEP] = on_auth_request,
+	[FRAME_AUTH_ABORT] = on_auth_request,
+	[FRAME_AUTH_CHALLENGE] = on_auth_answer,
+	[FRAME_AUTH_SUCCESS] = on_auth_answer,
+	[FRAME_AUTH_FAILURE] = on_auth_answer,
+	[FRAME_ACK] = on_ack,
+	[FRAME_STANZA] = on_stanza,
+	[FRAME_SESSION_BIND] = session_bind,
+	[FRAME_SESSION_REPLAY] = session_replay,
+	[FRAME_SESSION_END] = on_session_end,
+	[FRAME_SESSION_PAUSE] = on_session_flow,
+	[FRAME_SESSION_DRAIN] = on_session_flow,
+	[FRAME_SESSION_RESUME] = session_resume,
+	[FRAME_SESSION_MOVE] = session_move,
+	[FRAME_DELIVERED] = on_delivered,
+	[FRAME_ROSTER] = on_roster,
+	[FRAME_ROSTER_CHANGE] = on_roster_change,
+	[FRAME_ACCOUNT_IS] = on_account_is,
+	[FRAME_STORED] = on_stored,
+	[FRAME_DRAINED] = on_drained,
+	[FRAME_CONTROL_REPLY] = control_reply,
+};
+
+/* Whether a frame may come yet: HELLO is the first. */
+static bool
+is_due(const struct peer *peer, enum frame_type type)
+{
+	return type == FRAME_HELLO || peer->state != PEER_CONNECTED;
+}
+
+static void
+frame_received(void *arg, struct link *link, const struct frame *f, struct slice whole)
+{
+	struct peer *peer = arg;
+	void (*handler)(struct peer *, const struct frame *) = handlers[f->type];
+
+	(void)link;
+	(void)whole;
+	if (handler == NULL || !is_due(peer, f->type)) {
+		COUNT(frames_refused);
+		log_warn("frame refused", "from=%s.%u type=%s", role_text(peer->role), peer->index,
+		    frame_text(f->type));
+		return;
+	}
+	handler(peer, f);
+	daemon_dirty();
+}
+
+static void
+link_closed(void *arg, struct link *link)
+{
+	struct peer *peer = arg;
+
+	(void)link;
+	if (is_taker(peer))
+		taker_gone = daemon_ticks();
+	log_warn("daemon gone", "name=%s index=%u incarnation=%u", role_text(peer->role), peer->index,
+	    peer->incarnation);
+	peer_forget(peer);
+}
+
+/* Its output has drained: its sessions were fed nothing stored meanwhile. */
+static void
+link_drained(void *arg, struct link *link)
+{
+	struct peer *peer = arg;
+
+	(void)link;
+	peer->congested = false;
+	drain_peer(peer);
+}

@@ -1,0 +1,259 @@
+/*
+ * presence.c: presence of local accounts (RFC 6121 section 4).
+ *
+ * Called by route.c when it is a stanza's turn, and by account.c and session.c for what follows from
+ * their changes. Contacts on other servers are reached through who serves their domain; until a
+ * daemon does, they are left out.
+ */
+#include "router.h"
+
+#include <stdlib.h>
+
+#include "counter.h"
+#include "log.h"
+#include "mem.h"
+#include "ns.h"
+
+/* The presence that a session has sent last. */
+static struct frame
+presence_of(const struct session *s)
+{
+	struct frame f;
+
+	ASSERT(frame_read(slice_of(s->presence, s->presence_len), &f) == 0);
+	f.to = SLICE_NONE;
+	f.origin = 0;
+	f.seq = 0;
+	f.handle = 0;
+	return f;
+}
+
+static struct frame
+unavailable_of(const struct session *s)
+{
+	return (struct frame){ .type = FRAME_STANZA, .kind = STANZA_PRESENCE,
+		.subtype = TYPE_UNAVAILABLE, .from = session_jid(s), .payload = SLICE("") };
+}
+
+static void
+add_available(struct receivers *r, struct account *account, const struct session *but)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &account->sessions, siblings) {
+		if (s != but && s->available && s->state == SESSION_BOUND)
+			receivers_add(r, s);
+	}
+}
+
+/* Sends presence to all who are subscribed to this account's, and to its own sessions. */
+static void
+presence_fan_out(struct session *s, const struct frame *f, const struct session *but)
+{
+	struct receivers *r = receivers_begin();
+	const struct account *account = s->account;
+	struct frame out = *f;
+	size_t i;
+
+	add_available(r, s->account, but);
+	for (i = 0; i < account->contact_count; i++) {
+		const struct contact *c = &account->contacts[i];
+		struct account *other;
+
+		if (!(c->bits & ROSTER_FROM))
+			continue;
+		other = account_find(slice_of(c->jid, c->len));
+		if (other != NULL && other != account)
+			add_available(r, other, NULL);
+	}
+	COUNT(presences_routed);
+	out.to = SLICE_NONE;
+	receivers_send(r, &out);
+}
+
+/* Gives a session the presence of all available sessions of an account. */
+static void
+presence_tell(const struct account *account, struct session *to)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &account->sessions, siblings) {
+		struct frame f;
+
+		if (s == to || !s->available || s->killed)
+			continue;
+		f = presence_of(s);
+		deliver_to(to, &f);
+	}
+}
+
+/* The first presence of a session: it learns what its contacts do (RFC 6121 section 4.2.2, 4.3). */
+static void
+presence_probe_all(struct session *s)
+{
+	const struct account *account = s->account;
+	struct peer *authd = peer_of(ROLE_AUTHD);
+	struct frame pending = { .type = FRAME_ROSTER_PENDING, .handle = s->handle,
+		.jid = account_jid(account) };
+	size_t i;
+
+	presence_tell(account, s);
+	for (i = 0; i < account->contact_count; i++) {
+		const struct contact *c = &account->contacts[i];
+		struct account *other;
+
+		if (!(c->bits & ROSTER_TO))
+			continue;
+		other = account_find(slice_of(c->jid, c->len));
+		if (other != NULL && other != account && other->loaded &&
+		    (account_bits(other, account_jid(account)) & ROSTER_FROM))
+			presence_tell(other, s);
+	}
+	if (authd != NULL)
+		peer_send(authd, &pending);
+}
+
+/* Tells those who got directed presence and are not subscribed that the session is gone. */
+static void
+directed_withdraw(struct session *s, const struct frame *unavailable)
+{
+	struct frame f = *unavailable;
+
+	while (s->directed_count != 0) {
+		char *jid = s->directed[--s->directed_count];
+
+		f.to = slice_string(jid);
+		if (!(account_bits(s->account, jid_bare_of(f.to)) & ROSTER_FROM))
+			presence_deliver(&f);
+		free(jid);
+	}
+	MEM_FREE(&s->directed);
+}
+
+void
+presence_broadcast(struct session *s, const struct frame *f)
+{
+	bool initial = !s->available;
+	int before = s->priority;
+
+	if (f->subtype == TYPE_PROBE)
+		return;
+	if (f->subtype == TYPE_UNAVAILABLE) {
+		if (!s->available) {
+			directed_withdraw(s, f);
+			return;
+		}
+		presence_fan_out(s, f, NULL);
+		session_set_presence(s, NULL);
+		directed_withdraw(s, f);
+		return;
+	}
+	session_set_presence(s, f);
+	presence_fan_out(s, f, NULL);
+	if (initial)
+		presence_probe_all(s);
+	if (s->priority >= 0 && (initial || before < 0))
+		drain_begin(s, 0);
+}
+
+/* Presence to an address: to one resource, or to all available ones of an account. */
+void
+presence_deliver(const struct frame *f)
+{
+	struct slice bare = jid_bare_of(f->to);
+	struct account *account = account_find(bare);
+	struct receivers *r = receivers_begin();
+	struct session *s;
+
+	if (account == NULL)
+		return;
+	if (bare.len == f->to.len) {
+		add_available(r, account, NULL);
+	} else {
+		s = session_of_resource(account, f->to);
+		if (s != NULL)
+			receivers_add(r, s);
+	}
+	COUNT(presences_routed);
+	receivers_send(r, f);
+}
+
+/* A client's probe: answered when the account lets its sender see its presence. */
+static void
+presence_probe(struct session *s, const struct frame *f)
+{
+	struct slice bare = jid_bare_of(f->to);
+	struct account *account = account_find(bare);
+	struct frame refusal = { .type = FRAME_STANZA, .kind = STANZA_PRESENCE,
+		.subtype = TYPE_UNSUBSCRIBED, .from = bare, .to = account_jid(s->account),
+		.payload = SLICE("") };
+	bool own = account == s->account;
+
+	/* The sender's own roster says it as well as the other's, which may not be loaded. */
+	if (!own && !(account_bits(s->account, bare) & ROSTER_TO)) {
+		deliver_to(s, &refusal);
+	} else if (account != NULL) {
+		presence_tell(account, s);
+	} else {
+		refusal.subtype = TYPE_UNAVAILABLE;
+		deliver_to(s, &refusal);
+	}
+}
+
+void
+presence_directed(struct session *s, const struct frame *f)
+{
+	struct jid to;
+
+	jid_split(f->to, &to);
+	if (f->subtype == TYPE_PROBE) {
+		presence_probe(s, f);
+		return;
+	}
+	if (!registry_local_domain(to.domain)) {
+		route_error(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+		return;
+	}
+	if (to.local.ptr == NULL)
+		return; /* the server itself has no use for it */
+	if (f->subtype == TYPE_UNAVAILABLE) {
+		session_directed_remove(s, f->to);
+	} else if (!session_directed_add(s, f->to)) {
+		route_error(f, STANZA_ERROR_RESOURCE_CONSTRAINT, "Too much directed presence");
+		return;
+	}
+	presence_deliver(f);
+}
+
+void
+presence_gone(struct session *s)
+{
+	struct frame f = unavailable_of(s);
+
+	if (s->account == NULL || s->killed)
+		return;
+	if (s->available) {
+		session_set_presence(s, NULL);
+		presence_fan_out(s, &f, s);
+	}
+	directed_withdraw(s, &f);
+}
+
+/* A contact may see the account's presence from now on, or no more (RFC 6121 sections 3.1.5, 3.2.2). */
+void
+presence_changed(struct account *account, struct slice contact, unsigned before, unsigned now)
+{
+	struct session *s;
+
+	if (!((before ^ now) & ROSTER_FROM))
+		return;
+	TAILQ_FOREACH(s, &account->sessions, siblings) {
+		struct frame f;
+
+		if (!s->available || s->killed)
+			continue;
+		f = now & ROSTER_FROM ? presence_of(s) : unavailable_of(s);
+		f.to = contact;
+		presence_deliver(&f);
+	}
+}

@@ -1,0 +1,268 @@
+/*
+ * request.c: requests that the router answers itself: service discovery (XEP-0030), ping (XEP-0199),
+ * entity time (XEP-0202), version (XEP-0092), last activity of the server and of accounts that are online (XEP-0012).
+ *
+ * Called by route.c with get and set requests that no daemon has registered for. A payload is never
+ * read: namespace, name and node of a request are in its frame.
+ */
+#include "router.h"
+
+#include <time.h>
+
+#include "ns.h"
+#include "xmlout.h"
+
+static uint64_t started; /* ticks */
+
+static void
+answer(const struct frame *f, struct slice payload)
+{
+	struct frame reply;
+
+	stanza_result(f, payload, &reply);
+	route_reply(&reply);
+}
+
+/* -- service discovery ------------------------------------------------------------------------------- */
+
+static void
+add_feature(struct buf *out, struct slice ns)
+{
+	buf_add_string(out, "<feature");
+	xml_add_attribute(out, "var", ns);
+	buf_add_string(out, "/>");
+}
+
+static void
+each_feature(void *arg, struct peer *peer, struct slice value)
+{
+	(void)peer;
+	add_feature(arg, value);
+}
+
+/* "identity CATEGORY TYPE NAME" */
+static void
+each_identity(void *arg, struct peer *peer, struct slice value)
+{
+	struct slice part[2], rest = value;
+	unsigned i;
+
+	(void)peer;
+	for (i = 0; i < 2; i++) {
+		const char *space = memchr(rest.ptr, ' ', rest.len);
+
+		if (space == NULL)
+			return;
+		part[i] = slice_of(rest.ptr, (size_t)(space - rest.ptr));
+		rest = slice_part(rest, part[i].len + 1, SIZE_MAX);
+	}
+	buf_add_string(arg, "<identity");
+	xml_add_attribute(arg, "category", part[0]);
+	xml_add_attribute(arg, "type", part[1]);
+	xml_add_attribute(arg, "name", rest);
+	buf_add_string(arg, "/>");
+}
+
+static void
+disco_info_server(const struct frame *f, struct session *sender)
+{
+	static const char *const features[] = { NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_TIME,
+		NS_VERSION, NS_LAST, NS_OFFLINE };
+	struct buf out = { 0 };
+	size_t i;
+
+	(void)sender;
+	xml_open(&out, "query", SLICE(NS_DISCO_INFO));
+	buf_add_string(&out, "><identity category='server' type='im' name='Aldis'/>");
+	registry_each("identity", each_identity, &out);
+	for (i = 0; i < sizeof features / sizeof *features; i++)
+		add_feature(&out, slice_string(features[i]));
+	registry_each("feature", each_feature, &out);
+	buf_add_string(&out, "</query>");
+	answer(f, buf_slice(&out));
+	buf_free(&out);
+}
+
+struct items {
+	struct buf *out;
+	struct slice domain;
+};
+
+/* Domains that daemons serve are items of the domain that they stand below. */
+static void
+each_domain(void *arg, struct peer *peer, struct slice value)
+{
+	struct items *items = arg;
+
+	(void)peer;
+	if (value.len <= items->domain.len + 1 ||
+	    value.ptr[value.len - items->domain.len - 1] != '.' ||
+	    !slice_equal(slice_part(value, value.len - items->domain.len, SIZE_MAX), items->domain))
+		return;
+	buf_add_string(items->out, "<item");
+	xml_add_attribute(items->out, "jid", value);
+	buf_add_string(items->out, "/>");
+}
+
+static void
+disco_items_server(const struct frame *f, struct session *sender)
+{
+	struct buf out = { 0 };
+	struct items items = { &out, f->to };
+
+	(void)sender;
+	xml_open(&out, "query", SLICE(NS_DISCO_ITEMS));
+	buf_add_char(&out, '>');
+	registry_each("domain", each_domain, &items);
+	buf_add_string(&out, "</query>");
+	answer(f, buf_slice(&out));
+	buf_free(&out);
+}
+
+static void
+disco_info_account(const struct frame *f, struct session *sender)
+{
+	struct buf out = { 0 };
+
+	(void)sender;
+	xml_open(&out, "query", SLICE(NS_DISCO_INFO));
+	buf_add_string(&out, "><identity category='account' type='registered'/>");
+	add_feature(&out, SLICE(NS_DISCO_INFO));
+	add_feature(&out, SLICE(NS_DISCO_ITEMS));
+	registry_each("account-feature", each_feature, &out);
+	buf_add_string(&out, "</query>");
+	answer(f, buf_slice(&out));
+	buf_free(&out);
+}
+
+static void
+disco_items_account(const struct frame *f, struct session *sender)
+{
+	(void)sender;
+	answer(f, SLICE("<query xmlns='" NS_DISCO_ITEMS "'/>"));
+}
+
+/* -- small services ------------------------------------------------------------------------------------- */
+
+static void
+ping(const struct frame *f, struct session *sender)
+{
+	(void)sender;
+	answer(f, SLICE(""));
+}
+
+static void
+entity_time(const struct frame *f, struct session *sender)
+{
+	struct buf out = { 0 };
+	char stamp[32];
+
+	(void)sender;
+	stanza_stamp(daemon_now(), stamp);
+	buf_add_string(&out, "<time xmlns='" NS_TIME "'><tzo>+00:00</tzo>");
+	xml_add_element(&out, "utc", slice_string(stamp));
+	buf_add_string(&out, "</time>");
+	answer(f, buf_slice(&out));
+	buf_free(&out);
+}
+
+static void
+version(const struct frame *f, struct session *sender)
+{
+	(void)sender;
+	answer(f, SLICE("<query xmlns='" NS_VERSION "'><name>Aldis</name><version>" ALDIS_VERSION
+	    "</version></query>"));
+}
+
+static void
+last_server(const struct frame *f, struct session *sender)
+{
+	struct buf out = { 0 };
+
+	(void)sender;
+	buf_add_string(&out, "<query xmlns='" NS_LAST "' seconds='");
+	buf_add_number(&out, (daemon_ticks() - started) / 1000);
+	buf_add_string(&out, "'/>");
+	answer(f, buf_slice(&out));
+	buf_free(&out);
+}
+
+/* The account is online: authd answers for the others. */
+static void
+last_account(const struct frame *f, struct session *sender)
+{
+	(void)sender;
+	answer(f, SLICE("<query xmlns='" NS_LAST "' seconds='0'/>"));
+}
+
+/* -- who answers what --------------------------------------------------------------------------------- */
+
+enum scope { SCOPE_SERVER, SCOPE_ACCOUNT };
+
+static const struct service {
+	enum scope scope;
+	const char *ns;
+	const char *name; /* of the payload */
+	void (*get)(const struct frame *f, struct session *sender);
+} services[] = {
+	{ SCOPE_SERVER, NS_DISCO_INFO, "query", disco_info_server },
+	{ SCOPE_SERVER, NS_DISCO_ITEMS, "query", disco_items_server },
+	{ SCOPE_SERVER, NS_PING, "ping", ping },
+	{ SCOPE_SERVER, NS_TIME, "time", entity_time },
+	{ SCOPE_SERVER, NS_VERSION, "query", version },
+	{ SCOPE_SERVER, NS_LAST, "query", last_server },
+	{ SCOPE_ACCOUNT, NS_DISCO_INFO, "query", disco_info_account },
+	{ SCOPE_ACCOUNT, NS_DISCO_ITEMS, "query", disco_items_account },
+	{ SCOPE_ACCOUNT, NS_PING, "ping", ping },
+	{ SCOPE_ACCOUNT, NS_LAST, "query", last_account },
+};
+
+void
+request_configure(const struct config *config)
+{
+	(void)config;
+	started = daemon_ticks();
+}
+
+/* Answers from the table, or says that nobody does. */
+static void
+request_answer(const struct frame *f, struct session *sender, enum scope scope)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof services / sizeof *services; i++) {
+		const struct service *s = &services[i];
+
+		if (s->scope != scope || !slice_is(f->ns, s->ns) || !slice_is(f->name, s->name))
+			continue;
+		if (f->subtype == TYPE_SET)
+			route_error(f, STANZA_ERROR_NOT_ALLOWED, NULL);
+		else if (f->node.len != 0)
+			route_error(f, STANZA_ERROR_ITEM_NOT_FOUND, NULL);
+		else
+			s->get(f, sender);
+		return;
+	}
+	route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
+}
+
+void
+request_server(const struct frame *f, struct session *sender)
+{
+	request_answer(f, sender, SCOPE_SERVER);
+}
+
+/* Strangers get the answer that an account that does not exist gives (RFC 6121 section 8.5.1). */
+void
+request_account(const struct frame *f, struct session *sender, struct slice jid)
+{
+	struct account *own = sender->account;
+	bool allowed = slice_equal(jid, account_jid(own)) || (account_bits(own, jid) & ROSTER_TO);
+
+	if (!allowed && slice_is(f->ns, NS_LAST) && f->subtype == TYPE_GET)
+		route_error(f, STANZA_ERROR_FORBIDDEN, NULL);
+	else if (!allowed)
+		route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
+	else
+		request_answer(f, sender, SCOPE_ACCOUNT);
+}

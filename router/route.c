@@ -1,0 +1,366 @@
+/*
+ * route.c: where a stanza goes.
+ *
+ * A stanza from an entry daemon is stamped with the address that was granted to its stream, and then
+ * is one of three: a message to be stored (hold.c), something for a daemon that takes responsibility
+ * (passed on at once, in the order of arrival), or the router's own matter, which waits its turn in
+ * the session's queue. Who knows a domain decides about stanzas that leave the local ones.
+ */
+#include "router.h"
+
+#include "counter.h"
+#include "log.h"
+#include "ns.h"
+
+enum target { TARGET_STORE, TARGET_DAEMON, TARGET_SELF };
+
+struct route {
+	enum target target;
+	struct peer *peer; /* DAEMON: NULL when it is away */
+	struct jid to;     /* full.ptr == NULL: none */
+	bool local;        /* `to` has one of our domains, or there is none */
+};
+
+/* Which types belong to which kind. */
+static bool
+type_fits(enum stanza_kind kind, enum stanza_type type)
+{
+	static const struct {
+		enum stanza_type first, last;
+	} range[STANZA_KIND_COUNT] = {
+		[STANZA_MESSAGE] = { TYPE_NORMAL, TYPE_HEADLINE },
+		[STANZA_PRESENCE] = { TYPE_AVAILABLE, TYPE_PROBE },
+		[STANZA_IQ] = { TYPE_GET, TYPE_RESULT },
+	};
+
+	if (kind == STANZA_NONE)
+		return false;
+	return type == TYPE_ERROR || (type >= range[kind].first && type <= range[kind].last);
+}
+
+static bool
+is_subscription(const struct frame *f)
+{
+	return f->kind == STANZA_PRESENCE &&
+	    (f->subtype == TYPE_SUBSCRIBE || f->subtype == TYPE_SUBSCRIBED ||
+	    f->subtype == TYPE_UNSUBSCRIBE || f->subtype == TYPE_UNSUBSCRIBED);
+}
+
+static bool
+is_request(const struct frame *f)
+{
+	return f->kind == STANZA_IQ && (f->subtype == TYPE_GET || f->subtype == TYPE_SET);
+}
+
+/* Whether a message must be on disk before anybody sees it: DESIGN promise 1. */
+static bool
+is_to_be_stored(const struct frame *f)
+{
+	return f->kind == STANZA_MESSAGE && (f->flags & FLAG_CONTENT) && !(f->flags & FLAG_NO_STORE) &&
+	    (f->subtype == TYPE_NORMAL || f->subtype == TYPE_CHAT);
+}
+
+/* Requests to an account or to the server that a daemon has registered for. */
+static void
+classify_request(const struct frame *f, const struct session *sender, struct route *r)
+{
+	bool known;
+	struct account *account;
+
+	if (r->to.full.ptr != NULL && r->to.local.ptr == NULL) {
+		r->peer = registry_server_ns(f->ns, &known);
+	} else if (r->to.resource.ptr == NULL) {
+		r->peer = registry_account_ns(f->ns, &known);
+		/* The idle time of an account that is online is the router's to tell. */
+		account = r->to.full.ptr ? account_find(r->to.full)
+		    : sender ? sender->account : NULL;
+		if (known && slice_is(f->ns, NS_LAST) && account != NULL)
+			known = false;
+	} else {
+		known = false;
+	}
+	if (known)
+		r->target = TARGET_DAEMON;
+}
+
+/* Decides who deals with a stanza. */
+static void
+classify(const struct frame *f, const struct session *sender, struct route *r)
+{
+	bool known = false;
+
+	*r = (struct route){ .target = TARGET_SELF, .local = true };
+	if (f->to.ptr != NULL) {
+		jid_split(f->to, &r->to);
+		r->local = registry_local_domain(r->to.domain);
+	}
+	if (is_subscription(f) && sender != NULL && r->to.full.ptr != NULL) {
+		r->target = TARGET_DAEMON;
+		r->peer = peer_of(ROLE_AUTHD);
+	} else if (!r->local) {
+		r->peer = registry_domain(r->to.domain, &known);
+		if (known)
+			r->target = TARGET_DAEMON;
+	} else if (is_to_be_stored(f) && (f->to.ptr == NULL || r->to.local.ptr != NULL)) {
+		struct slice account = f->to.ptr ? jid_bare(&r->to) : jid_bare_of(f->from);
+
+		if (existence_get(account) != EXISTENCE_NO)
+			r->target = TARGET_STORE;
+	} else if (is_request(f)) {
+		classify_request(f, sender, r);
+	}
+}
+
+/* Passes a stanza to the daemon that takes responsibility for it. */
+static void
+pass_on(struct session *sender, const struct frame *f, const struct route *r)
+{
+	struct frame out = *f;
+
+	if (r->peer == NULL || r->peer->state != PEER_LIVE) {
+		/* It comes again when that daemon is back: the sender keeps it. */
+		if (registry_away(f->to.ptr ? r->to.domain : SLICE_NONE, f->ns) < AWAY_TIME)
+			return;
+		route_error(f, STANZA_ERROR_RESOURCE_CONSTRAINT, "The service is away");
+		peer_ack(f->origin, f->seq);
+		return;
+	}
+	if (sender != NULL && slice_is(f->ns, NS_ROSTER) && f->subtype == TYPE_GET &&
+	    (f->to.ptr == NULL || slice_equal(f->to, account_jid(sender->account))))
+		sender->interested = true;
+	if (is_subscription(f))
+		out.to = jid_bare_of(f->to);
+	peer_send(r->peer, &out);
+}
+
+/* A request from a stream that has not authenticated: only in-band registration (XEP-0077). */
+static void
+inbound_stranger(struct peer *peer, const struct frame *f)
+{
+	struct frame out = *f;
+	bool known;
+	struct peer *server = registry_server_ns(SLICE(NS_REGISTER), &known);
+
+	if (f->seq > peer->seen)
+		peer->seen = f->seq;
+	peer_ack(peer->incarnation, f->seq);
+	if (!is_request(f) || !slice_is(f->ns, NS_REGISTER) ||
+	    HANDLE_INCARNATION(f->handle) != peer->incarnation || f->to.ptr == NULL ||
+	    !registry_local_domain(f->to)) {
+		log_warn("stanza refused", "from=%s.%u reason=\"no session\"", role_text(peer->role),
+		    peer->index);
+		return;
+	}
+	out.from = SLICE_NONE;
+	out.origin = 0;
+	out.seq = 0;
+	if (server != NULL && server->state == PEER_LIVE)
+		peer_send(server, &out);
+	else
+		route_error(&out, STANZA_ERROR_RESOURCE_CONSTRAINT, "The service is away");
+}
+
+/* Checks and stamps what a c2sd has sent; false when it is dropped. */
+static bool
+inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f, struct frame *out)
+{
+	struct jid to;
+
+	if (!type_fits(f->kind, f->subtype) || f->seq == 0 ||
+	    (f->to.ptr != NULL && jid_parse(f->to, &to) != 0)) {
+		COUNT(frames_refused);
+		log_warn("stanza refused", "from=%s.%u session=%s reason=malformed",
+		    role_text(peer->role), peer->index, s->jid);
+		return false;
+	}
+	*out = *f;
+	out->from = is_subscription(f) ? account_jid(s->account) : session_jid(s);
+	out->audience = AUDIENCE_NONE;
+	out->flags = f->flags & FLAG_FROM_ENTRY;
+	out->origin = peer->incarnation;
+	out->archive_id = 0;
+	out->stamp = daemon_now();
+	out->numbers = out->jid = out->resource = out->domain = out->data = SLICE_NONE;
+	out->token = out->text = out->address = out->condition = SLICE_NONE;
+	return true;
+}
+
+/* Marks a message for archived: which accounts it belongs to. */
+static void
+mark_for_store(struct frame *f, struct session *s)
+{
+	f->flags |= FLAG_STORE | FLAG_FROM_LOCAL | FLAG_TO_LOCAL;
+	if (f->to.ptr == NULL)
+		f->to = account_jid(s->account);
+}
+
+void
+route_inbound(struct peer *peer, const struct frame *f)
+{
+	struct session *s = session_find(f->handle);
+	struct frame out;
+	struct route r;
+	bool again = f->seq <= peer->seen;
+
+	if (peer->resyncing)
+		return; /* it comes again after the echo */
+	if (s == NULL || s->peer != peer || s->account == NULL) {
+		inbound_stranger(peer, f);
+		return;
+	}
+	if (!again)
+		peer->seen = f->seq;
+	if (s->killed || !inbound_stamp(peer, s, f, &out)) {
+		peer_ack(peer->incarnation, f->seq);
+		return;
+	}
+	classify(&out, s, &r);
+	if (again && hold_again(s, peer, &out))
+		return;
+	if (r.target == TARGET_STORE) {
+		mark_for_store(&out, s);
+		hold_store(s, peer, &out);
+	} else if (r.target == TARGET_DAEMON) {
+		pass_on(s, &out, &r);
+	} else if (again) {
+		peer_ack(out.origin, out.seq);
+	} else {
+		hold_frame(s, &out);
+	}
+}
+
+static void
+route_message(const struct frame *f, const struct route *r)
+{
+	if (!r->local)
+		route_error(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+	else if (r->to.full.ptr != NULL && r->to.local.ptr == NULL)
+		route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
+	else
+		deliver_message(f);
+}
+
+static void
+route_presence(const struct frame *f, const struct route *r, struct session *sender)
+{
+	if (f->subtype == TYPE_ERROR) {
+		if (r->local && r->to.resource.ptr != NULL)
+			presence_deliver(f);
+	} else if (f->to.ptr == NULL) {
+		presence_broadcast(sender, f);
+	} else {
+		presence_directed(sender, f);
+	}
+}
+
+static void
+route_iq(const struct frame *f, const struct route *r, struct session *sender)
+{
+	if (!r->local) {
+		if (is_request(f))
+			route_error(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+	} else if (r->to.resource.ptr != NULL && r->to.local.ptr != NULL) {
+		deliver_iq(f);
+	} else if (!is_request(f)) {
+		return; /* an answer to the server or to a whole account: nobody asked */
+	} else if (r->to.full.ptr != NULL && r->to.local.ptr == NULL) {
+		request_server(f, sender);
+	} else {
+		request_account(f, sender, r->to.full.ptr ? jid_bare(&r->to)
+		    : account_jid(sender->account));
+	}
+}
+
+void
+route_stanza(const struct frame *f, struct session *sender)
+{
+	struct route r;
+
+	classify(f, sender, &r);
+	if (f->kind == STANZA_MESSAGE)
+		route_message(f, &r);
+	else if (f->kind == STANZA_PRESENCE)
+		route_presence(f, &r, sender);
+	else
+		route_iq(f, &r, sender);
+	peer_ack(f->origin, f->seq);
+}
+
+void
+route_reply(const struct frame *f)
+{
+	struct peer *peer = f->handle ? peer_by_incarnation(HANDLE_INCARNATION(f->handle)) : NULL;
+	struct frame out = *f;
+	struct jid to;
+
+	out.origin = 0;
+	out.seq = 0;
+	out.archive_id = 0;
+	if (peer != NULL && peer->role == ROLE_C2SD) {
+		COUNT(iqs_routed);
+		peer_send(peer, &out);
+		return;
+	}
+	out.handle = 0;
+	if (f->to.ptr == NULL || jid_parse(f->to, &to) != 0 || !registry_local_domain(to.domain))
+		return;
+	if (f->kind == STANZA_IQ)
+		deliver_iq(&out);
+	else if (f->kind == STANZA_MESSAGE)
+		deliver_message(&out);
+	else
+		presence_deliver(&out);
+}
+
+void
+route_error(const struct frame *f, enum stanza_error error, const char *text)
+{
+	struct buf scratch = { 0 };
+	struct frame reply;
+
+	if (stanza_error_reply(f, error, slice_string(text), &scratch, &reply)) {
+		COUNT(bounced);
+		route_reply(&reply);
+	}
+	buf_free(&scratch);
+}
+
+/* Whether a daemon may speak as this address: authd for accounts and domains, others for what they
+ * serve. */
+static bool
+service_owns(const struct peer *peer, struct slice from)
+{
+	struct jid jid;
+	bool known;
+
+	if (from.ptr == NULL)
+		return peer->role == ROLE_AUTHD;
+	if (jid_parse(from, &jid) != 0)
+		return false;
+	if (registry_domain(jid.domain, &known) == peer)
+		return true;
+	/* authd also forwards what a remote contact has asked of an account here. */
+	return peer->role == ROLE_AUTHD;
+}
+
+void
+route_service(struct peer *peer, const struct frame *f)
+{
+	struct jid to;
+
+	if (!type_fits(f->kind, f->subtype) || !service_owns(peer, f->from) ||
+	    (f->to.ptr != NULL && jid_parse(f->to, &to) != 0)) {
+		COUNT(frames_refused);
+		log_warn("stanza refused", "from=%s type=%u address=%s", role_text(peer->role),
+		    (unsigned)f->kind, log_quote(f->from));
+		return;
+	}
+	if (f->audience != AUDIENCE_NONE)
+		deliver_audience(f);
+	else if (f->handle != 0)
+		route_reply(f);
+	else if (f->to.ptr != NULL && registry_local_domain(to.domain))
+		route_reply(f);
+	else
+		route_error(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+}

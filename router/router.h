@@ -1,0 +1,276 @@
+/*
+ * router.h: the router's own header, grouped by file.
+ *
+ * The router holds nothing that the other daemons cannot tell it again: sessions come from SESSION_REPLAY, rosters
+ * and the existence of accounts from authd, frames from those who have them in custody. It never
+ * touches the disk and never reads a stanza's XML.
+ */
+#ifndef ALDIS_ROUTER_H
+#define ALDIS_ROUTER_H
+
+#include <sys/queue.h>
+
+#include "daemon.h"
+#include "frame.h"
+#include "jid.h"
+#include "map.h"
+#include "roster.h"
+#include "stanza.h"
+
+struct account;
+struct helds;
+struct session;
+
+/* -- peer.c: the daemons at the other ends of the links ------------------------------------------ */
+
+/*
+ *   (LINK from the supervisor) -> CONNECTED -> HELLO -> REGISTERED -> READY -> LIVE
+ *
+ * An entry daemon waits in CONNECTED, its HELLO kept, until authd has said how grants are verified.
+ */
+enum peer_state { PEER_CONNECTED, PEER_REGISTERED, PEER_LIVE };
+
+struct peer {
+	TAILQ_ENTRY(peer) all;
+	struct link *link;
+	enum role role;
+	unsigned index;
+	uint32_t incarnation;
+	enum peer_state state;
+	bool hello;             /* HELLO has come */
+	bool resyncing;         /* RESEND was sent, its echo has not come */
+	uint64_t seen;          /* highest number in custody that was handled */
+	struct helds *storing;  /* its messages at archived, by number */
+	struct buf serves;      /* HELLO text */
+	struct acks *acks;
+	bool congested;         /* its output is full: its sessions are fed from the spool */
+};
+
+TAILQ_HEAD(peers, peer);
+extern struct peers peers;
+
+void peer_linked(enum role role, unsigned index, uint32_t incarnation, int fd);
+struct peer *peer_of(enum role role);          /* the live peer of a role with one process, or NULL */
+struct peer *peer_by_incarnation(uint32_t incarnation); /* any state; NULL */
+void peer_send(struct peer *peer, const struct frame *f);
+void peer_ack(uint32_t origin, uint64_t seq);  /* gathered, sent by peers_flush() */
+void peers_flush(void);
+void peers_tick(void);
+bool peers_waiting(void);                      /* for a tick */
+void peers_resync(void);                       /* RESEND to all entry daemons */
+void peer_grants_known(void);                  /* lets waiting entry daemons register */
+
+/* -- registry.c: what the daemons serve ------------------------------------------------------------ */
+
+void registry_add(struct peer *peer, struct slice text);
+void registry_remove(const struct peer *peer);
+/* Milliseconds for which the daemon that serves this domain or namespace has been away. */
+#define AWAY_TIME 10000
+uint64_t registry_away(struct slice domain, struct slice ns);
+void registry_set_domains(const struct config *config);
+bool registry_local_domain(struct slice domain);     /* a domain with accounts */
+/* Who serves a domain, a namespace. *known: whether anybody does; NULL with *known: it is away. */
+struct peer *registry_domain(struct slice domain, bool *known);
+struct peer *registry_account_ns(struct slice ns, bool *known);
+struct peer *registry_server_ns(struct slice ns, bool *known);
+/* Each line of all registrations with this word: value is what follows it. */
+void registry_each(const char *word, void (*each)(void *arg, struct peer *peer, struct slice value),
+    void *arg);
+
+/* -- account.c: accounts with sessions, their contacts, and who exists ------------------------------ */
+
+struct contact {
+	char *jid;
+	uint16_t len;
+	uint8_t bits; /* roster.h */
+};
+
+struct account {
+	char *jid;              /* bare, NUL-terminated */
+	size_t jid_len;
+	TAILQ_HEAD(sessions, session) sessions; /* bound, or waiting for the roster */
+	struct contact *contacts;               /* sorted by jid */
+	size_t contact_count, contact_room;
+	bool loaded;            /* contacts are what authd has */
+	uint64_t spool;         /* archived's number for it, 0 while unknown */
+	bool pinned;            /* in use: account_drop() does nothing */
+};
+
+struct account *account_find(struct slice jid);
+struct account *account_get(struct slice jid);  /* made when there is none; asks authd for the roster */
+void account_drop(struct account *account);     /* frees it when it has no sessions */
+static inline struct slice
+account_jid(const struct account *account)
+{
+	return slice_of(account->jid, account->jid_len);
+}
+unsigned account_bits(const struct account *account, struct slice contact); /* bare; 0: none */
+void account_roster(const struct frame *f);        /* ROSTER */
+void account_roster_change(const struct frame *f); /* ROSTER_CHANGE */
+void account_reload_all(void);                     /* authd is back */
+size_t account_count(void);
+
+enum existence { EXISTENCE_UNKNOWN, EXISTENCE_YES, EXISTENCE_NO };
+enum existence existence_get(struct slice jid);
+void existence_set(struct slice jid, bool exists);
+
+/* -- session.c: client streams from their grant to their end ---------------------------------------- */
+
+/*
+ *   AUTH_SUCCESS -> GRANTED -> SESSION_BIND -> LOADING -> ROSTER -> BOUND -> SESSION_END -> (gone)
+ *                              SESSION_REPLAY -^
+ */
+enum session_state { SESSION_GRANTED, SESSION_LOADING, SESSION_BOUND };
+
+struct session {
+	TAILQ_ENTRY(session) siblings;
+	uint64_t handle;
+	struct peer *peer;        /* NULL: its c2sd has died, and the grace time runs */
+	struct account *account;  /* from LOADING on */
+	char *jid;                /* bare when GRANTED, full afterwards */
+	size_t jid_len;
+	unsigned char token[32];
+	enum session_state state;
+	bool announce;            /* SESSION_BOUND is owed when the roster comes */
+	bool available, interested;
+	bool paused;              /* its client does not read */
+	bool draining;            /* archived is sending what waits for it */
+	bool asked;               /* DRAIN was sent, DRAINED has not come */
+	bool drain_again;         /* and must do so once more from the beginning */
+	bool killed;              /* SESSION_KILL was sent: nothing more for it */
+	bool ending;              /* its c2sd is dead and its end is in the queue */
+	int8_t priority;
+	char *presence;           /* the last broadcast presence, a written frame */
+	size_t presence_len;
+	char **directed;          /* who got directed presence, and is told when it goes */
+	size_t directed_count;
+	uint64_t last_id;         /* archive id of the last stored message sent to it */
+	uint64_t drain_id;        /* where the drain goes on */
+	uint64_t since;           /* milliseconds since 1970 */
+	uint64_t orphaned;        /* ticks when its c2sd died */
+	struct helds *queue;      /* in order: being stored, and what waits behind; NULL when empty */
+	unsigned queue_len;
+};
+
+struct session *session_find(uint64_t handle);
+static inline struct slice
+session_jid(const struct session *s)
+{
+	return slice_of(s->jid, s->jid_len);
+}
+void session_grant(const struct frame *f);              /* AUTH_SUCCESS, before it is passed on */
+void session_bind(struct peer *peer, const struct frame *f);
+void session_replay(struct peer *peer, const struct frame *f);
+void session_ended(struct session *s, const struct frame *f); /* in its order */
+void session_loaded(struct account *account, bool exists);
+void session_kill(struct session *s, const char *condition, const char *text);
+void session_move(struct peer *peer, const struct frame *f);
+void session_resume(struct peer *peer, const struct frame *f);
+void session_set_presence(struct session *s, const struct frame *f); /* NULL: unavailable */
+bool session_directed_add(struct session *s, struct slice jid);      /* false: too many */
+void session_directed_remove(struct session *s, struct slice jid);
+struct session *session_of_resource(const struct account *account, struct slice full);
+void sessions_orphan(struct peer *peer);
+void sessions_tick(void);
+bool sessions_waiting(void);                         /* for a tick */
+void sessions_configure(const struct config *config);
+void session_set_grant_key(struct slice key);
+void session_each(bool (*each)(void *arg, struct session *s), void *arg);
+size_t session_count(void);
+
+/* -- hold.c: order, and store-then-forward ----------------------------------------------------------- */
+
+/*
+ * A frame of a session in its queue. STORING until archived has answered; a frame at the head that
+ * is READY goes on, with all that is ready behind it.
+ */
+struct held {
+	TAILQ_ENTRY(held) order;   /* in session->queue */
+	TAILQ_ENTRY(held) storing; /* in the list of its origin while it is being stored */
+	struct session *session;
+	uint32_t origin;
+	uint64_t seq;
+	bool ready;
+	bool discard;              /* the spool delivers it */
+	bool refused;              /* the receiver's spool is full */
+	uint64_t archive_id;
+	uint64_t spool;
+	size_t len;
+	char frame[];
+};
+TAILQ_HEAD(helds, held);
+
+/* Handles a frame of a session now, or when all before it are done. */
+void hold_frame(struct session *s, const struct frame *f);
+/* Holds a message until archived has stored it, and passes it there. */
+void hold_store(struct session *s, struct peer *peer, const struct frame *f);
+/* A number that was seen before comes again: whether it is held. If it is being stored it is passed to
+ * archived once more. */
+bool hold_again(struct session *s, struct peer *peer, const struct frame *f);
+void hold_stored(const struct frame *f);    /* STORED */
+void hold_peer_gone(struct peer *peer);
+void hold_run(struct session *s);           /* goes on; s may be gone afterwards */
+
+/* -- route.c: where a frame goes --------------------------------------------------------------------- */
+
+/* A STANZA from an entry daemon, before it was ordered. */
+void route_inbound(struct peer *peer, const struct frame *f);
+/* A stanza of a session whose turn it is; archive_id is set when it was stored. */
+void route_stanza(const struct frame *f, struct session *sender);
+/* A STANZA from a service daemon. */
+void route_service(struct peer *peer, const struct frame *f);
+/* An error reply to a stanza, sent to where it came from. */
+void route_error(const struct frame *f, enum stanza_error error, const char *text);
+/* A reply: by its handle when that is a session, else by its `to`. */
+void route_reply(const struct frame *f);
+
+/* -- deliver.c: RFC 6121 section 8 -------------------------------------------------------------------- */
+
+void deliver_message(const struct frame *f);   /* to a local account */
+void deliver_exists(struct slice jid, bool exists); /* authd's answer */
+void deliver_iq(const struct frame *f);        /* to a full JID of a local account */
+void deliver_to(struct session *s, const struct frame *f);
+/* archived has named the spool of the account that this message is for. */
+void deliver_spool(struct slice frame, uint64_t spool);
+void deliver_audience(const struct frame *f);
+/* Receivers of one frame, gathered by c2sd: one frame for each c2sd. */
+struct receivers;
+struct receivers *receivers_begin(void);
+void receivers_add(struct receivers *r, struct session *s);
+void receivers_send(struct receivers *r, const struct frame *f); /* and forget them */
+
+/* -- drain.c: sessions fed from the spool --------------------------------------------------------------- */
+
+void drain_begin(struct session *s, uint64_t after);
+void drain_all(void);                          /* archived is back */
+void drain_peer(struct peer *peer);            /* its link has room again */
+void drain_account(struct account *account);
+void drain_stanza(const struct frame *f);      /* from archived, FLAG_SPOOL */
+void drain_done(const struct frame *f);        /* DRAINED */
+void drain_pause(struct session *s);
+void drain_resume(struct session *s);
+
+/* -- presence.c ------------------------------------------------------------------------------------------ */
+
+void presence_broadcast(struct session *s, const struct frame *f); /* no `to` */
+void presence_directed(struct session *s, const struct frame *f);  /* available, unavailable, probe */
+void presence_deliver(const struct frame *f);                      /* to a local account */
+void presence_gone(struct session *s);                             /* the session ends */
+void presence_changed(struct account *account, struct slice contact, unsigned before, unsigned now);
+
+/* -- request.c: requests that the router answers, and who answers the others ------------------------------ */
+
+void request_account(const struct frame *f, struct session *sender, struct slice account);
+void request_server(const struct frame *f, struct session *sender);
+void request_configure(const struct config *config);
+
+/* -- control.c: administration ---------------------------------------------------------------------------- */
+
+void control_listen(int fd);
+void control_reply(struct peer *peer, const struct frame *f); /* from a daemon */
+void control_tick(void);
+bool control_waiting(void);                     /* for a tick */
+void control_process(const struct process_message *message);
+extern const struct command router_commands[];
+
+#endif

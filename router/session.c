@@ -1,0 +1,527 @@
+/*
+ * session.c: client streams from their grant to their end.
+ *
+ * A session begins with authd's AUTH_SUCCESS or, after a restart of the router, with a replay whose
+ * token proves that there was one. Called by peer.c, hold.c, control.c. What c2sd claims about a
+ * session that is not its own is ignored and logged.
+ */
+#include "router.h"
+
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <stdlib.h>
+
+#include "counter.h"
+#include "log.h"
+#include "mem.h"
+
+#define GRACE_TIME   5000 /* milliseconds that the sessions of a dead c2sd stay */
+#define DIRECTED_MAX 500
+
+enum conflict { CONFLICT_REPLACE, CONFLICT_REFUSE, CONFLICT_RENAME };
+
+static struct map *sessions; /* by handle */
+static char grant_key[32];
+static enum conflict conflict_policy;
+static uint64_t sessions_per_account;
+static size_t orphan_count; /* sessions without a c2sd */
+
+void
+sessions_configure(const struct config *config)
+{
+	struct slice policy = config_text(config, "c2s", "", "resource-conflict");
+
+	sessions = map_new();
+	conflict_policy = slice_is(policy, "refuse") ? CONFLICT_REFUSE
+	    : slice_is(policy, "rename") ? CONFLICT_RENAME : CONFLICT_REPLACE;
+	sessions_per_account = config_number(config, "c2s", "", "sessions-per-account");
+}
+
+void
+session_set_grant_key(struct slice key)
+{
+	memcpy(grant_key, key.ptr, sizeof grant_key);
+}
+
+struct session *
+session_find(uint64_t handle)
+{
+	return map_get(sessions, slice_of(&handle, sizeof handle));
+}
+
+size_t
+session_count(void)
+{
+	return map_count(sessions);
+}
+
+void
+session_each(bool (*each)(void *arg, struct session *s), void *arg)
+{
+	struct session *s;
+	size_t at = 0;
+
+	while ((s = map_each(sessions, &at)) != NULL) {
+		if (!each(arg, s))
+			return;
+	}
+}
+
+static struct session *
+session_new(struct peer *peer, uint64_t handle, struct slice jid, struct slice token)
+{
+	struct session *s = mem_alloc(sizeof *s);
+
+	s->handle = handle;
+	s->peer = peer;
+	s->jid = slice_dup(jid);
+	s->jid_len = jid.len;
+	s->since = daemon_now();
+	memcpy(s->token, token.ptr, sizeof s->token);
+	map_put(sessions, slice_of(&s->handle, sizeof s->handle), s);
+	GAUGE(sessions, map_count(sessions));
+	return s;
+}
+
+static void
+directed_clear(struct session *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->directed_count; i++)
+		free(s->directed[i]);
+	MEM_FREE(&s->directed);
+	s->directed_count = 0;
+}
+
+/* Frees a session whose queue is empty; nothing is announced. */
+static void
+session_free(struct session *s)
+{
+	struct account *account = s->account;
+
+	orphan_count -= s->peer == NULL;
+	map_remove(sessions, slice_of(&s->handle, sizeof s->handle));
+	GAUGE(sessions, map_count(sessions));
+	if (account != NULL) {
+		TAILQ_REMOVE(&account->sessions, s, siblings);
+		account_drop(account);
+	}
+	directed_clear(s);
+	free(s->presence);
+	free(s->jid);
+	free(s);
+}
+
+/* Whether a token is authd's for this stream and account. */
+static bool
+grant_is_valid(uint64_t handle, struct slice bare, struct slice token)
+{
+	char expected[32];
+	struct buf text = { 0 };
+	int error;
+
+	buf_add_u64(&text, handle);
+	buf_add_slice(&text, bare);
+	error = gnutls_hmac_fast(GNUTLS_MAC_SHA256, grant_key, sizeof grant_key, buf_slice(&text).ptr,
+	    buf_len(&text), expected);
+	buf_free(&text);
+	return error == 0 && token.len == sizeof expected &&
+	    gnutls_memcmp(expected, token.ptr, sizeof expected) == 0;
+}
+
+void
+session_grant(const struct frame *f)
+{
+	struct peer *peer = peer_by_incarnation(HANDLE_INCARNATION(f->handle));
+	struct session *s = session_find(f->handle);
+	struct jid jid;
+
+	if (peer == NULL || s != NULL || jid_parse(f->jid, &jid) != 0 || jid.resource.ptr != NULL ||
+	    !registry_local_domain(jid.domain) || !grant_is_valid(f->handle, f->jid, f->token)) {
+		log_warn("grant refused", "account=%s", log_quote(f->jid));
+		return;
+	}
+	session_new(peer, f->handle, f->jid, f->token);
+}
+
+static void
+bind_refuse(struct session *s, const char *condition)
+{
+	struct frame f = { .type = FRAME_SESSION_REFUSED, .handle = s->handle,
+		.condition = slice_string(condition) };
+
+	peer_send(s->peer, &f);
+}
+
+/* The full JID that a session asks for, or one of our choice; empty when it is no JID. */
+static void
+bind_name(const struct session *s, struct slice resource, struct buf *full)
+{
+	struct jid jid;
+
+	buf_add_slice(full, jid_bare_of(session_jid(s)));
+	buf_add_char(full, '/');
+	if (resource.ptr != NULL) {
+		buf_add_slice(full, resource);
+	} else {
+		unsigned char random[10];
+		size_t i;
+
+		gnutls_rnd(GNUTLS_RND_NONCE, random, sizeof random);
+		for (i = 0; i < sizeof random; i++)
+			buf_printf(full, "%02x", random[i]);
+	}
+	if (jid_parse(buf_slice(full), &jid) != 0)
+		buf_clear(full);
+}
+
+struct session *
+session_of_resource(const struct account *account, struct slice full)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &account->sessions, siblings) {
+		if (!s->killed && slice_equal(session_jid(s), full))
+			return s;
+	}
+	return NULL;
+}
+
+static unsigned
+sessions_of(const struct account *account)
+{
+	struct session *s;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(s, &account->sessions, siblings)
+		n += !s->killed;
+	return n;
+}
+
+/* Makes the wanted address free, by the policy for conflicts; false when it stays taken. */
+static bool
+bind_resolve(struct session *s, struct account *account, struct buf *full)
+{
+	struct session *other = session_of_resource(account, buf_slice(full));
+
+	if (other == NULL)
+		return true;
+	if (other->peer == NULL || conflict_policy == CONFLICT_REPLACE) {
+		session_kill(other, "conflict", "Replaced by a new session");
+		return true;
+	}
+	if (conflict_policy == CONFLICT_REFUSE)
+		return false;
+	buf_clear(full);
+	bind_name(s, SLICE_NONE, full);
+	return true;
+}
+
+/* Lets a session into its account: bound at once when the roster is here, else when it comes. */
+static void
+session_join(struct session *s, struct account *account, struct slice full)
+{
+	free(s->jid);
+	s->jid = slice_dup(full);
+	s->jid_len = full.len;
+	s->account = account;
+	s->state = SESSION_LOADING;
+	TAILQ_INSERT_TAIL(&account->sessions, s, siblings);
+	if (account->loaded)
+		session_loaded(account, true);
+}
+
+void
+session_bind(struct peer *peer, const struct frame *f)
+{
+	struct session *s = session_find(f->handle);
+	struct buf full = { 0 };
+	struct account *account;
+
+	if (s == NULL || s->peer != peer || s->state != SESSION_GRANTED) {
+		log_warn("bind refused", "from=%s.%u reason=\"no grant\"", role_text(peer->role),
+		    peer->index);
+		return;
+	}
+	bind_name(s, f->resource, &full);
+	account = account_get(session_jid(s));
+	account->pinned = true;
+	if (buf_len(&full) == 0)
+		bind_refuse(s, "bad-request");
+	else if (sessions_of(account) >= sessions_per_account)
+		bind_refuse(s, "resource-constraint");
+	else if (!bind_resolve(s, account, &full))
+		bind_refuse(s, "conflict");
+	else {
+		s->announce = true;
+		session_join(s, account, buf_slice(&full));
+	}
+	account->pinned = false;
+	account_drop(account);
+	buf_free(&full);
+}
+
+/* Sessions that waited for the roster are bound; those of no account are ended. */
+void
+session_loaded(struct account *account, bool exists)
+{
+	struct session *s, *next;
+
+	for (s = TAILQ_FIRST(&account->sessions); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, siblings);
+		if (!exists) {
+			session_kill(s, "not-authorized", "The account does not exist any more");
+			continue;
+		}
+		if (s->state != SESSION_LOADING)
+			continue;
+		s->state = SESSION_BOUND;
+		if (s->announce && s->peer != NULL) {
+			struct frame f = { .type = FRAME_SESSION_BOUND, .handle = s->handle,
+				.jid = session_jid(s) };
+
+			peer_send(s->peer, &f);
+			s->announce = false;
+		}
+		if (s->available && s->priority >= 0)
+			drain_begin(s, 0);
+		hold_run(s);
+	}
+}
+
+/* Takes the addresses of directed presence, a line each. */
+static void
+replay_directed(struct session *s, struct slice lines)
+{
+	while (lines.len != 0) {
+		const char *end = memchr(lines.ptr, '\n', lines.len);
+		size_t len = end ? (size_t)(end - lines.ptr) : lines.len;
+		struct jid jid;
+
+		if (jid_parse(slice_part(lines, 0, len), &jid) == 0)
+			session_directed_add(s, jid.full);
+		lines = slice_part(lines, end ? len + 1 : len, SIZE_MAX);
+	}
+}
+
+void
+session_replay(struct peer *peer, const struct frame *f)
+{
+	struct session *s;
+	struct jid jid;
+
+	if (HANDLE_INCARNATION(f->handle) != peer->incarnation || session_find(f->handle) != NULL ||
+	    jid_parse(f->jid, &jid) != 0 || !grant_is_valid(f->handle, jid_bare(&jid), f->token)) {
+		struct frame kill = { .type = FRAME_SESSION_KILL, .handle = f->handle,
+			.condition = SLICE("not-authorized") };
+
+		log_warn("replay refused", "session=%s from=%s.%u", log_quote(f->jid),
+		    role_text(peer->role), peer->index);
+		peer_send(peer, &kill);
+		return;
+	}
+	if (jid.resource.ptr == NULL) {
+		session_new(peer, f->handle, f->jid, f->token);
+		return;
+	}
+	s = session_new(peer, f->handle, f->jid, f->token);
+	s->interested = (f->flags & FLAG_INTERESTED) != 0;
+	s->last_id = f->archive_id;
+	replay_directed(s, f->text);
+	if (f->flags & FLAG_AVAILABLE) {
+		struct frame presence = { .type = FRAME_STANZA, .kind = STANZA_PRESENCE,
+			.subtype = TYPE_AVAILABLE, .number = f->number, .from = f->jid,
+			.payload = f->payload, .id = f->id, .lang = f->lang };
+
+		session_set_presence(s, &presence);
+	}
+	session_join(s, account_get(jid_bare(&jid)), f->jid);
+}
+
+void
+session_set_presence(struct session *s, const struct frame *f)
+{
+	struct buf bytes = { 0 };
+
+	MEM_FREE(&s->presence);
+	s->presence_len = 0;
+	s->available = f != NULL;
+	if (f == NULL)
+		return;
+	frame_write(f, &bytes);
+	s->presence_len = buf_len(&bytes);
+	s->presence = mem_copy(buf_slice(&bytes).ptr, s->presence_len);
+	buf_free(&bytes);
+	s->priority = (int8_t)((int)(f->number & 0xff) - 128);
+}
+
+bool
+session_directed_add(struct session *s, struct slice jid)
+{
+	size_t i;
+
+	for (i = 0; i < s->directed_count; i++) {
+		if (slice_is(jid, s->directed[i]))
+			return true;
+	}
+	if (s->directed_count == DIRECTED_MAX)
+		return false;
+	s->directed = mem_grow(s->directed, (s->directed_count + 1) * sizeof *s->directed);
+	s->directed[s->directed_count++] = slice_dup(jid);
+	return true;
+}
+
+void
+session_directed_remove(struct session *s, struct slice jid)
+{
+	size_t i;
+
+	for (i = 0; i < s->directed_count; i++) {
+		if (!slice_is(jid, s->directed[i]))
+			continue;
+		free(s->directed[i]);
+		s->directed[i] = s->directed[--s->directed_count];
+		return;
+	}
+}
+
+void
+session_kill(struct session *s, const char *condition, const char *text)
+{
+	struct frame f = { .type = FRAME_SESSION_KILL, .handle = s->handle,
+		.condition = slice_string(condition), .text = slice_string(text) };
+	struct frame end = { .type = FRAME_SESSION_END, .handle = s->handle };
+
+	if (s->killed)
+		return;
+	log_info("session killed", "session=%s reason=%s", s->jid, condition);
+	presence_gone(s);
+	s->killed = true;
+	if (s->peer != NULL)
+		peer_send(s->peer, &f); /* it answers with SESSION_END */
+	else
+		hold_frame(s, &end);
+}
+
+void
+session_ended(struct session *s, const struct frame *f)
+{
+	struct account *account = s->account;
+	bool undelivered = f->number != 0;
+
+	if (account == NULL) {
+		session_free(s);
+		return;
+	}
+	log_info("session ended", "session=%s reason=%s", s->jid, log_quote(f->condition));
+	presence_gone(s);
+	TAILQ_REMOVE(&account->sessions, s, siblings);
+	s->account = NULL;
+	session_free(s);
+	if (TAILQ_EMPTY(&account->sessions)) {
+		struct peer *authd = peer_of(ROLE_AUTHD);
+		struct frame last = { .type = FRAME_ACCOUNT_LAST, .jid = account_jid(account),
+			.stamp = daemon_now() };
+
+		if (authd != NULL)
+			peer_send(authd, &last);
+	} else if (undelivered) {
+		drain_account(account);
+	}
+	account_drop(account);
+}
+
+/* A stream on one c2sd wants a session that another one holds: both must be the same account's. */
+void
+session_resume(struct peer *peer, const struct frame *f)
+{
+	struct session *new = session_find(f->handle), *old = session_find(f->archive_id);
+	struct frame refusal = { .type = FRAME_SESSION_MOVE, .number = f->handle,
+		.handle = f->archive_id, .condition = SLICE("item-not-found") };
+
+	if (new == NULL || new->peer != peer || new->state != SESSION_GRANTED)
+		return;
+	if (old == NULL || old->peer == NULL || old->peer == peer || old->account == NULL ||
+	    old->killed || !slice_equal(account_jid(old->account), session_jid(new)))
+		peer_send(peer, &refusal);
+	else
+		peer_send(old->peer, f);
+}
+
+/* The holder of a session hands it over: from the first SESSION_MOVE on it is the new stream's. */
+void
+session_move(struct peer *peer, const struct frame *f)
+{
+	struct session *old = session_find(f->handle), *new = session_find(f->number);
+
+	if (new == NULL || new->peer == NULL || HANDLE_INCARNATION(f->handle) != peer->incarnation)
+		return;
+	if (f->condition.ptr == NULL && (f->flags & FLAG_MORE)) {
+		if (old == NULL || old->peer != peer || old->account == NULL ||
+		    new->state != SESSION_GRANTED ||
+		    !slice_equal(account_jid(old->account), session_jid(new)))
+			return;
+		map_remove(sessions, slice_of(&old->handle, sizeof old->handle));
+		map_remove(sessions, slice_of(&new->handle, sizeof new->handle));
+		old->handle = new->handle;
+		old->peer = new->peer;
+		memcpy(old->token, new->token, sizeof old->token);
+		map_put(sessions, slice_of(&old->handle, sizeof old->handle), old);
+		free(new->jid);
+		free(new);
+		GAUGE(sessions, map_count(sessions));
+		new = old;
+	}
+	peer_send(new->peer, f);
+}
+
+void
+sessions_orphan(struct peer *peer)
+{
+	struct session *s;
+	size_t at = 0;
+
+	if (peer->role != ROLE_C2SD)
+		return;
+	while ((s = map_each(sessions, &at)) != NULL) {
+		if (s->peer != peer)
+			continue;
+		s->peer = NULL;
+		orphan_count++;
+		s->orphaned = daemon_ticks();
+		s->paused = s->draining = s->drain_again = false;
+	}
+}
+
+bool
+sessions_waiting(void)
+{
+	return orphan_count != 0;
+}
+
+/* Ends what a dead c2sd has left, once its clients had time to come back. */
+void
+sessions_tick(void)
+{
+	struct buf handles = { 0 };
+	struct session *s;
+	size_t at = 0, i;
+
+	while ((s = map_each(sessions, &at)) != NULL) {
+		if (s->peer == NULL && !s->ending && daemon_ticks() - s->orphaned >= GRACE_TIME)
+			buf_add_u64(&handles, s->handle);
+	}
+	for (i = 0; i < buf_len(&handles) / 8; i++) {
+		struct frame end = { .type = FRAME_SESSION_END, .number = 1,
+			.condition = SLICE("c2sd died") };
+
+		memcpy(&end.handle, buf_slice(&handles).ptr + 8 * i, 8);
+		s = session_find(end.handle);
+		if (s != NULL) {
+			s->ending = true;
+			hold_frame(s, &end);
+		}
+	}
+	buf_free(&handles);
+}

@@ -1,0 +1,350 @@
+/*
+ * setting.c: the rows of option.def, and the values that each may have. Called by settings.c for each
+ * value in the file, and again when it is cut into slices. Wrong values are answered with a text
+ * for the administrator.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "aldisd.h"
+#include "error.h"
+#include "log.h"
+
+#define FILE_SIZE_MAX (256u << 10)
+#define SIZE_LARGEST  (1ull << 60)
+#define TIME_LARGEST  (366ull * 86400)
+
+/* Who gets an option, in option.def. */
+#define SUPERVISOR ROLE_BIT(ROLE_NONE)
+#define ROUTER     ROLE_BIT(ROLE_ROUTER)
+#define AUTHD      ROLE_BIT(ROLE_AUTHD)
+#define ARCHIVED   ROLE_BIT(ROLE_ARCHIVED)
+#define C2SD       ROLE_BIT(ROLE_C2SD)
+#define S2SD       ROLE_BIT(ROLE_S2SD)
+#define MUCD       ROLE_BIT(ROLE_MUCD)
+#define FORMSD     ROLE_BIT(ROLE_FORMSD)
+#define SNMPD      ROLE_BIT(ROLE_SNMPD)
+#define EVERYBODY  ((1u << ROLE_COUNT) - 1)
+
+const struct setting settings_all[] = {
+#define OPTION(section, name, type, fallback, roles, help) \
+	{ section, name, SETTING_##type, fallback, roles, help },
+#include "option.def"
+#undef OPTION
+	{ NULL, NULL, SETTING_TEXT, NULL, 0, NULL },
+};
+
+const struct setting *
+setting_find(const char *section, const char *name)
+{
+	const struct setting *setting;
+
+	for (setting = settings_all; setting->name != NULL; setting++) {
+		if (strcmp(setting->section, section) == 0 && strcmp(setting->name, name) == 0)
+			return setting;
+	}
+	return NULL;
+}
+
+/* -- the types ----------------------------------------------------------------------------------- */
+
+struct unit {
+	char letter;
+	uint64_t factor;
+};
+
+/* Reads a number with an optional unit behind it. */
+static int
+quantity(struct slice text, const struct unit *units, uint64_t max, uint64_t *number)
+{
+	uint64_t factor = 1;
+	int error;
+
+	for (; text.len > 1 && units->letter != '\0'; units++) {
+		if (text.ptr[text.len - 1] == units->letter) {
+			factor = units->factor;
+			text.len--;
+			break;
+		}
+	}
+	error = slice_number(text, max / factor, number);
+	*number *= factor;
+	return error;
+}
+
+static const char *
+take_text(struct slice text, struct buf *out)
+{
+	buf_add_slice(out, text);
+	return NULL;
+}
+
+static const char *
+take_number(struct slice text, struct buf *out)
+{
+	uint64_t number = 0;
+
+	if (slice_number(text, UINT32_MAX, &number))
+		return "is not a number";
+	buf_add_number(out, number);
+	return NULL;
+}
+
+static const char *
+take_size(struct slice text, struct buf *out)
+{
+	static const struct unit units[] = {
+		{ 'K', 1ull << 10 }, { 'M', 1ull << 20 }, { 'G', 1ull << 30 }, { 'T', 1ull << 40 },
+		{ '\0', 0 },
+	};
+	uint64_t number = 0;
+
+	if (quantity(text, units, SIZE_LARGEST, &number))
+		return "is not a size: a number, with K, M, G or T behind it or nothing for bytes";
+	buf_add_number(out, number);
+	return NULL;
+}
+
+static const char *
+take_time(struct slice text, struct buf *out)
+{
+	static const struct unit units[] = {
+		{ 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 }, { '\0', 0 },
+	};
+	uint64_t number = 0;
+
+	if (quantity(text, units, TIME_LARGEST, &number))
+		return "is not a time of at most 366 days: a number, with s, m, h or d behind it or "
+		       "nothing for seconds";
+	buf_add_number(out, number);
+	return NULL;
+}
+
+static const char *
+take_flag(struct slice text, struct buf *out)
+{
+	static const char *const words[][2] = {
+		{ "no", "yes" }, { "off", "on" }, { "false", "true" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (slice_is(text, words[i][0]) || slice_is(text, words[i][1])) {
+			buf_add_string(out, slice_is(text, words[i][1]) ? "yes" : "no");
+			return NULL;
+		}
+	}
+	return "is not yes or no";
+}
+
+static const char *
+take_word(struct slice text, struct buf *out)
+{
+	size_t i;
+
+	for (i = 0; i < text.len; i++) {
+		if (text.ptr[i] == ' ')
+			return "has a space in it: the values of a list are {\"like\", \"this\"}";
+	}
+	if (text.len == 0)
+		return "is empty";
+	buf_add_slice(out, text);
+	return NULL;
+}
+
+/* -- what single options want besides their type ------------------------------------------------- */
+
+static const char *
+check_level(struct slice value)
+{
+	enum log_level level;
+
+	return log_level_of(value, &level) ? "is not error, warn, info or debug" : NULL;
+}
+
+static const char *
+check_log(struct slice value)
+{
+	if (slice_is(value, "syslog") || slice_is(value, "stderr"))
+		return NULL;
+	return value.len != 0 && value.ptr[0] == '/' ? NULL :
+	    "is not syslog, stderr or the absolute path of a file";
+}
+
+static const char *
+check_path(struct slice value)
+{
+	return value.len > 1 && value.ptr[0] == '/' ? NULL : "is not an absolute path";
+}
+
+/* The path of a socket must fit into its address. */
+static const char *
+check_socket(struct slice value)
+{
+	return value.len < 108 ? check_path(value) : "is too long for a socket, which may have 107 bytes";
+}
+
+static const char *
+check_address(struct slice value)
+{
+	struct sockaddr_storage address;
+	socklen_t len;
+
+	return listener_address(value, &address, &len) ?
+	    "is not an address like \"[::]:5222\" or \"192.0.2.1:5222\"" : NULL;
+}
+
+static const char *
+check_workers(struct slice value)
+{
+	uint64_t number;
+
+	return slice_number(value, WORKERS_MAX, &number) ? "is more than 64" : NULL;
+}
+
+static const char *
+check_priority(struct slice value)
+{
+	char text[512];
+
+	if (value.len >= sizeof text)
+		return "is too long";
+	memcpy(text, value.ptr, value.len);
+	text[value.len] = '\0';
+	return certificate_priority(text) ? NULL : "is not a priority string that GnuTLS understands";
+}
+
+static const char *
+check_conflict(struct slice value)
+{
+	return slice_is(value, "replace") || slice_is(value, "refuse") || slice_is(value, "rename") ?
+	    NULL : "is not replace, refuse or rename";
+}
+
+static const char *
+check_positive(struct slice value)
+{
+	return slice_is(value, "0") ? "must not be 0" : NULL;
+}
+
+static const struct check {
+	const char *section, *name;
+	const char *(*check)(struct slice value); /* gets the value as the daemons do */
+} checks[] = {
+	{ "", "state-directory", check_path },
+	{ "", "control-socket", check_socket },
+	{ "", "pid-file", check_path },
+	{ "", "log", check_log },
+	{ "", "log-level", check_level },
+	{ "c2s", "listen", check_address },
+	{ "c2s", "listen-tls", check_address },
+	{ "c2s", "workers", check_workers },
+	{ "c2s", "tls-priority", check_priority },
+	{ "c2s", "stanza-size", check_positive },
+	{ "c2s", "stanza-depth", check_positive },
+	{ "c2s", "login-bytes", check_positive },
+	{ "c2s", "login-time", check_positive },
+	{ "c2s", "login-attempts", check_positive },
+	{ "c2s", "stanza-time", check_positive },
+	{ "c2s", "connections", check_positive },
+	{ "c2s", "connections-per-address", check_positive },
+	{ "c2s", "queue-stanzas", check_positive },
+	{ "c2s", "queue-bytes", check_positive },
+	{ "c2s", "resource-conflict", check_conflict },
+	{ "c2s", "sessions-per-account", check_positive },
+	{ "auth", "iterations", check_positive },
+	{ "archive", "size", check_positive },
+	{ "archive", "spool-messages", check_positive },
+};
+
+const char *
+setting_value(const struct setting *setting, const char *text, struct buf *out)
+{
+	static const char *(*const takers[])(struct slice text, struct buf *out) = {
+		[SETTING_TEXT] = take_text,
+		[SETTING_NUMBER] = take_number,
+		[SETTING_FLAG] = take_flag,
+		[SETTING_LIST] = take_word,
+		[SETTING_SIZE] = take_size,
+		[SETTING_TIME] = take_time,
+		[SETTING_FILE] = take_text,
+	};
+	static char answer[512];
+	size_t before = buf_len(out), i;
+	const char *problem = NULL;
+
+	for (i = 0; text[i] != '\0' && problem == NULL; i++) {
+		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+			problem = "has a control character in it";
+	}
+	if (problem == NULL)
+		problem = takers[setting->type](slice_of(text, i), out);
+	for (i = 0; problem == NULL && i < sizeof checks / sizeof checks[0]; i++) {
+		if (strcmp(checks[i].section, setting->section) == 0 &&
+		    strcmp(checks[i].name, setting->name) == 0)
+			problem = checks[i].check(slice_part(buf_slice(out), before, buf_len(out)));
+	}
+	if (problem == NULL)
+		return NULL;
+	buf_truncate(out, before);
+	snprintf(answer, sizeof answer, "%s %s", log_quote(slice_string(text)), problem);
+	return answer;
+}
+
+/* -- files --------------------------------------------------------------------------------------- */
+
+const char *
+setting_file(const char *path, struct buf *content)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	const char *problem = NULL;
+	struct stat status;
+	ssize_t got = 0;
+
+	if (fd < 0)
+		return strerror(errno);
+	if (fstat(fd, &status) != 0)
+		problem = strerror(errno);
+	else if (!S_ISREG(status.st_mode))
+		problem = "not a file";
+	else if (status.st_size > (off_t)FILE_SIZE_MAX)
+		problem = "too large";
+	/* Reserved at once: what is read may be a key, and growing would leave copies behind. */
+	if (problem == NULL)
+		buf_reserve(content, FILE_SIZE_MAX);
+	while (problem == NULL && buf_len(content) < FILE_SIZE_MAX) {
+		got = read(fd, buf_reserve(content, 1), FILE_SIZE_MAX - buf_len(content));
+		if (got < 0)
+			problem = strerror(errno);
+		if (got <= 0)
+			break;
+		buf_added(content, (size_t)got);
+	}
+	close(fd);
+	return problem;
+}
+
+void
+setting_base64(struct slice bytes, struct buf *out)
+{
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t i;
+
+	buf_reserve(out, bytes.len / 3 * 4 + 4);
+	for (i = 0; i < bytes.len; i += 3) {
+		const unsigned char *from = (const unsigned char *)bytes.ptr + i;
+		size_t left = bytes.len - i;
+		uint32_t group = (uint32_t)from[0] << 16 | (uint32_t)(left > 1 ? from[1] : 0) << 8 |
+		    (left > 2 ? from[2] : 0);
+
+		buf_add_char(out, digits[group >> 18]);
+		buf_add_char(out, digits[group >> 12 & 63]);
+		buf_add_char(out, left > 1 ? digits[group >> 6 & 63] : '=');
+		buf_add_char(out, left > 2 ? digits[group & 63] : '=');
+	}
+}
