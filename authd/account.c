@@ -1,0 +1,283 @@
+/*
+ * account.c: accounts and their credentials in the store. Called by sasl.c, register.c and command.c,
+ * and by all who must know whether an account exists. Fails when the store does; then the commit of
+ * this iteration fails as well.
+ *
+ * Row: version, u64 id, u64 created, u32 flags, JID, then for each hash u32 iterations, salt,
+ * StoredKey, ServerKey.
+ */
+#include <stdlib.h>
+#include <gnutls/gnutls.h>
+
+#include "authd.h"
+#include "log.h"
+
+static struct slice
+account_key(struct slice bare, char out[32])
+{
+	store_key_hash(out, bare);
+	return slice_of(out, 32);
+}
+
+/* Copies a counted string of at most max bytes; wrong lengths are an error of the reader. */
+static size_t
+bytes_read(struct value_reader *r, uint8_t *out, size_t max)
+{
+	struct slice bytes = value_slice(r);
+
+	if (bytes.len > max)
+		r->error = E_MALFORMED;
+	if (r->error)
+		return 0;
+	memcpy(out, bytes.ptr, bytes.len);
+	return bytes.len;
+}
+
+static int
+account_read(struct slice value, struct account *a)
+{
+	struct value_reader r = { value, OK };
+	unsigned i;
+
+	memset(a, 0, sizeof *a);
+	if (value_u8(&r) != VALUE_VERSION)
+		return E_MALFORMED;
+	a->id = value_u64(&r);
+	a->created = value_u64(&r);
+	a->flags = value_u32(&r);
+	a->jid = value_slice(&r);
+	for (i = 0; i < SCRAM_HASHES; i++) {
+		struct scram_keys *keys = &a->keys[i];
+		size_t size = scram_size((enum scram_hash)i);
+
+		keys->iterations = value_u32(&r);
+		keys->salt_len = bytes_read(&r, keys->salt, sizeof keys->salt);
+		if (bytes_read(&r, keys->stored, sizeof keys->stored) != size ||
+		    bytes_read(&r, keys->server, sizeof keys->server) != size ||
+		    keys->iterations == 0 || keys->salt_len == 0)
+			return E_MALFORMED;
+	}
+	return r.error || a->jid.len == 0 ? E_MALFORMED : OK;
+}
+
+static int
+account_write(const struct account *a)
+{
+	struct buf value = { 0 };
+	char key[32];
+	unsigned i;
+	int error;
+
+	value_add_u8(&value, VALUE_VERSION);
+	value_add_u64(&value, a->id);
+	value_add_u64(&value, a->created);
+	value_add_u32(&value, a->flags);
+	value_add_slice(&value, a->jid);
+	for (i = 0; i < SCRAM_HASHES; i++) {
+		const struct scram_keys *keys = &a->keys[i];
+		size_t size = scram_size((enum scram_hash)i);
+
+		value_add_u32(&value, keys->iterations);
+		value_add_slice(&value, slice_of(keys->salt, keys->salt_len));
+		value_add_slice(&value, slice_of(keys->stored, size));
+		value_add_slice(&value, slice_of(keys->server, size));
+	}
+	error = store_put(state.store, TABLE_ACCOUNT, account_key(a->jid, key), buf_slice(&value));
+	gnutls_memset(value.bytes, 0, value.room);
+	buf_free(&value);
+	return error;
+}
+
+int
+account_find(struct slice bare, struct account *a)
+{
+	struct account found;
+	struct slice value;
+	char key[32];
+	int error;
+
+	error = store_get(state.store, TABLE_ACCOUNT, account_key(bare, key), &value);
+	if (error)
+		return error;
+	if (account_read(value, &found) != OK || !slice_equal(found.jid, bare)) {
+		log_error("account unreadable", "account=%s", log_quote(bare));
+		return E_NOT_FOUND;
+	}
+	if (a != NULL)
+		*a = found;
+	return OK;
+}
+
+bool
+account_exists(struct slice bare)
+{
+	return account_find(bare, NULL) == OK;
+}
+
+/* Takes the next id, which is never used again. */
+static int
+id_take(uint64_t *id)
+{
+	static const struct slice name = { "next-account", 12 };
+	struct buf record = { 0 };
+	struct slice value;
+	int error = store_get(state.store, TABLE_META, name, &value);
+
+	if (error != OK && error != E_NOT_FOUND)
+		return error;
+	*id = 1;
+	if (error == OK) {
+		struct value_reader r = { value, OK };
+
+		if (value_u8(&r) != VALUE_VERSION)
+			return E_MALFORMED;
+		*id = value_u64(&r);
+		if (r.error)
+			return E_MALFORMED;
+	}
+	value_add_u8(&record, VALUE_VERSION);
+	value_add_u64(&record, *id + 1);
+	error = store_put(state.store, TABLE_META, name, buf_slice(&record));
+	buf_free(&record);
+	return error;
+}
+
+/* Makes the keys for all hashes. */
+static int
+keys_make(struct account *a, struct slice password)
+{
+	unsigned i;
+	int error = OK;
+
+	for (i = 0; error == OK && i < SCRAM_HASHES; i++)
+		error = scram_make((enum scram_hash)i, password, state.iterations, &a->keys[i]);
+	return error;
+}
+
+void
+account_tell(struct slice bare)
+{
+	struct frame f = { .type = FRAME_ACCOUNT_IS };
+
+	f.jid = bare;
+	if (account_exists(bare))
+		f.flags = FLAG_EXISTS;
+	out_send(&f);
+}
+
+int
+account_create(struct slice bare, struct slice password, uint64_t now)
+{
+	struct account a = { .created = now, .jid = bare };
+	int error;
+
+	if (account_exists(bare))
+		return E_EXISTS;
+	error = keys_make(&a, password);
+	if (error == OK)
+		error = id_take(&a.id);
+	if (error == OK)
+		error = account_write(&a);
+	if (error == OK) {
+		log_info("account created", "account=%s", log_quote(bare));
+		account_tell(bare);
+	}
+	gnutls_memset(a.keys, 0, sizeof a.keys);
+	return error;
+}
+
+int
+account_set_password(struct slice bare, struct slice password)
+{
+	struct account a;
+	int error = account_find(bare, &a);
+
+	if (error)
+		return error;
+	a.jid = bare; /* that of the store moves */
+	error = keys_make(&a, password);
+	if (error == OK)
+		error = account_write(&a);
+	if (error == OK)
+		log_info("password changed", "account=%s", log_quote(bare));
+	gnutls_memset(a.keys, 0, sizeof a.keys);
+	return error;
+}
+
+bool
+account_check_password(struct slice bare, struct slice password)
+{
+	struct account a;
+
+	return account_find(bare, &a) == OK &&
+	    scram_check(SCRAM_SHA256, password, &a.keys[SCRAM_SHA256]);
+}
+
+struct removal {
+	struct slice account;
+	uint64_t id;
+};
+
+/* Ends the subscriptions with one contact. */
+static bool
+contact_remove(void *arg, const struct roster_item *item)
+{
+	const struct removal *removal = arg;
+	struct roster_item copy = { .bits = item->bits };
+	struct buf jid = { 0 };
+
+	buf_add_slice(&jid, item->jid); /* that of the store moves */
+	copy.jid = buf_slice(&jid);
+	presence_remove(removal->account, removal->id, &copy, false);
+	buf_free(&jid);
+	return true;
+}
+
+int
+account_remove(struct slice bare)
+{
+	static const enum table tables[] = {
+		TABLE_ROSTER, TABLE_REQUEST, TABLE_VERSION, TABLE_VCARD, TABLE_PRIVATE, TABLE_LAST
+	};
+	struct removal removal = { .account = bare };
+	struct account a;
+	char key[32];
+	size_t i;
+	int error = account_find(bare, &a);
+
+	if (error)
+		return error;
+	removal.id = a.id;
+	roster_each(a.id, contact_remove, &removal);
+	for (i = 0; i < sizeof tables / sizeof tables[0]; i++)
+		state_remove_all(tables[i], a.id);
+	error = store_remove(state.store, TABLE_ACCOUNT, account_key(bare, key));
+	if (error == OK) {
+		log_info("account removed", "account=%s", log_quote(bare));
+		account_tell(bare);
+	}
+	return error;
+}
+
+struct walk {
+	bool (*each)(void *arg, const struct account *a);
+	void *arg;
+};
+
+static bool
+account_row(void *arg, struct slice key, struct slice value)
+{
+	const struct walk *walk = arg;
+	struct account a;
+
+	(void)key;
+	return account_read(value, &a) != OK || walk->each(walk->arg, &a);
+}
+
+void
+account_each(bool (*each)(void *arg, const struct account *a), void *arg)
+{
+	struct walk walk = { each, arg };
+
+	store_walk(state.store, TABLE_ACCOUNT, SLICE(""), SLICE(""), account_row, &walk);
+}

@@ -1,0 +1,365 @@
+/*
+ * authd.h: what the files of authd know of each other.
+ *
+ * Engines without input or output: all but main.c, login.c and key.c. They read and change the
+ * store, and what they have to say goes to out.c, which main.c sends after the commit.
+ */
+#ifndef ALDIS_AUTHD_H
+#define ALDIS_AUTHD_H
+
+#include <jansson.h>
+
+#include "config.h"
+#include "daemon.h"
+#include "error.h"
+#include "frame.h"
+#include "jid.h"
+#include "ns.h"
+#include "roster.h"
+#include "stanza.h"
+#include "store.h"
+#include "xmlin.h"
+
+/* -- state.c: the store, the options, and the secrets ----------------------------------------- */
+
+/* All tables of the store; a key or value begins as the comment says. */
+enum table {
+	TABLE_ACCOUNT,   /* hash of bare JID -> account.c */
+	TABLE_ROSTER,    /* account id, hash of contact -> roster.c */
+	TABLE_REQUEST,   /* account id, hash of contact -> pending subscription request, roster.c */
+	TABLE_VERSION,   /* account id -> version of the roster */
+	TABLE_VCARD,     /* account id -> vCard */
+	TABLE_PRIVATE,   /* account id, hash of name and namespace -> element */
+	TABLE_LAST,      /* account id -> when its last session ended */
+	TABLE_WATERMARK, /* origin -> sequence number */
+	TABLE_META,      /* name -> secrets, next account id */
+	TABLE_COUNT
+};
+
+#define VALUE_VERSION 1 /* first byte of every value */
+#define SECRET_SIZE   32
+
+struct domain {
+	char *name;
+	bool registration;
+};
+
+struct state {
+	struct store *store;
+	struct domain *domains;
+	size_t domain_count;
+	char *mechanisms;            /* offered, in order, separated by spaces */
+	uint32_t iterations;
+	unsigned failures_account;
+	unsigned failures_address;
+	uint64_t failures_time;      /* milliseconds */
+	size_t roster_items;
+	size_t vcard_size;
+	size_t private_size;
+	size_t private_items;
+	uint8_t grant_key[SECRET_SIZE];
+	uint8_t salt_key[SECRET_SIZE];
+};
+
+extern struct state state;
+
+/* Reads the options. Returns 0, or an error that was logged. */
+int state_configure(const struct config *config);
+/* Opens the store in a directory, and makes the secrets when they are not there. */
+int state_open(const char *directory);
+void state_close(void);
+
+const struct domain *state_domain(struct slice name); /* NULL: not ours */
+
+/* Keys of tables: an account's id, with a hash behind it. */
+#define KEY_HASHED 40
+struct slice state_key(uint64_t id, char out[8]);
+struct slice state_key_hashed(uint64_t id, struct slice bytes, char out[KEY_HASHED]);
+/* Removes all rows of an account in a table. */
+void state_remove_all(enum table table, uint64_t id);
+
+/* -- out.c: frames that wait for the commit ---------------------------------------------------- */
+
+void out_send(const struct frame *f);
+void out_raw(struct slice frames); /* whole frames */
+struct slice out_frames(void);
+void out_clear(void);
+
+/* -- request.c: IQ requests ---------------------------------------------------------------------- */
+
+/* Handles a STANZA of kind iq. repeated: it was taken before. */
+void request_handle(const struct frame *f, bool repeated, uint64_t now);
+/* Answers of the handlers. payload: canonical XML, may be empty. */
+void request_answer(const struct frame *f, struct slice payload);
+void request_refuse(const struct frame *f, enum stanza_error error, const char *text);
+
+/* Remembers a stanza until the commit, and answers all with an error when it failed. */
+void request_remember(const struct frame *f);
+void request_committed(void);
+void request_failed(int error);
+
+/* What a handler in a namespace gets. */
+struct request {
+	const struct frame *f;
+	struct xmlin_element query; /* the one child */
+	struct slice from;          /* bare JID of the sender; absent: not authenticated */
+	struct slice account;       /* bare JID of the account that is asked, or the domain */
+	bool own;                   /* the sender's own account */
+	bool set;
+	bool repeated;
+	uint64_t now;
+};
+
+/* -- account.c: accounts and their credentials ------------------------------------------------- */
+
+enum scram_hash { SCRAM_SHA1, SCRAM_SHA256, SCRAM_SHA512, SCRAM_HASHES };
+
+#define SCRAM_SALT    16
+#define SCRAM_KEY_MAX 64
+#define SCRAM_SALT_MAX 64
+
+/* What a server keeps of a password for one hash (RFC 5802 section 3). */
+struct scram_keys {
+	uint32_t iterations;
+	size_t salt_len;
+	uint8_t salt[SCRAM_SALT_MAX];
+	uint8_t stored[SCRAM_KEY_MAX];
+	uint8_t server[SCRAM_KEY_MAX];
+};
+
+#define ACCOUNT_DISABLED 1u
+
+struct account {
+	uint64_t id;
+	uint64_t created; /* milliseconds since 1970 */
+	uint32_t flags;
+	struct slice jid; /* in the store: valid until its next change */
+	struct scram_keys keys[SCRAM_HASHES];
+};
+
+/* bare: canonical. Returns 0 or E_NOT_FOUND. a may be NULL. */
+int account_find(struct slice bare, struct account *a);
+bool account_exists(struct slice bare);
+/* password: prepared. Returns 0, E_EXISTS, or an error of the store. Tells the router. */
+int account_create(struct slice bare, struct slice password, uint64_t now);
+int account_set_password(struct slice bare, struct slice password);
+bool account_check_password(struct slice bare, struct slice password);
+/* Removes it with all its data, and cancels its subscriptions. Tells the router. */
+int account_remove(struct slice bare);
+/* In no order; each() returns false to stop. */
+void account_each(bool (*each)(void *arg, const struct account *a), void *arg);
+/* Answers ACCOUNT_ASK. */
+void account_tell(struct slice bare);
+
+/* -- scram.c: salted keys ------------------------------------------------------------------------ */
+
+size_t scram_size(enum scram_hash hash);      /* bytes of a key */
+const char *scram_name(enum scram_hash hash); /* "SCRAM-SHA-256" */
+int scram_mac(enum scram_hash hash);          /* a gnutls_mac_algorithm_t */
+int scram_digest(enum scram_hash hash);       /* a gnutls_digest_algorithm_t */
+/* Keys of a prepared password for a salt and iterations already in *keys. Takes milliseconds. */
+int scram_derive(enum scram_hash hash, struct slice password, struct scram_keys *keys);
+/* The same with a new random salt. */
+int scram_make(enum scram_hash hash, struct slice password, uint32_t iterations,
+    struct scram_keys *keys);
+/* Keys of an account that does not exist: always the same for the same JID, and fit no password. */
+void scram_false(enum scram_hash hash, const uint8_t secret[SECRET_SIZE], struct slice jid,
+    uint32_t iterations, struct scram_keys *keys);
+/* Compares in constant time. Takes milliseconds. */
+bool scram_check(enum scram_hash hash, struct slice password, const struct scram_keys *keys);
+
+/* -- scram_mech.c: the server side of SCRAM ------------------------------------------------------ */
+
+/* A client-first-message; slices point into the message or into scratch. */
+struct scram_first {
+	char flag;              /* n, y or p */
+	struct slice binding;   /* with p: the name of the channel binding */
+	struct slice header;    /* gs2-header */
+	struct slice bare;      /* client-first-message-bare */
+	struct slice authzid;   /* absent: none */
+	struct slice username;
+	struct slice nonce;
+};
+
+/* Returns 0 or E_MALFORMED. */
+int scram_first_read(struct slice message, struct buf *scratch, struct scram_first *first);
+
+struct scram_mech;
+
+/* first, keys: copied. binding: data of the channel binding that first names; absent: none. */
+struct scram_mech *scram_mech_new(enum scram_hash hash, const struct scram_keys *keys,
+    const struct scram_first *first, struct slice binding);
+void scram_mech_free(struct scram_mech **mech);
+/* The server-first-message. nonce: the server's part, printable. */
+void scram_mech_challenge(struct scram_mech *mech, struct slice nonce, struct buf *out);
+/* Reads the client-final-message and gives the server-final-message. Returns 0, E_MALFORMED, or
+ * E_MISMATCH when proof or channel binding are wrong. */
+int scram_mech_final(struct scram_mech *mech, struct slice message, struct buf *out);
+
+/* -- gnu.c: the same by GNU SASL ------------------------------------------------------------------ */
+
+struct gnu;
+
+int gnu_open(void);
+void gnu_close(void);
+/* exporter, unique: channel bindings, or absent. Returns 0, E_UNSUPPORTED or E_SYSTEM. */
+int gnu_new(enum scram_hash hash, bool plus, const struct scram_keys *keys, struct slice exporter,
+    struct slice unique, struct gnu **gnu);
+void gnu_free(struct gnu **gnu);
+/* Returns 0 at the end, E_AGAIN when another message is needed, E_MALFORMED or E_MISMATCH. */
+int gnu_step(struct gnu *gnu, struct slice message, struct buf *out);
+
+/* -- throttle.c: slowing down those who fail ------------------------------------------------------ */
+
+struct throttle;
+
+/* limit: failures without delay; window: milliseconds that they are remembered. */
+struct throttle *throttle_new(unsigned limit, uint64_t window);
+void throttle_free(struct throttle **throttle);
+unsigned throttle_count(struct throttle *throttle, struct slice key, uint64_t now);
+void throttle_fail(struct throttle *throttle, struct slice key, uint64_t now);
+void throttle_undo(struct throttle *throttle, struct slice key, uint64_t now);
+/* Milliseconds that an attempt must wait: 0 below the limit, THROTTLE_MAX at most. */
+unsigned throttle_delay(struct throttle *throttle, struct slice key, uint64_t now);
+/* The part of a network address by which it is counted: IPv4, or the first 64 bits of IPv6. */
+#define THROTTLE_MAX  10000u
+#define THROTTLE_ADDRESS 64
+struct slice throttle_address(struct slice text, char out[THROTTLE_ADDRESS]);
+
+/* -- sasl.c: exchanges by handle ------------------------------------------------------------------ */
+
+/* A password that must be checked by PBKDF2; sasl_job_run() may run in any thread. */
+struct sasl_job {
+	uint64_t handle;
+	uint64_t serial;
+	char password[JID_PART_MAX + 1];
+	size_t len;
+	struct scram_keys keys;
+	bool right;
+};
+
+/* verify: takes a job, has it run, gives it to sasl_job_done(), and frees it. */
+int sasl_open(void (*verify)(struct sasl_job *job));
+void sasl_close(void);
+void sasl_frame(const struct frame *f, uint64_t ticks); /* AUTH_START, AUTH_STEP, AUTH_ABORT */
+void sasl_job_run(struct sasl_job *job);
+void sasl_job_done(const struct sasl_job *job, uint64_t ticks);
+/* Goes on with what was delayed and ends what is too old. Returns whether any is delayed. */
+bool sasl_tick(uint64_t ticks);
+bool sasl_busy(void);   /* whether there is any exchange */
+void sasl_forget(void); /* the router is gone, and with it who waits for answers */
+/* The text of MECHANISMS. */
+void sasl_mechanisms(struct buf *out);
+bool sasl_mechanism_known(struct slice name);
+
+/* -- login.c: timer and threads for sasl.c --------------------------------------------------------- */
+
+int login_start(uv_loop_t *loop);
+void login_frame(const struct frame *f);
+void login_router(void);      /* sends MECHANISMS */
+void login_router_gone(void);
+
+/* -- roster.c: items in the store -------------------------------------------------------------------- */
+
+#define ROSTER_GROUPS_MAX 32
+#define ROSTER_TEXT_MAX   1023       /* bytes of a name or of a group's name */
+#define ROSTER_BYTES_MAX  (512u << 10) /* of all values of a roster, so that it fits a frame */
+#define ROSTER_PENDING_MAX 500       /* requests that wait for one account, beyond roster_items */
+#define ROSTER_REQUEST_MAX 4096      /* bytes of a request's payload that are kept */
+
+struct roster_item {
+	unsigned bits;       /* roster.h */
+	struct slice jid;    /* bare JID of the contact */
+	struct slice name;   /* absent: none */
+	size_t groups;
+	struct slice group[ROSTER_GROUPS_MAX];
+};
+
+struct roster_size {
+	size_t listed;
+	size_t all;
+	size_t bytes;
+};
+
+/* Reads an item; its slices point into memory, which is filled anew. Returns 0 or E_NOT_FOUND (then
+ * *item is empty but for jid, which is contact). */
+int roster_get(uint64_t id, struct slice contact, struct buf *memory, struct roster_item *item);
+/* Writes an item, or removes it when bits is 0. */
+void roster_put(uint64_t id, const struct roster_item *item);
+void roster_each(uint64_t id, bool (*each)(void *arg, const struct roster_item *item), void *arg);
+void roster_measure(uint64_t id, struct roster_size *size);
+/* Whether an item of so many bytes more may be added. */
+bool roster_room(uint64_t id, size_t bytes);
+/* Whether another request may wait for an account. */
+bool roster_request_room(uint64_t id);
+/* The opaque version, "ID-VERSION" in hexadecimal, and its advance. */
+void roster_version(uint64_t id, char text[40]);
+void roster_advance(uint64_t id);
+/* Appends <item/>; removed: with subscription='remove' alone. */
+void roster_write(const struct roster_item *item, bool removed, struct buf *out);
+/* The roster push of an item. */
+void roster_push(struct slice account, uint64_t id, const struct roster_item *item, bool removed,
+    struct buf *out);
+/* Pending requests. */
+void roster_request_put(uint64_t id, struct slice contact, const struct frame *f);
+void roster_request_remove(uint64_t id, struct slice contact);
+
+/* Answers ROSTER_LOAD and ROSTER_PENDING. */
+void roster_load(struct slice account);
+void roster_pending(struct slice account, uint64_t handle);
+
+/* -- roster_iq.c: jabber:iq:roster -------------------------------------------------------------------- */
+
+void roster_iq(const struct request *r);
+
+/* -- subscription.c: the tables of RFC 6121 appendix A ------------------------------------------------- */
+
+struct subscription_step {
+	bool pass;     /* route (outbound) or deliver (inbound) the stanza */
+	bool approve;  /* inbound subscribe: answer with subscribed for the account */
+	unsigned bits; /* the new state */
+};
+
+/* type: TYPE_SUBSCRIBE, _SUBSCRIBED, _UNSUBSCRIBE or _UNSUBSCRIBED; bits: the state, with
+ * ROSTER_APPROVED and ROSTER_LISTED. */
+struct subscription_step subscription_outbound(enum stanza_type type, unsigned bits);
+struct subscription_step subscription_inbound(enum stanza_type type, unsigned bits);
+bool subscription_type(enum stanza_type type);
+
+/* -- presence.c: subscription stanzas and what they change ---------------------------------------------- */
+
+void presence_handle(const struct frame *f, bool repeated);
+/* Removes an item of a roster with what follows for the contact (RFC 6121 section 2.5). push: tell
+ * the account's own sessions. */
+void presence_remove(struct slice account, uint64_t id, const struct roster_item *item, bool push);
+/* Stores an item that a roster set has changed, and tells the sessions. */
+void presence_update(struct slice account, uint64_t id, const struct roster_item *item,
+    unsigned old_bits);
+
+/* -- vcard.c, private.c, register.c, last.c -------------------------------------------------------------- */
+
+void vcard_iq(const struct request *r);
+void private_iq(const struct request *r);
+void register_iq(const struct request *r);
+int register_open(void);
+void register_close(void);
+void last_iq(const struct request *r);
+void last_set(struct slice account, uint64_t stamp);
+uint64_t last_get(uint64_t id); /* 0: never */
+
+/* -- key.c: private keys for c2sd ------------------------------------------------------------------------- */
+
+int key_configure(const struct config *config);
+void key_close(void);
+void key_link(uv_loop_t *loop, uint32_t incarnation, unsigned index, int fd);
+/* Uses the key of a domain. Returns 0, or an error when it is refused. */
+int key_use(struct slice domain, struct slice name, uint64_t algorithm, struct slice data,
+    struct buf *result);
+
+/* -- command.c: administration ------------------------------------------------------------------------------ */
+
+extern const struct command command_table[];
+/* Commits what a command has done; main.c sets it. */
+extern int (*command_commit)(void);
+
+#endif

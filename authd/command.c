@@ -1,0 +1,212 @@
+/*
+ * command.c: what an administrator can do with accounts. Called by the daemon framework for frames
+ * of aldisctl(8) and ad-hoc commands; fails with a text that says why.
+ */
+#include <gnutls/gnutls.h>
+#include <stdlib.h>
+
+#include "authd.h"
+#include "log.h"
+
+#define LIST_MAX 20000 /* accounts in one answer, which must fit a frame */
+
+int (*command_commit)(void);
+
+/* Sets the text of a failure and returns it. */
+static int
+refuse(json_t **result, int error, const char *text)
+{
+	*result = json_string(text);
+	return error;
+}
+
+/* Prepares the address of an account in one of our domains. */
+static int
+address_read(struct slice word, char out[JID_MAX + 1], struct slice *bare, json_t **result)
+{
+	struct jid jid;
+
+	if (jid_prepare(word, out, &jid) != OK)
+		return refuse(result, E_MALFORMED, "this is not an address");
+	if (jid.local.ptr == NULL || jid.resource.ptr != NULL)
+		return refuse(result, E_MALFORMED, "an account is user@domain");
+	if (state_domain(jid.domain) == NULL)
+		return refuse(result, E_NOT_FOUND, "no such domain here");
+	*bare = jid.full;
+	return OK;
+}
+
+/* Makes what was done durable; the answer says whether it is. */
+static int
+finish(int error, json_t **result)
+{
+	if (error == OK)
+		error = command_commit();
+	else
+		store_abort(state.store);
+	if (error == E_FULL)
+		return refuse(result, error, "the disk is full");
+	if (error)
+		return refuse(result, error, "the store failed; see the log");
+	*result = json_true();
+	return OK;
+}
+
+/* Reads JID and password, and hands them to one of the two functions. */
+static int
+password_read(struct slice *words, size_t count, char out[JID_MAX + 1], struct slice *bare,
+    char password_out[JID_PART_MAX + 1], struct slice *password, json_t **result)
+{
+	int error;
+
+	if (count != 2)
+		return refuse(result, E_MALFORMED, "an address and a password are needed");
+	error = address_read(words[0], out, bare, result);
+	if (error)
+		return error;
+	if (jid_prepare_password(words[1], password_out, password) != OK)
+		return refuse(result, E_MALFORMED,
+		    "the password is empty, too long, or has characters that are not allowed");
+	return OK;
+}
+
+static int
+user_add(struct slice *words, size_t count, json_t **result)
+{
+	char out[JID_MAX + 1], password_out[JID_PART_MAX + 1];
+	struct slice bare, password;
+	int error = password_read(words, count, out, &bare, password_out, &password, result);
+
+	if (error)
+		return error;
+	if (account_exists(bare))
+		error = refuse(result, E_EXISTS, "this account exists already");
+	else
+		error = finish(account_create(bare, password, daemon_now()), result);
+	gnutls_memset(password_out, 0, sizeof password_out);
+	return error;
+}
+
+static int
+user_passwd(struct slice *words, size_t count, json_t **result)
+{
+	char out[JID_MAX + 1], password_out[JID_PART_MAX + 1];
+	struct slice bare, password;
+	int error = password_read(words, count, out, &bare, password_out, &password, result);
+
+	if (error)
+		return error;
+	if (!account_exists(bare))
+		error = refuse(result, E_NOT_FOUND, "no such account");
+	else
+		error = finish(account_set_password(bare, password), result);
+	gnutls_memset(password_out, 0, sizeof password_out);
+	return error;
+}
+
+static int
+user_del(struct slice *words, size_t count, json_t **result)
+{
+	char out[JID_MAX + 1];
+	struct slice bare;
+	int error;
+
+	if (count != 1)
+		return refuse(result, E_MALFORMED, "an address is needed");
+	error = address_read(words[0], out, &bare, result);
+	if (error)
+		return error;
+	if (!account_exists(bare))
+		return refuse(result, E_NOT_FOUND, "no such account");
+	return finish(account_remove(bare), result);
+}
+
+struct list {
+	json_t *array;
+	struct slice domain; /* absent: all */
+};
+
+/* A time as XEP-0082 writes it, null for none. */
+static json_t *
+json_stamp(uint64_t stamp)
+{
+	char text[32];
+
+	if (stamp == 0)
+		return json_null();
+	stanza_stamp(stamp, text);
+	return json_string(text);
+}
+
+static bool
+account_add(void *arg, const struct account *a)
+{
+	struct list *list = arg;
+	struct jid jid;
+	json_t *object;
+
+	jid_split(a->jid, &jid);
+	if (list->domain.ptr != NULL && !slice_equal(jid.domain, list->domain))
+		return true;
+	object = json_object();
+	json_object_set_new(object, "account", json_stringn(a->jid.ptr, a->jid.len));
+	json_object_set_new(object, "created", json_stamp(a->created));
+	json_object_set_new(object, "last", json_stamp(last_get(a->id)));
+	json_array_append_new(list->array, object);
+	return json_array_size(list->array) <= LIST_MAX;
+}
+
+static int
+account_order(const void *a, const void *b)
+{
+	return strcmp(json_string_value(json_object_get(*(json_t *const *)a, "account")),
+	    json_string_value(json_object_get(*(json_t *const *)b, "account")));
+}
+
+/* The same objects ordered by account. */
+static json_t *
+sorted(json_t *array)
+{
+	size_t count = json_array_size(array), i;
+	json_t **objects = calloc(count + 1, sizeof *objects), *out = json_array();
+
+	if (objects == NULL)
+		abort();
+	for (i = 0; i < count; i++)
+		objects[i] = json_array_get(array, i);
+	qsort(objects, count, sizeof *objects, account_order);
+	for (i = 0; i < count; i++)
+		json_array_append(out, objects[i]);
+	free(objects);
+	json_decref(array);
+	return out;
+}
+
+static int
+user_list(struct slice *words, size_t count, json_t **result)
+{
+	struct list list = { 0 };
+	char out[JID_PART_MAX + 1];
+
+	if (count > 1)
+		return refuse(result, E_MALFORMED, "at most one domain");
+	if (count == 1 && (jid_prepare_domain(words[0], out, &list.domain) != OK ||
+	    state_domain(list.domain) == NULL))
+		return refuse(result, E_NOT_FOUND, "no such domain here");
+	list.array = json_array();
+	account_each(account_add, &list);
+	if (json_array_size(list.array) > LIST_MAX) {
+		json_decref(list.array);
+		return refuse(result, E_TOO_MANY, "more accounts than one answer holds");
+	}
+	*result = sorted(list.array);
+	return OK;
+}
+
+const struct command command_table[] = {
+	{ "user add", "JID", "make an account; the password is asked for", user_add },
+	{ "user passwd", "JID", "change the password of an account", user_passwd },
+	{ "user del", "JID", "delete an account with all its data", user_del },
+	{ "user list", "[DOMAIN]", "list accounts", user_list },
+	{ NULL, NULL, NULL, NULL },
+};

@@ -1,0 +1,293 @@
+/*
+ * key.c: the private keys of the domains, used for c2sd over a link of its own. Called by main.c.
+ * Keys never leave; c2sd gets signatures. A key that cannot be read stops the start, a use that
+ * is wrong is answered without data.
+ *
+ * Operations run on the thread pool: an RSA signature takes a millisecond. Keys are not changed after
+ * the start, so that threads can use them side by side.
+ */
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
+#include <stdlib.h>
+
+#include "authd.h"
+#include "counter.h"
+#include "log.h"
+#include "map.h"
+#include "mem.h"
+
+#define JOBS_MAX 4096        /* that wait for a thread */
+#define DATA_MAX (64u << 10) /* bytes to sign */
+
+struct key {
+	char *domain;
+	gnutls_privkey_t key;
+};
+
+struct job {
+	uv_work_t request;
+	uint64_t link_id;
+	uint64_t number;
+	const struct key *key;
+	char *name;
+	uint64_t algorithm;
+	struct buf data;
+	struct buf result;
+	int error;
+};
+
+/* A c2sd. Jobs name it by id: it may be gone when they are done. */
+struct client {
+	uint64_t id;
+	struct link *link;
+};
+
+static struct map *keys;    /* by domain */
+static struct map *clients; /* by id */
+static uint64_t next_id;
+static size_t jobs;
+
+/* -- keys -- */
+
+/* Reads a PEM private key out of base64. */
+static int
+key_read(struct slice base64, gnutls_privkey_t *out)
+{
+	const gnutls_datum_t in = { (unsigned char *)(uintptr_t)base64.ptr, (unsigned)base64.len };
+	gnutls_privkey_t privkey = NULL;
+	gnutls_datum_t pem = { NULL, 0 };
+	int code = gnutls_base64_decode2(&in, &pem);
+
+	if (code == 0)
+		code = gnutls_privkey_init(&privkey);
+	if (code == 0)
+		code = gnutls_privkey_import_x509_raw(privkey, &pem, GNUTLS_X509_FMT_PEM, NULL, 0);
+	if (pem.data != NULL)
+		gnutls_memset(pem.data, 0, pem.size);
+	gnutls_free(pem.data);
+	if (code != 0 && privkey != NULL) {
+		gnutls_privkey_deinit(privkey);
+		privkey = NULL;
+	}
+	*out = privkey;
+	if (code != 0)
+		log_error("key not read", "error=\"%s\"", gnutls_strerror(code));
+	return code == 0 ? OK : E_MALFORMED;
+}
+
+int
+key_configure(const struct config *config)
+{
+	struct slice title, text;
+	size_t i;
+
+	keys = map_new();
+	clients = map_new();
+	for (i = 0; config_title(config, "domain", i, &title); i++) {
+		struct key *key = mem_alloc(sizeof *key);
+
+		key->domain = slice_dup(title);
+		text = config_text(config, "domain", key->domain, "key");
+		if (text.len == 0) {
+			free(key->domain);
+			free(key);
+			continue;
+		}
+		if (key_read(text, &key->key) != OK) {
+			log_error("key not read", "domain=%s", log_quote(title));
+			free(key->domain);
+			free(key);
+			return E_MALFORMED;
+		}
+		map_put(keys, slice_string(key->domain), key);
+	}
+	return OK;
+}
+
+void
+key_close(void)
+{
+	struct key *key;
+	size_t at = 0;
+
+	while (keys != NULL && (key = map_each(keys, &at)) != NULL) {
+		map_remove(keys, slice_string(key->domain));
+		gnutls_privkey_deinit(key->key);
+		free(key->domain);
+		free(key);
+	}
+	map_free(&keys);
+	map_free(&clients);
+}
+
+/* -- operations -- */
+
+static int
+data_sign(gnutls_privkey_t key, uint64_t algorithm, const gnutls_datum_t *data,
+    gnutls_datum_t *result)
+{
+	/* TLS 1.2 with RSA has hashed and encoded the data already. */
+	if (algorithm == GNUTLS_SIGN_RSA_RAW)
+		return gnutls_privkey_sign_hash2(key, GNUTLS_SIGN_RSA_RAW, 0, data, result);
+	return gnutls_privkey_sign_data2(key, (gnutls_sign_algorithm_t)algorithm, 0, data, result);
+}
+
+static int
+hash_sign(gnutls_privkey_t key, uint64_t algorithm, const gnutls_datum_t *data,
+    gnutls_datum_t *result)
+{
+	return gnutls_privkey_sign_hash2(key, (gnutls_sign_algorithm_t)algorithm, 0, data, result);
+}
+
+static int
+data_decrypt(gnutls_privkey_t key, uint64_t algorithm, const gnutls_datum_t *data,
+    gnutls_datum_t *result)
+{
+	(void)algorithm;
+	return gnutls_privkey_decrypt_data(key, 0, data, result);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(gnutls_privkey_t key, uint64_t algorithm, const gnutls_datum_t *data,
+	    gnutls_datum_t *result);
+} operations[] = {
+	{ "sign", data_sign },
+	{ "sign-hash", hash_sign },
+	{ "decrypt", data_decrypt },
+};
+
+/* Runs an operation; in any thread. */
+static int
+key_run(const struct key *key, struct slice name, uint64_t algorithm, struct slice data,
+    struct buf *result)
+{
+	const gnutls_datum_t in = { (unsigned char *)(uintptr_t)data.ptr, (unsigned)data.len };
+	gnutls_datum_t out = { NULL, 0 };
+	size_t i;
+	int code = GNUTLS_E_INVALID_REQUEST;
+
+	for (i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+		if (slice_is(name, operations[i].name))
+			code = operations[i].run(key->key, algorithm, &in, &out);
+	}
+	if (code != 0)
+		return E_UNSUPPORTED;
+	buf_add(result, out.data, out.size);
+	gnutls_memset(out.data, 0, out.size);
+	gnutls_free(out.data);
+	return OK;
+}
+
+static const struct key *
+key_find(struct slice domain)
+{
+	return domain.ptr != NULL ? map_get(keys, domain) : NULL;
+}
+
+int
+key_use(struct slice domain, struct slice name, uint64_t algorithm, struct slice data,
+    struct buf *result)
+{
+	const struct key *key = key_find(domain);
+
+	if (key == NULL)
+		return E_NOT_FOUND;
+	if (data.ptr == NULL || data.len > DATA_MAX || algorithm > GNUTLS_SIGN_MAX)
+		return E_MALFORMED;
+	return key_run(key, name, algorithm, data, result);
+}
+
+/* -- links -- */
+
+static void
+answer(struct link *link, uint64_t number, struct slice data)
+{
+	struct frame f = { .type = FRAME_KEY_RESULT, .number = number };
+
+	f.data = data;
+	link_send(link, &f);
+}
+
+static void
+job_run(uv_work_t *request)
+{
+	struct job *job = request->data;
+
+	job->error = key_run(job->key, slice_string(job->name), job->algorithm,
+	    buf_slice(&job->data), &job->result);
+}
+
+static void
+job_done(uv_work_t *request, int status)
+{
+	struct job *job = request->data;
+	struct client *client = map_get(clients, slice_of(&job->link_id, sizeof job->link_id));
+
+	jobs--;
+	COUNT(signatures);
+	if (status != 0 || job->error)
+		log_warn("key not used", "domain=%s operation=%s",
+		    log_quote(slice_string(job->key->domain)), log_quote(slice_string(job->name)));
+	if (client != NULL)
+		answer(client->link, job->number,
+		    status == 0 && job->error == OK ? buf_slice(&job->result) : SLICE_NONE);
+	if (job->result.bytes != NULL)
+		gnutls_memset(job->result.bytes, 0, job->result.room);
+	buf_free(&job->data);
+	buf_free(&job->result);
+	free(job->name);
+	free(job);
+	daemon_dirty();
+}
+
+static void
+frame_received(void *arg, struct link *link, const struct frame *f, struct slice whole)
+{
+	struct client *client = arg;
+	const struct key *key = key_find(f->domain);
+	struct job *job;
+
+	(void)whole;
+	if (f->type != FRAME_KEY_USE)
+		return;
+	if (key == NULL || f->data.ptr == NULL || f->data.len > DATA_MAX || f->name.ptr == NULL ||
+	    f->archive_id > GNUTLS_SIGN_MAX || jobs >= JOBS_MAX) {
+		log_warn("key use refused", "domain=%s operation=%s", log_quote(f->domain),
+		    log_quote(f->name));
+		answer(link, f->number, SLICE_NONE);
+		return;
+	}
+	job = mem_alloc(sizeof *job);
+	job->request.data = job;
+	job->link_id = client->id;
+	job->number = f->number;
+	job->key = key;
+	job->name = slice_dup(f->name);
+	job->algorithm = f->archive_id;
+	buf_add_slice(&job->data, f->data);
+	jobs++;
+	uv_queue_work(daemon_loop(), &job->request, job_run, job_done);
+}
+
+static void
+link_closed(void *arg, struct link *link)
+{
+	struct client *client = arg;
+
+	daemon_lost(ROLE_C2SD, link_index(link), link_incarnation(link));
+	map_remove(clients, slice_of(&client->id, sizeof client->id));
+	free(client);
+}
+
+static const struct link_events events = { .frame = frame_received, .closed = link_closed };
+
+void
+key_link(uv_loop_t *loop, uint32_t incarnation, unsigned index, int fd)
+{
+	struct client *client = mem_alloc(sizeof *client);
+
+	client->id = ++next_id;
+	client->link = link_new(loop, fd, ROLE_C2SD, index, incarnation, &events, client);
+	map_put(clients, slice_of(&client->id, sizeof client->id), client);
+}

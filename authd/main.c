@@ -1,0 +1,288 @@
+/*
+ * main.c: authd: hands frames to those who handle them, and commits once in each loop iteration.
+ * What an iteration has to say waits in out.c until its transaction is on disk. When the commit fails,
+ * nothing of the iteration has happened: requests get an error for an answer, questions that only
+ * read are answered again.
+ */
+#include <unistd.h>
+
+#include "authd.h"
+#include "counter.h"
+#include "log.h"
+
+#define ORIGINS_MAX 1024 /* watermarks kept over a restart; the oldest give way */
+
+static struct watermarks *marks;
+static struct buf taken;     /* pairs of origin and seq, to be acknowledged */
+static struct buf questions; /* frames that only read, of this iteration */
+static uint64_t origins;
+
+/* -- watermarks -- */
+
+static bool
+mark_load(void *arg, struct slice key, struct slice value)
+{
+	struct value_reader k = { key, OK }, r = { value, OK };
+	uint32_t origin = value_u32(&k);
+	uint64_t seq;
+	char copy[4];
+
+	(void)arg;
+	if (key.len == sizeof copy && origins-- > ORIGINS_MAX) {
+		memcpy(copy, key.ptr, sizeof copy);
+		store_remove(state.store, TABLE_WATERMARK, slice_of(copy, sizeof copy));
+		return true;
+	}
+	if (value_u8(&r) != VALUE_VERSION)
+		return true;
+	seq = value_u64(&r);
+	if (k.error == OK && r.error == OK)
+		watermark_set(marks, origin, seq);
+	return true;
+}
+
+static void
+mark_store(void *arg, uint32_t origin, uint64_t seq)
+{
+	struct buf key = { 0 }, value = { 0 };
+
+	(void)arg;
+	value_add_u32(&key, origin);
+	value_add_u8(&value, VALUE_VERSION);
+	value_add_u64(&value, seq);
+	store_put(state.store, TABLE_WATERMARK, buf_slice(&key), buf_slice(&value));
+	buf_free(&key);
+	buf_free(&value);
+}
+
+/* -- frames -- */
+
+/* A stanza. Requests that only read leave the watermark alone: they can be answered again, and cost
+ * no commit. */
+static void
+stanza(const struct frame *f)
+{
+	bool reads = f->kind == STANZA_IQ && f->subtype == TYPE_GET;
+	bool repeated = f->seq != 0 && !reads && !watermark_take(marks, f->origin, f->seq);
+
+	request_remember(f);
+	if (f->kind == STANZA_IQ)
+		request_handle(f, repeated, daemon_now());
+	else if (f->kind == STANZA_PRESENCE)
+		presence_handle(f, repeated);
+	if (f->seq != 0) {
+		buf_add_u64(&taken, f->origin);
+		buf_add_u64(&taken, f->seq);
+	}
+}
+
+/* Whether f->jid is a bare JID in its canonical form. */
+static bool
+jid_valid(const struct frame *f)
+{
+	struct jid jid;
+
+	if (jid_parse(f->jid, &jid) == OK && jid.resource.ptr == NULL)
+		return true;
+	log_warn("frame refused", "type=%s jid=%s", frame_text(f->type), log_quote(f->jid));
+	return false;
+}
+
+static void
+roster_wanted(const struct frame *f)
+{
+	if (jid_valid(f))
+		roster_load(f->jid);
+}
+
+static void
+pending_wanted(const struct frame *f)
+{
+	if (jid_valid(f))
+		roster_pending(f->jid, f->handle);
+}
+
+static void
+account_asked(const struct frame *f)
+{
+	if (jid_valid(f))
+		account_tell(f->jid);
+}
+
+static void
+account_last(const struct frame *f)
+{
+	if (jid_valid(f))
+		last_set(f->jid, f->stamp != 0 ? f->stamp : daemon_now());
+}
+
+static const struct {
+	void (*handle)(const struct frame *f);
+	bool reads; /* it only asks, and can be asked again */
+} handlers[FRAME_COUNT] = {
+	[FRAME_STANZA] = { stanza, false },
+	[FRAME_AUTH_START] = { login_frame, false },
+	[FRAME_AUTH_STEP] = { login_frame, false },
+	[FRAME_AUTH_ABORT] = { login_frame, false },
+	[FRAME_ROSTER_LOAD] = { roster_wanted, true },
+	[FRAME_ROSTER_PENDING] = { pending_wanted, true },
+	[FRAME_ACCOUNT_ASK] = { account_asked, true },
+	[FRAME_ACCOUNT_LAST] = { account_last, false },
+};
+
+static void
+frame(const struct frame *f, struct slice whole)
+{
+	if (handlers[f->type].handle == NULL) {
+		log_warn("frame unexpected", "type=%s", frame_text(f->type));
+		return;
+	}
+	if (handlers[f->type].reads)
+		buf_add_slice(&questions, whole);
+	handlers[f->type].handle(f);
+	daemon_dirty();
+}
+
+/* -- the end of an iteration -- */
+
+/* Calls each() for the frames in a run of bytes. */
+static void
+frames_each(struct slice rest, void (*each)(const struct frame *f))
+{
+	struct slice whole;
+	struct frame f;
+
+	while (frame_next(rest, &whole) == OK) {
+		rest = slice_part(rest, whole.len, rest.len);
+		if (frame_read(whole, &f) == OK)
+			each(&f);
+	}
+}
+
+static void
+question_again(const struct frame *f)
+{
+	handlers[f->type].handle(f);
+}
+
+/* Sends what has nothing to do with the transaction. */
+static void
+login_send(const struct frame *f)
+{
+	if (f->type == FRAME_AUTH_CHALLENGE || f->type == FRAME_AUTH_SUCCESS ||
+	    f->type == FRAME_AUTH_FAILURE)
+		daemon_send(f);
+}
+
+/* Undoes the iteration in memory, and answers for it. */
+static void
+failed(int error)
+{
+	log_error("commit failed", "error=\"%s\"", error_text(error));
+	watermarks_revert(marks);
+	frames_each(out_frames(), login_send);
+	out_clear();
+	request_failed(error);
+	frames_each(buf_slice(&questions), question_again);
+}
+
+/* Commits the iteration so far, and sends what it has to say. */
+static int
+commit(void)
+{
+	int error;
+	size_t i;
+
+	watermarks_changed(marks, mark_store, NULL);
+	error = store_commit(state.store);
+	if (error == OK)
+		request_committed();
+	else
+		failed(error);
+	COUNT(commits);
+	frames_each(out_frames(), daemon_send);
+	out_clear();
+	/* A stanza that was answered with an error has been dealt with too: kept on, it would hold up
+	 * its sender's stream, and be done after the client was told that it was not. */
+	for (i = 0; i < buf_len(&taken) / 16; i++) {
+		struct frame f = { .type = FRAME_ACK };
+		uint64_t origin;
+
+		memcpy(&origin, buf_slice(&taken).ptr + 16 * i, 8);
+		memcpy(&f.seq, buf_slice(&taken).ptr + 16 * i + 8, 8);
+		f.origin = (uint32_t)origin;
+		daemon_ack(&f);
+	}
+	buf_clear(&taken);
+	buf_clear(&questions);
+	return error;
+}
+
+static void
+flush(void)
+{
+	commit();
+}
+
+/* -- the life of the daemon -- */
+
+static int
+configure(const struct config *config)
+{
+	int error = state_configure(config);
+
+	if (error == OK)
+		error = key_configure(config);
+	if (error == OK)
+		error = state_open(daemon_state_dir());
+	if (error)
+		return error;
+	command_commit = commit;
+	marks = watermarks_new();
+	origins = store_count(state.store, TABLE_WATERMARK);
+	error = store_walk(state.store, TABLE_WATERMARK, SLICE(""), SLICE(""), mark_load, NULL);
+	return error ? error : register_open();
+}
+
+static void
+link_given(enum role peer, unsigned index, uint32_t incarnation, int fd)
+{
+	if (peer == ROLE_C2SD)
+		key_link(daemon_loop(), incarnation, index, fd);
+	else
+		close(fd);
+}
+
+static const char serves[] =
+    "account-ns " NS_ROSTER "\n"
+    "account-ns " NS_VCARD "\n"
+    "account-ns " NS_PRIVATE "\n"
+    "account-ns " NS_REGISTER "\n"
+    "account-ns " NS_LAST "\n"
+    "server-ns " NS_REGISTER "\n"
+    "feature " NS_ROSTER "\n"
+    "feature " NS_VCARD "\n"
+    "feature " NS_PRIVATE "\n"
+    "feature " NS_REGISTER "\n"
+    "feature " NS_LAST "\n"
+    "account-feature " NS_VCARD "\n"
+    "account-feature " NS_LAST "\n";
+
+static const struct daemon_hooks hooks = {
+	.role = ROLE_AUTHD,
+	.serves = serves,
+	.commands = command_table,
+	.configure = configure,
+	.link = link_given,
+	.start = login_start,
+	.router = login_router,
+	.router_gone = login_router_gone,
+	.frame = frame,
+	.flush = flush,
+};
+
+int
+main(void)
+{
+	return daemon_main(&hooks);
+}

@@ -1,0 +1,226 @@
+/*
+ * presence.c: subscription stanzas (RFC 6121 section 3) and what they change in the rosters of both
+ * sides. Called by main.c, roster_iq.c and account.c. What does not concern an account of ours, or
+ * changes nothing, is silent.
+ *
+ * The frames of one stanza leave in this order: ROSTER_CHANGE of all sides, roster pushes, then
+ * stanzas; they are gathered in three buffers.
+ */
+#include "authd.h"
+#include "log.h"
+
+static struct {
+	struct buf changes, pushes, stanzas;
+} effects;
+
+/* Hands the gathered frames over in their order. */
+static void
+effects_end(void)
+{
+	out_raw(buf_slice(&effects.changes));
+	out_raw(buf_slice(&effects.pushes));
+	out_raw(buf_slice(&effects.stanzas));
+	buf_free(&effects.changes);
+	buf_free(&effects.pushes);
+	buf_free(&effects.stanzas);
+}
+
+static void
+change(struct slice account, struct slice contact, unsigned bits)
+{
+	struct frame f = { .type = FRAME_ROSTER_CHANGE, .number = bits };
+
+	f.jid = account;
+	f.to = contact;
+	frame_write(&f, &effects.changes);
+}
+
+/* A subscription stanza to an account's sessions, or without audience to a remote domain. */
+static void
+stanza(const struct frame *original, enum stanza_type type, struct slice from, struct slice to,
+    bool local)
+{
+	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_PRESENCE, .subtype = type,
+		.audience = local ? AUDIENCE_AVAILABLE : AUDIENCE_NONE };
+
+	f.from = from;
+	f.to = to;
+	f.payload = SLICE("");
+	if (original != NULL) {
+		f.id = original->id;
+		f.lang = original->lang;
+		if (original->payload.ptr != NULL)
+			f.payload = original->payload;
+		f.name = original->name;
+		f.ns = original->ns;
+	}
+	if (frame_write(&f, &effects.stanzas) != OK)
+		log_error("subscription stanza dropped", "reason=\"too big\"");
+}
+
+/* Stores the new state of an item and tells of it. always: even when nothing has changed. */
+static void
+item_change(struct slice account, uint64_t id, struct roster_item *item, unsigned bits,
+    bool always)
+{
+	unsigned old = item->bits;
+	bool seen = ((old ^ bits) & ~(unsigned)ROSTER_PENDING_IN) != 0;
+
+	if (old == bits && !always)
+		return;
+	if (old & ROSTER_PENDING_IN && !(bits & ROSTER_PENDING_IN))
+		roster_request_remove(id, item->jid);
+	item->bits = bits;
+	if (old != bits)
+		roster_put(id, item);
+	if (seen)
+		roster_advance(id);
+	change(account, item->jid, bits);
+	if (bits & ROSTER_LISTED && (seen || always))
+		roster_push(account, id, item, false, &effects.pushes);
+}
+
+static bool
+domain_is_ours(struct slice bare)
+{
+	struct jid jid;
+
+	jid_split(bare, &jid);
+	return state_domain(jid.domain) != NULL;
+}
+
+/* What an inbound stanza does to an account of ours. again: it may have been handled before, so
+ * deliver what may be lost. Returns whether it must be answered with *answer. */
+static bool
+inbound(struct slice account, struct slice contact, enum stanza_type type,
+    const struct frame *original, bool again, enum stanza_type *answer)
+{
+	struct buf memory = { 0 };
+	struct roster_item item;
+	struct subscription_step step;
+	struct account a;
+	bool answers = false;
+
+	if (account_find(account, &a) != OK) {
+		/* Section 3.1.3 has a request to nobody refused; the others are ignored (8.5.1). */
+		*answer = TYPE_UNSUBSCRIBED;
+		return type == TYPE_SUBSCRIBE;
+	}
+	roster_get(a.id, contact, &memory, &item);
+	step = subscription_inbound(type, item.bits);
+	if (item.bits == 0 && step.bits == ROSTER_PENDING_IN && !roster_request_room(a.id)) {
+		log_warn("subscription request dropped", "account=%s reason=\"too many wait\"",
+		    log_quote(account));
+		goto done;
+	}
+	if (step.bits & ROSTER_PENDING_IN && type == TYPE_SUBSCRIBE && original != NULL)
+		roster_request_put(a.id, contact, original);
+	item_change(account, a.id, &item, step.bits, again);
+	if (again && !step.pass && !step.approve)
+		step.pass = type == TYPE_SUBSCRIBE ? step.bits & ROSTER_PENDING_IN : true;
+	if (step.pass)
+		stanza(original, type, contact, account, true);
+	answers = step.approve;
+	*answer = TYPE_SUBSCRIBED;
+done:
+	buf_free(&memory);
+	return answers;
+}
+
+/* Brings a stanza from an account of ours to its receiver, and the receiver's answer back. */
+static void
+route(struct slice from, struct slice to, enum stanza_type type, const struct frame *original,
+    bool again)
+{
+	enum stanza_type answer, nothing;
+
+	if (!domain_is_ours(to)) {
+		stanza(original, type, from, to, false);
+		return;
+	}
+	if (inbound(to, from, type, original, again, &answer))
+		inbound(from, to, answer, NULL, again, &nothing);
+}
+
+/* Whether an outbound stanza that is repeated would have been routed, judging by the state now. */
+static bool
+routed_before(enum stanza_type type, unsigned bits)
+{
+	return type != TYPE_SUBSCRIBED || bits & ROSTER_FROM;
+}
+
+static void
+outbound(const struct frame *f, struct slice from, struct slice to, bool again)
+{
+	struct buf memory = { 0 };
+	struct roster_item item;
+	struct subscription_step step;
+	struct account a;
+
+	if (account_find(from, &a) != OK || slice_equal(from, to))
+		return;
+	roster_get(a.id, to, &memory, &item);
+	step = subscription_outbound(f->subtype, item.bits);
+	if (!(item.bits & ROSTER_LISTED) && step.bits & ROSTER_LISTED &&
+	    !roster_room(a.id, to.len)) {
+		request_refuse(f, STANZA_ERROR_RESOURCE_CONSTRAINT, "the roster is full");
+		goto done;
+	}
+	item_change(from, a.id, &item, step.bits, again);
+	if (step.pass || (again && routed_before(f->subtype, step.bits)))
+		route(from, to, f->subtype, f, again);
+done:
+	buf_free(&memory);
+}
+
+void
+presence_handle(const struct frame *f, bool repeated)
+{
+	struct jid from, to;
+	enum stanza_type answer;
+
+	if (!subscription_type(f->subtype) || jid_parse(f->from, &from) != OK ||
+	    jid_parse(f->to, &to) != OK) {
+		log_warn("subscription stanza refused", "from=%s to=%s", log_quote(f->from),
+		    log_quote(f->to));
+		return;
+	}
+	if (state_domain(from.domain) != NULL)
+		outbound(f, jid_bare(&from), jid_bare(&to), repeated);
+	else if (state_domain(to.domain) != NULL &&
+	    inbound(jid_bare(&to), jid_bare(&from), f->subtype, f, repeated, &answer))
+		stanza(NULL, answer, jid_bare(&to), jid_bare(&from), false);
+	effects_end();
+}
+
+void
+presence_remove(struct slice account, uint64_t id, const struct roster_item *item, bool push)
+{
+	struct roster_item gone = { .jid = item->jid };
+
+	if (item->bits & ROSTER_PENDING_IN)
+		roster_request_remove(id, item->jid);
+	roster_put(id, &gone);
+	if (item->bits & ROSTER_LISTED)
+		roster_advance(id);
+	change(account, item->jid, 0);
+	if (push)
+		roster_push(account, id, &gone, true, &effects.pushes);
+	if (item->bits & (ROSTER_TO | ROSTER_PENDING_OUT))
+		route(account, item->jid, TYPE_UNSUBSCRIBE, NULL, false);
+	if (item->bits & (ROSTER_FROM | ROSTER_PENDING_IN))
+		route(account, item->jid, TYPE_UNSUBSCRIBED, NULL, false);
+	effects_end();
+}
+
+void
+presence_update(struct slice account, uint64_t id, const struct roster_item *item,
+    unsigned old_bits)
+{
+	roster_put(id, item);
+	roster_advance(id);
+	if (item->bits != old_bits)
+		change(account, item->jid, item->bits);
+	roster_push(account, id, item, false, &effects.pushes);
+	effects_end();
+}

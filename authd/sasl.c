@@ -1,0 +1,681 @@
+/*
+ * sasl.c: SASL exchanges by the handle of their stream (RFC 6120 section 6, RFC 4616, RFC 5802).
+ * Called by login.c with the frames of the router, with the time, and with checked passwords. What
+ * a client does wrong ends its exchange with a failure condition; nothing else can fail.
+ *
+ *	AUTH_START -> FIRST            no initial response: the empty challenge was sent
+ *	first message -> DELAYED       an account or address with failures waits here
+ *	           -> FINAL            SCRAM: the server-first-message was sent
+ *	           -> CHECKING         PLAIN: PBKDF2 runs in a thread
+ *	then success or failure, and the exchange is gone. Nothing of it is durable.
+ *
+ * Every client-first-message is read here, so that the account, its keys, the delay and the rules
+ * for channel bindings are the same for all SCRAM mechanisms. GNU SASL then runs SCRAM-SHA-1 and
+ * SCRAM-SHA-256, scram_mech.c what GNU SASL lacks. PLAIN is split here too: GNU SASL would prepare the
+ * password with SASLprep, but stored keys are made of passwords prepared by RFC 8265.
+ *
+ * Accounts that do not exist take the same way with false keys, and fail at the same step.
+ */
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include "authd.h"
+#include "counter.h"
+#include "log.h"
+#include "map.h"
+#include "mem.h"
+
+#define EXCHANGES_MAX 20000
+#define EXCHANGE_TIME 60000 /* milliseconds */
+#define MESSAGE_MAX   8192  /* bytes of a client's message */
+#define NONCE_BYTES   18
+
+struct mechanism {
+	const char *name;
+	enum scram_hash hash;
+	bool plus;
+	bool plain;
+};
+
+static const struct mechanism mechanisms[] = {
+	{ "SCRAM-SHA-512-PLUS", SCRAM_SHA512, true, false },
+	{ "SCRAM-SHA-256-PLUS", SCRAM_SHA256, true, false },
+	{ "SCRAM-SHA-1-PLUS", SCRAM_SHA1, true, false },
+	{ "SCRAM-SHA-512", SCRAM_SHA512, false, false },
+	{ "SCRAM-SHA-256", SCRAM_SHA256, false, false },
+	{ "SCRAM-SHA-1", SCRAM_SHA1, false, false },
+	{ "PLAIN", SCRAM_SHA256, false, true },
+};
+
+enum binding { EXPORTER, UNIQUE, ENDPOINT, BINDINGS };
+
+static const char *const binding_names[BINDINGS] = {
+	"tls-exporter", "tls-unique", "tls-server-end-point"
+};
+
+enum exchange_state { FIRST, DELAYED, FINAL, CHECKING };
+
+struct exchange {
+	TAILQ_ENTRY(exchange) by_age;
+	TAILQ_ENTRY(exchange) by_delay;
+	uint64_t handle;
+	uint64_t serial;
+	uint64_t began;
+	uint64_t due;                   /* DELAYED */
+	enum exchange_state state;
+	const struct mechanism *mechanism;
+	char *domain;
+	char *account;                  /* bare JID, canonical; of no account when !exists */
+	bool exists;
+	bool disabled;
+	bool counted;                   /* as a failure of the account, until it succeeds */
+	char address[THROTTLE_ADDRESS]; /* throttle_address() of the peer */
+	size_t address_len;
+	struct buf bindings[BINDINGS];  /* empty: none */
+	struct scram_keys keys;
+	struct gnu *gnu;
+	struct scram_mech *scram;
+	struct buf message;             /* DELAYED: the first message */
+};
+
+TAILQ_HEAD(exchanges, exchange);
+
+static struct map *exchanges; /* by handle */
+static struct exchanges ages = TAILQ_HEAD_INITIALIZER(ages);
+static struct exchanges delays = TAILQ_HEAD_INITIALIZER(delays);
+static struct throttle *by_account, *by_address;
+static void (*verify)(struct sasl_job *job);
+static uint64_t serial;
+
+/* -- opening, mechanisms -- */
+
+static const struct mechanism *
+mechanism_find(struct slice name)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof mechanisms / sizeof mechanisms[0]; i++) {
+		if (slice_is(name, mechanisms[i].name))
+			return &mechanisms[i];
+	}
+	return NULL;
+}
+
+bool
+sasl_mechanism_known(struct slice name)
+{
+	return mechanism_find(name) != NULL;
+}
+
+/* Whether the configuration offers a mechanism. */
+static bool
+mechanism_offered(const char *name)
+{
+	size_t len = strlen(name);
+	const char *at = state.mechanisms;
+
+	while ((at = strstr(at, name)) != NULL) {
+		if ((at == state.mechanisms || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
+			return true;
+		at += len;
+	}
+	return false;
+}
+
+void
+sasl_mechanisms(struct buf *out)
+{
+	size_t i;
+
+	for (i = 0; i < state.domain_count; i++)
+		buf_printf(out, "%s %s\n", state.domains[i].name, state.mechanisms);
+}
+
+int
+sasl_open(void (*verifier)(struct sasl_job *job))
+{
+	verify = verifier;
+	exchanges = map_new();
+	by_account = throttle_new(state.failures_account, state.failures_time);
+	by_address = throttle_new(state.failures_address, state.failures_time);
+	return gnu_open();
+}
+
+/* -- an exchange -- */
+
+static struct exchange *
+exchange_find(uint64_t handle)
+{
+	return map_get(exchanges, slice_of(&handle, sizeof handle));
+}
+
+static void
+exchange_free(struct exchange *ex)
+{
+	unsigned i;
+
+	map_remove(exchanges, slice_of(&ex->handle, sizeof ex->handle));
+	TAILQ_REMOVE(&ages, ex, by_age);
+	if (ex->state == DELAYED)
+		TAILQ_REMOVE(&delays, ex, by_delay);
+	gnu_free(&ex->gnu);
+	scram_mech_free(&ex->scram);
+	for (i = 0; i < BINDINGS; i++)
+		buf_free(&ex->bindings[i]);
+	if (ex->message.bytes != NULL)
+		gnutls_memset(ex->message.bytes, 0, ex->message.room);
+	buf_free(&ex->message);
+	free(ex->domain);
+	free(ex->account);
+	gnutls_memset(&ex->keys, 0, sizeof ex->keys);
+	free(ex);
+}
+
+void
+sasl_forget(void)
+{
+	while (!TAILQ_EMPTY(&ages))
+		exchange_free(TAILQ_FIRST(&ages));
+}
+
+void
+sasl_close(void)
+{
+	sasl_forget();
+	map_free(&exchanges);
+	throttle_free(&by_account);
+	throttle_free(&by_address);
+	gnu_close();
+}
+
+static void
+failure_send(uint64_t handle, const char *condition)
+{
+	struct frame f = { .type = FRAME_AUTH_FAILURE, .handle = handle };
+
+	f.condition = slice_string(condition);
+	out_send(&f);
+}
+
+static struct slice
+exchange_address(const struct exchange *ex)
+{
+	return slice_of(ex->address, ex->address_len);
+}
+
+/* Ends an exchange with a condition of RFC 6120 section 6.5. */
+static void
+fail(struct exchange *ex, const char *condition, const char *reason)
+{
+	COUNT(logins_failed);
+	log_info("login failed", "account=%s mechanism=%s condition=%s reason=\"%s\"",
+	    log_quote(slice_string(ex->account)), ex->mechanism->name, condition, reason);
+	failure_send(ex->handle, condition);
+	exchange_free(ex);
+}
+
+/* Ends an exchange whose proof was wrong: this one counts. */
+static void
+fail_proof(struct exchange *ex, uint64_t ticks)
+{
+	throttle_fail(by_address, exchange_address(ex), ticks);
+	fail(ex, "not-authorized", ex->exists ? "wrong proof" : "no such account");
+}
+
+static void
+challenge(struct exchange *ex, struct slice data)
+{
+	struct frame f = { .type = FRAME_AUTH_CHALLENGE, .handle = ex->handle };
+
+	f.data = data;
+	out_send(&f);
+}
+
+/* Ends an exchange with the grant. data: additional data, may be absent. */
+static void
+succeed(struct exchange *ex, struct slice data, uint64_t ticks)
+{
+	struct frame f = { .type = FRAME_AUTH_SUCCESS, .handle = ex->handle };
+	uint8_t token[SECRET_SIZE];
+	gnutls_hmac_hd_t mac;
+
+	if (gnutls_hmac_init(&mac, GNUTLS_MAC_SHA256, state.grant_key, SECRET_SIZE) != 0) {
+		fail(ex, "temporary-auth-failure", "no memory for the grant");
+		return;
+	}
+	f.jid = slice_string(ex->account);
+	gnutls_hmac(mac, &ex->handle, sizeof ex->handle);
+	gnutls_hmac(mac, f.jid.ptr, f.jid.len);
+	gnutls_hmac_deinit(mac, token);
+	f.data = data;
+	f.token = slice_of(token, sizeof token);
+	if (ex->counted)
+		throttle_undo(by_account, f.jid, ticks);
+	COUNT(logins);
+	log_info("login", "account=%s mechanism=%s", log_quote(f.jid), ex->mechanism->name);
+	out_send(&f);
+	exchange_free(ex);
+}
+
+/* -- the first message -- */
+
+/* Finds the account of a user name and loads its keys, or false ones. */
+static void
+account_load(struct exchange *ex, struct slice username)
+{
+	char out[JID_PART_MAX + 1];
+	struct slice local, jid;
+	struct account account;
+	struct buf text = { 0 };
+	bool valid = jid_prepare_local(username, out, &local) == OK;
+
+	buf_add_slice(&text, valid ? local : slice_part(username, 0, JID_PART_MAX));
+	buf_printf(&text, "@%s", ex->domain);
+	jid = buf_slice(&text);
+	ex->account = slice_dup(jid);
+	ex->exists = valid && account_find(jid, &account) == OK;
+	if (ex->exists) {
+		ex->disabled = account.flags & ACCOUNT_DISABLED;
+		ex->keys = account.keys[ex->mechanism->hash];
+		gnutls_memset(account.keys, 0, sizeof account.keys);
+	} else {
+		scram_false(ex->mechanism->hash, state.salt_key, jid, state.iterations, &ex->keys);
+	}
+	buf_free(&text);
+}
+
+/* Whether an authorization identity, when given, is the account itself. */
+static bool
+authzid_fits(const struct exchange *ex, struct slice authzid)
+{
+	char out[JID_MAX + 1];
+	struct jid jid;
+
+	if (authzid.ptr == NULL || authzid.len == 0)
+		return true;
+	return jid_prepare(authzid, out, &jid) == OK && slice_is(jid.full, ex->account);
+}
+
+/* Whether the server offers a -PLUS mechanism on this connection. */
+static bool
+plus_offered(const struct exchange *ex)
+{
+	bool bound = false;
+	size_t i;
+
+	for (i = 0; i < BINDINGS; i++)
+		bound |= buf_len(&ex->bindings[i]) != 0;
+	for (i = 0; bound && i < sizeof mechanisms / sizeof mechanisms[0]; i++) {
+		if (mechanisms[i].plus && mechanism_offered(mechanisms[i].name))
+			return true;
+	}
+	return false;
+}
+
+/* Checks the flag of a client-first-message (RFC 5802 section 6). Returns a condition or NULL. */
+static const char *
+binding_check(const struct exchange *ex, const struct scram_first *first, enum binding *binding)
+{
+	*binding = BINDINGS;
+	if (ex->mechanism->plus != (first->flag == 'p'))
+		return "malformed-request";
+	/* The client saw no -PLUS, but we offer it: somebody has cut it out of the list. */
+	if (first->flag == 'y')
+		return plus_offered(ex) ? "not-authorized" : NULL;
+	if (first->flag == 'n')
+		return NULL;
+	for (*binding = 0; *binding < BINDINGS; (*binding)++) {
+		if (slice_is(first->binding, binding_names[*binding]))
+			break;
+	}
+	if (*binding == BINDINGS || buf_len(&ex->bindings[*binding]) == 0)
+		return "not-authorized";
+	return NULL;
+}
+
+/* Makes the server's nonce. */
+static void
+nonce_make(char text[2 * NONCE_BYTES + 1])
+{
+	uint8_t random[NONCE_BYTES];
+	unsigned i;
+
+	ASSERT(gnutls_rnd(GNUTLS_RND_NONCE, random, sizeof random) == 0);
+	for (i = 0; i < NONCE_BYTES; i++) {
+		text[2 * i] = "0123456789abcdef"[random[i] >> 4];
+		text[2 * i + 1] = "0123456789abcdef"[random[i] & 15];
+	}
+	text[2 * NONCE_BYTES] = '\0';
+}
+
+/* Answers the client-first-message, which was read and admitted before. */
+static void
+scram_begin(struct exchange *ex)
+{
+	struct slice message = buf_slice(&ex->message);
+	char nonce[2 * NONCE_BYTES + 1];
+	struct buf scratch = { 0 }, out = { 0 };
+	struct scram_first first;
+	enum binding binding;
+	int error = E_AGAIN;
+
+	if (scram_first_read(message, &scratch, &first) != OK ||
+	    binding_check(ex, &first, &binding) != NULL) {
+		fail(ex, "malformed-request", "first message");
+		goto done;
+	}
+	if (ex->mechanism->hash == SCRAM_SHA512 || binding == ENDPOINT) {
+		ex->scram = scram_mech_new(ex->mechanism->hash, &ex->keys, &first,
+		    binding < BINDINGS ? buf_slice(&ex->bindings[binding]) : SLICE_NONE);
+		nonce_make(nonce);
+		scram_mech_challenge(ex->scram, slice_string(nonce), &out);
+	} else {
+		error = gnu_new(ex->mechanism->hash, ex->mechanism->plus, &ex->keys,
+		    buf_slice(&ex->bindings[EXPORTER]), buf_slice(&ex->bindings[UNIQUE]), &ex->gnu);
+		if (error == OK)
+			error = gnu_step(ex->gnu, message, &out);
+	}
+	if (error == E_AGAIN) {
+		ex->state = FINAL;
+		challenge(ex, buf_slice(&out));
+	} else if (error == E_UNSUPPORTED) {
+		fail(ex, "temporary-auth-failure", "GNU SASL refuses the mechanism");
+	} else {
+		fail(ex, "malformed-request", "first message");
+	}
+done:
+	buf_free(&scratch);
+	buf_free(&out);
+}
+
+/* Splits a PLAIN message (RFC 4616 section 2). Returns 0 or E_MALFORMED. */
+static int
+plain_split(struct slice message, struct slice part[3])
+{
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		const char *nul = memchr(message.ptr, '\0', message.len);
+
+		if (nul == NULL)
+			return E_MALFORMED;
+		part[i] = slice_of(message.ptr, (size_t)(nul - message.ptr));
+		message = slice_part(message, part[i].len + 1, message.len);
+	}
+	part[2] = message;
+	return part[1].len == 0 || part[2].len == 0 ||
+	    memchr(part[2].ptr, '\0', part[2].len) != NULL ? E_MALFORMED : OK;
+}
+
+/* Has the password checked in a thread. */
+static void
+plain_begin(struct exchange *ex)
+{
+	struct sasl_job *job = mem_alloc(sizeof *job);
+	struct slice part[3], password;
+
+	job->handle = ex->handle;
+	job->serial = ex->serial;
+	job->keys = ex->keys;
+	/* A password that cannot be prepared fits no key, but takes its time all the same. */
+	if (plain_split(buf_slice(&ex->message), part) == OK &&
+	    jid_prepare_password(part[2], job->password, &password) == OK)
+		job->len = password.len;
+	gnutls_memset(ex->message.bytes, 0, ex->message.room);
+	buf_free(&ex->message);
+	ex->state = CHECKING;
+	verify(job);
+}
+
+static void
+exchange_go(struct exchange *ex)
+{
+	if (ex->mechanism->plain)
+		plain_begin(ex);
+	else
+		scram_begin(ex);
+}
+
+/* Counts an attempt on an account, and goes on with it now or later. */
+static void
+exchange_admit(struct exchange *ex, uint64_t ticks)
+{
+	struct slice account = slice_string(ex->account);
+	unsigned delay = throttle_delay(by_account, account, ticks);
+	unsigned other = throttle_delay(by_address, exchange_address(ex), ticks);
+
+	if (delay < other)
+		delay = other;
+	/* Counted as failed until it succeeds: attempts side by side gain nothing. */
+	throttle_fail(by_account, account, ticks);
+	ex->counted = true;
+	if (delay == 0) {
+		exchange_go(ex);
+		return;
+	}
+	COUNT(logins_slowed);
+	log_info("login slowed", "account=%s milliseconds=%u", log_quote(account), delay);
+	ex->due = ticks + delay;
+	ex->state = DELAYED;
+	TAILQ_INSERT_TAIL(&delays, ex, by_delay);
+}
+
+/* Reads the client's first message. */
+static void
+first_message(struct exchange *ex, struct slice message, uint64_t ticks)
+{
+	struct buf scratch = { 0 };
+	struct scram_first first = { 0 };
+	struct slice part[3] = { SLICE_NONE, SLICE_NONE, SLICE_NONE };
+	const char *condition = NULL;
+	enum binding binding;
+	int error;
+
+	if (ex->mechanism->plain) {
+		error = plain_split(message, part);
+	} else {
+		error = scram_first_read(message, &scratch, &first);
+		part[0] = first.authzid;
+		part[1] = first.username;
+		if (error == OK)
+			condition = binding_check(ex, &first, &binding);
+	}
+	if (error || condition != NULL) {
+		fail(ex, error ? "malformed-request" : condition, "first message");
+		goto done;
+	}
+	account_load(ex, part[1]);
+	if (!authzid_fits(ex, part[0])) {
+		fail(ex, "invalid-authzid", "authorization identity");
+		goto done;
+	}
+	buf_add_slice(&ex->message, message);
+	exchange_admit(ex, ticks);
+done:
+	buf_free(&scratch);
+}
+
+/* -- the final message -- */
+
+/* What a proven identity still must be. */
+static void
+proven(struct exchange *ex, struct slice data, uint64_t ticks)
+{
+	if (!ex->exists)
+		fail_proof(ex, ticks);
+	else if (ex->disabled)
+		fail(ex, "account-disabled", "disabled");
+	else
+		succeed(ex, data, ticks);
+}
+
+static void
+final_message(struct exchange *ex, struct slice message, uint64_t ticks)
+{
+	struct buf out = { 0 };
+	int error = E_MALFORMED;
+
+	if (memchr(message.ptr, '\0', message.len) == NULL) {
+		if (ex->scram != NULL)
+			error = scram_mech_final(ex->scram, message, &out);
+		else
+			error = gnu_step(ex->gnu, message, &out);
+	}
+	if (error == OK)
+		proven(ex, buf_slice(&out), ticks);
+	else if (error == E_MALFORMED)
+		fail(ex, "malformed-request", "final message");
+	else
+		fail_proof(ex, ticks);
+	buf_free(&out);
+}
+
+void
+sasl_job_run(struct sasl_job *job)
+{
+	job->right = scram_check(SCRAM_SHA256, slice_of(job->password, job->len), &job->keys) &&
+	    job->len != 0;
+	gnutls_memset(job->password, 0, sizeof job->password);
+}
+
+void
+sasl_job_done(const struct sasl_job *job, uint64_t ticks)
+{
+	struct exchange *ex = exchange_find(job->handle);
+
+	if (ex == NULL || ex->serial != job->serial || ex->state != CHECKING)
+		return;
+	if (job->right)
+		proven(ex, SLICE_NONE, ticks);
+	else
+		fail_proof(ex, ticks);
+}
+
+/* -- frames -- */
+
+/* Why an exchange cannot begin, or NULL. */
+static const char *
+start_refused(const struct frame *f, const struct mechanism *mechanism)
+{
+	if (f->domain.ptr == NULL || state_domain(f->domain) == NULL || mechanism == NULL ||
+	    !mechanism_offered(mechanism->name))
+		return "invalid-mechanism";
+	if (mechanism->plain && !(f->flags & FLAG_TLS))
+		return "encryption-required";
+	if (f->data.ptr != NULL && f->data.len > MESSAGE_MAX)
+		return "malformed-request";
+	if (map_count(exchanges) >= EXCHANGES_MAX)
+		return "temporary-auth-failure";
+	return NULL;
+}
+
+static void
+start(const struct frame *f, uint64_t ticks)
+{
+	const struct mechanism *mechanism = mechanism_find(f->name);
+	struct exchange *ex = exchange_find(f->handle);
+	const char *condition = start_refused(f, mechanism);
+	struct slice address;
+
+	if (ex != NULL)
+		exchange_free(ex);
+	if (condition != NULL) {
+		COUNT(logins_failed);
+		log_info("login failed", "mechanism=%s condition=%s", log_quote(f->name), condition);
+		failure_send(f->handle, condition);
+		return;
+	}
+	ex = mem_alloc(sizeof *ex);
+	ex->handle = f->handle;
+	ex->serial = ++serial;
+	ex->began = ticks;
+	ex->state = FIRST;
+	ex->mechanism = mechanism;
+	ex->domain = slice_dup(f->domain);
+	address = throttle_address(f->address, ex->address);
+	ex->address_len = address.len < sizeof ex->address ? address.len : sizeof ex->address;
+	memmove(ex->address, address.ptr, ex->address_len);
+	buf_add_slice(&ex->bindings[EXPORTER], f->binding_exporter);
+	buf_add_slice(&ex->bindings[UNIQUE], f->binding_unique);
+	buf_add_slice(&ex->bindings[ENDPOINT], f->binding_endpoint);
+	map_put(exchanges, slice_of(&ex->handle, sizeof ex->handle), ex);
+	TAILQ_INSERT_TAIL(&ages, ex, by_age);
+	/* Both kinds of mechanism let the client speak first. */
+	if (f->data.ptr != NULL)
+		first_message(ex, f->data, ticks);
+	else
+		challenge(ex, SLICE(""));
+}
+
+static void
+step(const struct frame *f, uint64_t ticks)
+{
+	struct exchange *ex = exchange_find(f->handle);
+	struct slice data = f->data.ptr != NULL ? f->data : SLICE("");
+
+	if (ex == NULL)
+		failure_send(f->handle, "temporary-auth-failure");
+	else if (data.len > MESSAGE_MAX)
+		fail(ex, "malformed-request", "message too long");
+	else if (ex->state == FIRST)
+		first_message(ex, data, ticks);
+	else if (ex->state == FINAL)
+		final_message(ex, data, ticks);
+	else
+		fail(ex, "malformed-request", "a response that nobody asked for");
+}
+
+static void
+stop(const struct frame *f, uint64_t ticks)
+{
+	struct exchange *ex = exchange_find(f->handle);
+
+	(void)ticks;
+	if (ex != NULL)
+		fail(ex, "aborted", "by the client");
+}
+
+void
+sasl_frame(const struct frame *f, uint64_t ticks)
+{
+	static const struct {
+		enum frame_type type;
+		void (*handle)(const struct frame *f, uint64_t ticks);
+	} frames[] = {
+		{ FRAME_AUTH_START, start },
+		{ FRAME_AUTH_STEP, step },
+		{ FRAME_AUTH_ABORT, stop },
+	};
+	size_t i;
+
+	for (i = 0; f->handle != 0 && i < sizeof frames / sizeof frames[0]; i++) {
+		if (frames[i].type == f->type)
+			frames[i].handle(f, ticks);
+	}
+}
+
+bool
+sasl_tick(uint64_t ticks)
+{
+	struct exchange *ex, *next;
+
+	for (ex = TAILQ_FIRST(&delays); ex != NULL; ex = next) {
+		next = TAILQ_NEXT(ex, by_delay);
+		if (ex->due > ticks)
+			continue;
+		TAILQ_REMOVE(&delays, ex, by_delay);
+		ex->state = FIRST;
+		exchange_go(ex);
+	}
+	while ((ex = TAILQ_FIRST(&ages)) != NULL && ticks - ex->began >= EXCHANGE_TIME)
+		fail(ex, "temporary-auth-failure", "took too long");
+	return !TAILQ_EMPTY(&delays);
+}
+
+bool
+sasl_busy(void)
+{
+	return !TAILQ_EMPTY(&ages);
+}

@@ -1,0 +1,216 @@
+/*
+ * state.c: the store, the options and the secrets that all files of authd use. Called by main.c at
+ * the start; fails when the store cannot be opened or an option has no sense.
+ */
+#include <gnutls/crypto.h>
+#include <stdlib.h>
+
+#include "authd.h"
+#include "log.h"
+#include "mem.h"
+
+#define STORE_SIZE (64ull << 30) /* address space, not disk */
+
+struct state state;
+
+static const char *const tables[] = {
+	[TABLE_ACCOUNT] = "account",
+	[TABLE_ROSTER] = "roster",
+	[TABLE_REQUEST] = "request",
+	[TABLE_VERSION] = "roster-version",
+	[TABLE_VCARD] = "vcard",
+	[TABLE_PRIVATE] = "private",
+	[TABLE_LAST] = "last",
+	[TABLE_WATERMARK] = "watermark",
+	[TABLE_META] = "meta",
+	[TABLE_COUNT] = NULL,
+};
+
+/* -- options -- */
+
+/* Adds the known mechanisms of one value, which may name several, to the list. */
+static void
+mechanisms_add(struct buf *list, struct slice value)
+{
+	size_t at = 0, end;
+
+	for (; at < value.len; at = end + 1) {
+		struct slice name;
+
+		for (end = at; end < value.len && value.ptr[end] != ' '; end++)
+			;
+		name = slice_part(value, at, end - at);
+		if (name.len == 0)
+			continue;
+		if (!sasl_mechanism_known(name)) {
+			log_warn("mechanism unknown", "name=%s", log_quote(name));
+			continue;
+		}
+		if (buf_len(list) != 0)
+			buf_add_char(list, ' ');
+		buf_add_slice(list, name);
+	}
+}
+
+static void
+mechanisms_read(const struct config *config)
+{
+	struct buf list = { 0 };
+	struct slice value;
+	size_t i;
+
+	for (i = 0; config_list(config, "auth", "", "mechanisms", i, &value); i++)
+		mechanisms_add(&list, value);
+	state.mechanisms = slice_dup(buf_slice(&list));
+	buf_free(&list);
+}
+
+/* Reads the titles of the domains. */
+static int
+domains_read(const struct config *config)
+{
+	char out[JID_PART_MAX + 1];
+	struct slice title, name;
+	size_t i;
+
+	for (i = 0; config_title(config, "domain", i, &title); i++) {
+		char *copy = slice_dup(title);
+		struct domain *d;
+
+		if (jid_prepare_domain(title, out, &name) != OK) {
+			log_error("domain malformed", "domain=%s", log_quote(title));
+			free(copy);
+			return E_MALFORMED;
+		}
+		state.domains = mem_grow(state.domains, (i + 1) * sizeof *state.domains);
+		d = &state.domains[state.domain_count++];
+		d->name = slice_dup(name);
+		d->registration = config_flag(config, "domain", copy, "registration");
+		free(copy);
+	}
+	return OK;
+}
+
+int
+state_configure(const struct config *config)
+{
+	state.iterations = (uint32_t)config_number(config, "auth", "", "iterations");
+	state.failures_account = (unsigned)config_number(config, "auth", "", "failures-account");
+	state.failures_address = (unsigned)config_number(config, "auth", "", "failures-address");
+	state.failures_time = 1000 * config_number(config, "auth", "", "failures-time");
+	state.roster_items = (size_t)config_number(config, "auth", "", "roster-items");
+	state.vcard_size = (size_t)config_number(config, "auth", "", "vcard-size");
+	state.private_size = (size_t)config_number(config, "auth", "", "private-size");
+	state.private_items = (size_t)config_number(config, "auth", "", "private-items");
+	if (state.iterations < 4096 || state.iterations > 10000000) {
+		log_error("option refused", "option=iterations value=%u range=4096-10000000",
+		    state.iterations);
+		return E_MALFORMED;
+	}
+	mechanisms_read(config);
+	return domains_read(config);
+}
+
+const struct domain *
+state_domain(struct slice name)
+{
+	size_t i;
+
+	for (i = 0; i < state.domain_count; i++) {
+		if (slice_is(name, state.domains[i].name))
+			return &state.domains[i];
+	}
+	return NULL;
+}
+
+/* -- the store -- */
+
+/* Reads a secret, or makes it. */
+static int
+secret_load(const char *name, uint8_t secret[SECRET_SIZE])
+{
+	struct slice value;
+	char record[1 + SECRET_SIZE] = { VALUE_VERSION };
+	int error = store_get(state.store, TABLE_META, slice_string(name), &value);
+
+	if (error == OK && (value.len != sizeof record || value.ptr[0] != VALUE_VERSION)) {
+		log_error("secret unreadable", "name=%s", name);
+		return E_MALFORMED;
+	}
+	if (error == OK) {
+		memcpy(secret, value.ptr + 1, SECRET_SIZE);
+		return OK;
+	}
+	if (error != E_NOT_FOUND)
+		return error;
+	if (gnutls_rnd(GNUTLS_RND_KEY, secret, SECRET_SIZE) != 0)
+		return E_SYSTEM;
+	memcpy(record + 1, secret, SECRET_SIZE);
+	return store_put(state.store, TABLE_META, slice_string(name),
+	    slice_of(record, sizeof record));
+}
+
+int
+state_open(const char *directory)
+{
+	int error = store_open(directory, tables, STORE_SIZE, &state.store);
+
+	if (error == OK)
+		error = secret_load("grant-key", state.grant_key);
+	if (error == OK)
+		error = secret_load("false-salt-key", state.salt_key);
+	if (error == OK)
+		error = store_commit(state.store);
+	return error;
+}
+
+void
+state_close(void)
+{
+	size_t i;
+
+	store_close(&state.store);
+	for (i = 0; i < state.domain_count; i++)
+		free(state.domains[i].name);
+	free(state.domains);
+	free(state.mechanisms);
+	state = (struct state){ 0 };
+}
+
+/* -- keys -- */
+
+struct slice
+state_key(uint64_t id, char out[8])
+{
+	store_key_u64(out, id);
+	return slice_of(out, 8);
+}
+
+struct slice
+state_key_hashed(uint64_t id, struct slice bytes, char out[KEY_HASHED])
+{
+	store_key_u64(out, id);
+	store_key_hash(out + 8, bytes);
+	return slice_of(out, KEY_HASHED);
+}
+
+static bool
+row_remove(void *arg, struct slice key, struct slice value)
+{
+	const enum table *table = arg;
+	char copy[STORE_KEY_MAX];
+
+	(void)value;
+	memcpy(copy, key.ptr, key.len);
+	store_remove(state.store, *table, slice_of(copy, key.len));
+	return true;
+}
+
+void
+state_remove_all(enum table table, uint64_t id)
+{
+	char key[8];
+	struct slice prefix = state_key(id, key);
+
+	store_walk(state.store, table, prefix, prefix, row_remove, &table);
+}
