@@ -1,0 +1,172 @@
+/*
+ * archived.h: what the files of archived know of each other.
+ *
+ * All but main.c are engines: they read and change the store and leave what they have to say in a
+ * struct out, which main.c sends after the commit.
+ *
+ * A message and its places:
+ *
+ *   message   archive id -> stamp, the stanza as a frame; once, however many have it
+ *   archive   account, archive id -> whose copy it is; stays
+ *   spool     account, archive id -> waits for its receiver; goes when that has it
+ *
+ * The row in message goes with the last of the others.
+ */
+#ifndef ALDIS_ARCHIVED_H
+#define ALDIS_ARCHIVED_H
+
+#include "buf.h"
+#include "daemon.h"
+#include "error.h"
+#include "frame.h"
+#include "store.h"
+
+/* -- state.c: the store and the options ---------------------------------------------------------- */
+
+/* All tables of the store, and the file that owns each. */
+enum table {
+	TABLE_MESSAGE,   /* archive.c */
+	TABLE_ACCOUNT,   /* account.c */
+	TABLE_ARCHIVE,   /* archive.c */
+	TABLE_SPOOL,     /* spool.c */
+	TABLE_WATERMARK, /* batch.c: origin -> number, time */
+	TABLE_META,      /* name -> number */
+	TABLE_COUNT
+};
+
+#define VALUE_VERSION 1 /* first byte of every value */
+
+struct state {
+	struct store *store;
+	uint64_t spool_messages; /* undelivered messages of one account */
+};
+
+extern struct state state;
+
+/* Opens the store and loads what the files keep in memory. size in bytes, now in milliseconds since
+ * 1970. Returns 0, or an error that was logged. */
+int state_open(const char *directory, uint64_t size, uint64_t spool_messages, uint64_t now);
+void state_close(void);
+
+/* Ends the transaction: commits it, and puts back what is in memory when that fails. */
+int state_commit(void);
+/* Puts back what is in memory and aborts the transaction. */
+void state_abort(void);
+
+/* The key of a row of an account: its id, then an archive id. */
+#define PLACE_SIZE 16
+struct slice place_key(uint64_t account, uint64_t id, char out[PLACE_SIZE]);
+uint64_t place_id(struct slice key); /* the archive id */
+
+/* Numbers in the meta table; fallback when there is none. */
+int meta_get(const char *name, uint64_t fallback, uint64_t *number);
+int meta_put(const char *name, uint64_t number);
+
+/* -- id.c: archive ids --------------------------------------------------------------------------- */
+
+/* Begin above this one, and above what was given out before. */
+void id_begin(uint64_t last);
+/* The next id; now in milliseconds since 1970. */
+uint64_t id_next(uint64_t now);
+uint64_t id_last(void);
+
+/* -- account.c: addresses and their numbers ------------------------------------------------------ */
+
+#define PEER_HASH_SIZE 16
+
+struct account {
+	uint64_t id;   /* 0: nothing of this address is stored under its own account */
+	char hash[32]; /* SHA-256 of the bare JID; its first PEER_HASH_SIZE bytes name a peer */
+	size_t len;
+	char jid[];    /* bare */
+};
+
+int account_open(void);
+void account_close(void);
+/* Valid until account_trim(). jid: bare. */
+struct account *account_peer(struct slice jid);                 /* its hash; id perhaps 0 */
+int account_find(struct slice jid, struct account **account);   /* 0, E_NOT_FOUND, or of the store */
+int account_make(struct slice jid, struct account **account);   /* makes it when there is none */
+/* Forgets the number of an address: it gets a new one if it comes again. */
+int account_remove(struct account *account);
+void account_trim(void);                                        /* bounds the cache */
+int account_save(void);                                         /* before the commit */
+void account_settle(bool committed);
+
+/* -- archive.c: messages and the copies of accounts ------------------------------------------------ */
+
+enum direction { DIRECTION_OUT = 1, DIRECTION_IN = 2, DIRECTION_SELF = 3 };
+
+int message_add(uint64_t id, uint64_t stamp, struct slice frame);
+/* Reads a message; *f points into the store. Returns 0, E_NOT_FOUND, E_MALFORMED or of the store. */
+int message_get(uint64_t id, uint64_t *stamp, struct frame *f);
+/* Removes a message that neither of two accounts (0: none) has a place for any more. */
+int message_release(uint64_t id, uint64_t one, uint64_t other);
+
+/* peer_id: the other side's account, 0 when it has none here. */
+int archive_add(const struct account *account, uint64_t id, enum direction direction,
+    const struct account *peer, uint64_t peer_id);
+/* Removes an account's copy. Returns 0 also when there is none. */
+int archive_remove(uint64_t account, uint64_t id);
+/* Removes at most count copies of an account; *more when that was not all. */
+int archive_remove_some(uint64_t account, size_t count, bool *more);
+
+/* -- spool.c: messages that wait for their receivers ---------------------------------------------- */
+
+#define DRAIN_MESSAGES 128        /* most messages in the answer to a DRAIN */
+#define DRAIN_BYTES    (512 << 10) /* no further message after so many bytes */
+
+int spool_open(void);  /* counts what waits */
+void spool_close(void);
+/* sender: account id, 0 for none here; archived: somebody has a copy in the archive. */
+int spool_add(uint64_t account, uint64_t id, uint64_t sender, bool archived);
+/* Takes a message off. Returns 0 also when it is not there. */
+int spool_remove(uint64_t account, uint64_t id);
+/* Removes at most count messages of an account; *more when that was not all. */
+int spool_remove_some(uint64_t account, size_t count, bool *more);
+uint64_t spool_count(uint64_t account);
+uint64_t spool_total(void);
+/* Each account for which something waits. */
+void spool_each(void (*each)(void *arg, uint64_t account, uint64_t count), void *arg);
+/* Appends the answer to a DRAIN: STANZA frames and DRAINED. */
+int spool_drain(const struct frame *f, struct buf *out);
+void spool_settle(bool committed);
+
+/* -- forget.c: accounts that were deleted, piece by piece ------------------------------------------ */
+
+int forget_open(void);
+void forget_close(void);
+int forget_begin(const struct account *account);
+bool forget_pending(void);
+/* Removes some rows of one account. */
+int forget_step(void);
+void forget_settle(bool committed);
+
+/* -- batch.c: frames from the router, taken in one transaction -------------------------------------- */
+
+#define OUT_BYTES (1 << 20) /* a transaction ends when it has this much to say */
+
+/* What is to be sent after the commit, in this order. */
+struct out {
+	struct buf frames; /* whole frames */
+	struct buf acks;   /* pairs of 64 bits: origin, number */
+};
+
+int batch_open(uint64_t now);
+void batch_close(void);
+/* Keeps a copy of a frame until a transaction with it is committed; false: not for archived. */
+bool batch_add(enum frame_type type, struct slice whole);
+size_t batch_bytes(void);
+/* What waits was asked for by a router that is gone: its DRAINs are not answered. */
+void batch_router_gone(void);
+/* Takes frames in one transaction and commits it. Returns 0, after which *out is to be sent and
+ * emptied, or an error, after which everything is as before and can be tried again. */
+int batch_run(uint64_t now, struct out *out);
+/* Forgets origins from which nothing has come for 30 days. */
+int batch_expire(uint64_t now);
+
+/* -- command.c: what administrators can ask -------------------------------------------------------- */
+
+extern const struct command archived_commands[];
+
+#endif

@@ -1,0 +1,496 @@
+/*
+ * batch.c: takes frames from the router: each transaction has the effects of all that came, the
+ * watermarks of their origins, and nothing else. Called by main.c at the end of each loop iteration.
+ * Fails when the store does; then nothing is acknowledged, and the same frames are tried again.
+ *
+ * What a frame asks for is answered in the order in which the frames came: what a DRAIN finds, and
+ * which message is STORED before or after it, depends on that.
+ */
+#include "archived.h"
+
+#include <stdlib.h>
+
+#include "counter.h"
+#include "jid.h"
+#include "log.h"
+#include "mem.h"
+
+#define ORIGIN_TIME  (30ull * 86400 * 1000) /* milliseconds for which an origin is remembered */
+#define REFUSED_MAX  1024
+#define BATCH_KEEP   (1 << 20) /* memory kept while there is nothing to do */
+#define BATCH_BYTES  (2 << 20) /* of frames in one transaction */
+#define STORED_MAX   8192      /* messages in one STORED */
+
+/* STORED under construction, for one origin. */
+struct stored {
+	uint32_t origin;
+	struct buf numbers;
+};
+
+/* The transaction at hand. */
+static struct {
+	uint64_t now;
+	struct out *out;
+	size_t refused_at;                  /* refused_at before it */
+	uint64_t stored, repeated, refused; /* for the counters */
+} run;
+
+static struct buf frames;       /* what has not been taken */
+static size_t stale;            /* of these, bytes from a router that is gone */
+static struct watermarks *marks;
+static struct stored *stored;
+static size_t stored_count, stored_room;
+
+/* Messages that were refused lately: if they come again the answer is the same. */
+static struct {
+	uint32_t origin;
+	uint64_t seq;
+} refused[REFUSED_MAX];
+static size_t refused_at;
+
+/* -- answers -- */
+
+static void
+stored_write(struct stored *s)
+{
+	struct frame f = { .type = FRAME_STORED, .origin = s->origin,
+		.numbers = buf_slice(&s->numbers) };
+
+	if (buf_len(&s->numbers) != 0)
+		frame_write(&f, &run.out->frames);
+	buf_clear(&s->numbers);
+}
+
+/* Writes out what is stored so far: something that comes after it follows. */
+static void
+stored_flush(void)
+{
+	size_t i;
+
+	for (i = 0; i < stored_count; i++)
+		stored_write(&stored[i]);
+}
+
+/* Answers one message; nobody waits for the answer to one that is not in custody. */
+static void
+stored_add(const struct frame *f, uint64_t id, uint64_t account)
+{
+	struct stored *s = stored;
+
+	if (f->seq == 0)
+		return;
+	while (s != stored + stored_count && s->origin != f->origin)
+		s++;
+	if (s == stored + stored_count) {
+		if (stored_count == stored_room) {
+			stored_room = stored_room != 0 ? stored_room * 2 : 8;
+			stored = mem_grow(stored, stored_room * sizeof *stored);
+		}
+		s = &stored[stored_count++];
+		*s = (struct stored){ .origin = f->origin };
+	}
+	buf_add_u64(&s->numbers, f->seq);
+	buf_add_u64(&s->numbers, id);
+	buf_add_u64(&s->numbers, account);
+	if (buf_len(&s->numbers) >= STORED_MAX * 24)
+		stored_write(s);
+}
+
+/* Forgets origins between transactions, so that those that died do not gather. */
+static void
+stored_clear(void)
+{
+	size_t i;
+
+	for (i = 0; i < stored_count; i++)
+		buf_free(&stored[i].numbers);
+	stored_count = 0;
+}
+
+static void
+ack_add(const struct frame *f)
+{
+	buf_add_u64(&run.out->acks, f->origin);
+	buf_add_u64(&run.out->acks, f->seq);
+}
+
+static bool
+was_refused(const struct frame *f)
+{
+	size_t i;
+
+	for (i = 0; i < REFUSED_MAX; i++) {
+		if (refused[i].seq == f->seq && refused[i].origin == f->origin)
+			return true;
+	}
+	return false;
+}
+
+/* Refuses a message for good. */
+static void
+refuse(const struct frame *f, const char *reason)
+{
+	log_debug("message refused", "to=%s reason=\"%s\"", log_quote(f->to), reason);
+	run.refused++;
+	if (f->seq != 0) {
+		refused[refused_at % REFUSED_MAX].origin = f->origin;
+		refused[refused_at++ % REFUSED_MAX].seq = f->seq;
+	}
+	stored_add(f, STORED_REFUSED, 0);
+}
+
+/* What an aborted transaction has refused may be taken when it is tried again. */
+static void
+refused_revert(void)
+{
+	size_t begin = run.refused_at;
+
+	if (refused_at - begin > REFUSED_MAX)
+		begin = refused_at - REFUSED_MAX;
+	while (refused_at > begin)
+		refused[--refused_at % REFUSED_MAX].seq = 0;
+	refused_at = run.refused_at;
+}
+
+/* -- messages -- */
+
+/* Finds the accounts of sender and receiver; those who are elsewhere have no number. */
+static int
+accounts_of(const struct frame *f, struct account **from, struct account **to)
+{
+	struct slice sender = jid_bare_of(f->from), receiver = jid_bare_of(f->to);
+	int error = OK;
+
+	if (f->flags & FLAG_FROM_LOCAL)
+		error = account_make(sender, from);
+	else
+		*from = account_peer(sender);
+	if (error)
+		return error;
+	if (f->flags & FLAG_TO_LOCAL)
+		return account_make(receiver, to);
+	*to = account_peer(receiver);
+	return OK;
+}
+
+/* Gives each side its copy; one who writes to himself has one. */
+static int
+copies_add(const struct frame *f, uint64_t id, const struct account *from,
+    const struct account *to)
+{
+	bool sends = f->flags & FLAG_FROM_LOCAL, receives = f->flags & FLAG_TO_LOCAL;
+	int error = OK;
+
+	if (sends && receives && from == to)
+		return archive_add(from, id, DIRECTION_SELF, to, to->id);
+	if (sends)
+		error = archive_add(from, id, DIRECTION_OUT, to, receives ? to->id : 0);
+	if (error == OK && receives)
+		error = archive_add(to, id, DIRECTION_IN, from, sends ? from->id : 0);
+	return error;
+}
+
+/* Gives a message its id and its places. */
+static int
+message_take(const struct frame *f, struct slice whole)
+{
+	bool receives = f->flags & FLAG_TO_LOCAL, archived = !(f->flags & FLAG_NO_STORE);
+	uint64_t id, sender = 0;
+	struct account *from, *to;
+	int error = accounts_of(f, &from, &to);
+
+	if (error)
+		return error;
+	if (receives && spool_count(to->id) >= state.spool_messages) {
+		refuse(f, "spool full");
+		return OK;
+	}
+	if (f->flags & FLAG_FROM_LOCAL)
+		sender = from->id;
+	id = id_next(run.now);
+	if (archived || receives)
+		error = message_add(id, f->stamp != 0 ? f->stamp : run.now, whole);
+	if (error == OK && archived)
+		error = copies_add(f, id, from, to);
+	if (error == OK && receives)
+		error = spool_add(to->id, id, sender, archived);
+	if (error == OK)
+		stored_add(f, id, receives ? to->id : 0);
+	run.stored++;
+	return error;
+}
+
+static int
+take_stanza(const struct frame *f, struct slice whole)
+{
+	if (!(f->flags & FLAG_STORE) || !(f->flags & (FLAG_FROM_LOCAL | FLAG_TO_LOCAL)) ||
+	    f->kind != STANZA_MESSAGE || f->from.len == 0 || f->to.len == 0) {
+		refuse(f, "not a message to be stored");
+		return OK;
+	}
+	return message_take(f, whole);
+}
+
+/* -- the other frames -- */
+
+static int
+take_delivered(const struct frame *f, struct slice whole)
+{
+	int error = OK;
+	size_t i;
+
+	(void)whole;
+	for (i = 0; i + 1 < frame_count(f) && error == OK; i += 2)
+		error = spool_remove(frame_at(f, i), frame_at(f, i + 1));
+	return error;
+}
+
+/* Removes an account of which nothing is left: it may never have existed. */
+static int
+account_remove_empty(struct account *account)
+{
+	char key[PLACE_SIZE];
+	struct slice prefix = slice_part(place_key(account->id, 0, key), 0, 8), k, v;
+	int error = store_last(state.store, TABLE_ARCHIVE, prefix, &k, &v);
+
+	if (error == E_NOT_FOUND)
+		error = store_last(state.store, TABLE_SPOOL, prefix, &k, &v);
+	return error == E_NOT_FOUND ? account_remove(account) : error;
+}
+
+static int
+take_drop(const struct frame *f, struct slice whole)
+{
+	struct account *account;
+	int error = account_find(f->jid, &account);
+
+	(void)whole;
+	if (error)
+		return error == E_NOT_FOUND ? OK : error;
+	error = spool_remove(account->id, f->archive_id);
+	if (error || !(f->flags & FLAG_BOUNCE))
+		return error;
+	error = archive_remove(account->id, f->archive_id);
+	return error ? error : account_remove_empty(account);
+}
+
+static int
+take_forget(const struct frame *f, struct slice whole)
+{
+	struct account *account;
+	int error = account_find(f->jid, &account);
+
+	(void)whole;
+	if (error)
+		return error == E_NOT_FOUND ? OK : error;
+	error = forget_begin(account);
+	return error ? error : account_remove(account);
+}
+
+static int
+take_drain(const struct frame *f, struct slice whole)
+{
+	if (whole.ptr < buf_slice(&frames).ptr + stale)
+		return OK;
+	stored_flush();
+	return spool_drain(f, &run.out->frames);
+}
+
+/* What archived takes from the router. */
+static int (*const takers[FRAME_COUNT])(const struct frame *f, struct slice whole) = {
+	[FRAME_STANZA] = take_stanza,
+	[FRAME_DELIVERED] = take_delivered,
+	[FRAME_DROP] = take_drop,
+	[FRAME_FORGET] = take_forget,
+	[FRAME_DRAIN] = take_drain,
+};
+
+/* Whether a frame has what its taker reads. */
+static bool
+is_whole(const struct frame *f)
+{
+	return f->jid.len != 0 || f->type == FRAME_STANZA || f->type == FRAME_DELIVERED;
+}
+
+/* Acknowledges what was taken before. */
+static void
+repeat(const struct frame *f)
+{
+	if (f->type != FRAME_STANZA) {
+		ack_add(f);
+		return;
+	}
+	run.repeated++;
+	stored_add(f, was_refused(f) ? STORED_REFUSED : 0, 0);
+}
+
+/* Takes one frame, unless it was taken before. */
+static int
+take(struct slice whole)
+{
+	struct frame f;
+	int error;
+
+	error = frame_read(whole, &f);
+	if (error || !is_whole(&f)) {
+		run.refused++;
+		log_debug("frame refused", "type=%s", error ? "malformed" : frame_text(f.type));
+		return OK;
+	}
+	if (f.seq != 0 && !watermark_take(marks, f.origin, f.seq)) {
+		repeat(&f);
+		return OK;
+	}
+	error = takers[f.type](&f, whole);
+	if (error == OK && f.seq != 0 && f.type != FRAME_STANZA)
+		ack_add(&f);
+	return error;
+}
+
+/* -- the transaction -- */
+
+static void
+mark_store(void *arg, uint32_t origin, uint64_t seq)
+{
+	char key[4], value[17] = { VALUE_VERSION };
+	unsigned i;
+
+	(void)arg;
+	for (i = 0; i < 4; i++)
+		key[i] = (char)(origin >> (24 - 8 * i));
+	store_key_u64(value + 1, seq);
+	store_key_u64(value + 9, run.now);
+	/* An error stays with the transaction until its commit. */
+	store_put(state.store, TABLE_WATERMARK, slice_of(key, sizeof key),
+	    slice_of(value, sizeof value));
+}
+
+/* Takes frames until there are no more, or the answers are many; *used: their bytes. */
+static int
+take_all(size_t *used)
+{
+	struct slice whole, rest = buf_slice(&frames);
+	int error = OK;
+
+	while (error == OK && buf_len(&run.out->frames) < OUT_BYTES &&
+	    buf_len(&frames) - rest.len < BATCH_BYTES && frame_next(rest, &whole) == OK) {
+		error = take(whole);
+		rest = slice_part(rest, whole.len, rest.len);
+	}
+	*used = buf_len(&frames) - rest.len;
+	return error;
+}
+
+int
+batch_run(uint64_t now, struct out *out)
+{
+	size_t used;
+	int error;
+
+	run.now = now;
+	run.out = out;
+	run.refused_at = refused_at;
+	run.stored = run.repeated = run.refused = 0;
+	account_trim();
+	error = take_all(&used);
+	if (error) {
+		state_abort();
+	} else {
+		stored_flush();
+		watermarks_changed(marks, mark_store, NULL);
+		error = state_commit();
+	}
+	stored_clear();
+	if (error) {
+		watermarks_revert(marks);
+		refused_revert();
+		buf_clear(&out->frames);
+		buf_clear(&out->acks);
+		return error;
+	}
+	COUNT_BY(messages_stored, run.stored);
+	COUNT_BY(messages_repeated, run.repeated);
+	COUNT_BY(messages_refused, run.refused);
+	buf_consume(&frames, used);
+	buf_trim(&frames, BATCH_KEEP);
+	stale = stale > used ? stale - used : 0;
+	return OK;
+}
+
+bool
+batch_add(enum frame_type type, struct slice whole)
+{
+	if (takers[type] == NULL)
+		return false;
+	buf_add_slice(&frames, whole);
+	return true;
+}
+
+size_t
+batch_bytes(void)
+{
+	return buf_len(&frames);
+}
+
+void
+batch_router_gone(void)
+{
+	stale = buf_len(&frames);
+}
+
+/* -- watermarks on disk -- */
+
+static bool
+mark_load(void *arg, struct slice key, struct slice value)
+{
+	const uint64_t *now = arg;
+	struct value_reader origin = { .rest = key }, r = { .rest = value };
+	uint32_t number = value_u32(&origin);
+	uint64_t seq, time;
+	char copy[4];
+
+	value_u8(&r);
+	seq = value_u64(&r);
+	time = value_u64(&r);
+	if (origin.error || r.error)
+		return true;
+	if (time + ORIGIN_TIME >= *now) {
+		watermark_set(marks, number, seq);
+		return true;
+	}
+	memcpy(copy, key.ptr, sizeof copy);
+	watermark_forget(marks, number);
+	store_remove(state.store, TABLE_WATERMARK, slice_of(copy, sizeof copy));
+	return true;
+}
+
+int
+batch_expire(uint64_t now)
+{
+	int error = store_walk(state.store, TABLE_WATERMARK, SLICE(""), SLICE(""), mark_load, &now);
+
+	if (error) {
+		state_abort();
+		return error;
+	}
+	return state_commit();
+}
+
+int
+batch_open(uint64_t now)
+{
+	marks = watermarks_new();
+	return batch_expire(now);
+}
+
+void
+batch_close(void)
+{
+	stored_clear();
+	MEM_FREE(&stored);
+	stored_room = 0;
+	buf_free(&frames);
+	stale = 0;
+	watermarks_free(&marks);
+	memset(refused, 0, sizeof refused);
+}

@@ -1,0 +1,168 @@
+/*
+ * index.c: copies on their way into the archive table. Called by batch.c and state.c. Fails when the
+ * store does.
+ *
+ * The archive table is ordered by account, so the copies of one batch would fall on as many pages as
+ * there are accounts in it, and each page would be written for one row: that made a commit six times
+ * as long. Copies are therefore gathered here, and go into the table sorted, many to a page, a
+ * bounded number with each transaction. Nothing depends on memory: what a copy says follows from the
+ * message, and at the start the gathered copies are made again from all messages after the one that
+ * the number "indexed" in meta names.
+ *
+ *   (message committed) -> FRESH -> (enough of them) -> SORTED -> (written, piece by piece) -> gone
+ *
+ * Who wants to remove rows calls index_all() first.
+ */
+#include "archived.h"
+
+#include <stdlib.h>
+
+#include "jid.h"
+#include "mem.h"
+
+#define RUN_MIN 32768 /* fresh copies that are worth sorting */
+#define PIECE   512   /* rows that go with a transaction, at least */
+
+struct copy {
+	uint64_t account;
+	uint64_t id;
+	uint64_t peer;
+	char peer_hash[PEER_HASH_SIZE];
+	enum direction direction;
+};
+
+/* Copies: those before written are in the table, those after added came with the transaction at
+ * hand; before it, written was settled. */
+struct copies {
+	struct copy *copy;
+	size_t count, room;
+	size_t written, settled;
+	size_t added;
+};
+
+static struct copies fresh, sorted;
+
+void
+index_add(const struct account *account, uint64_t id, enum direction direction,
+    const struct account *peer, uint64_t peer_id)
+{
+	struct copy *copy;
+
+	if (fresh.count == fresh.room) {
+		fresh.room = fresh.room != 0 ? fresh.room * 2 : 1024;
+		fresh.copy = mem_grow(fresh.copy, fresh.room * sizeof *fresh.copy);
+	}
+	copy = &fresh.copy[fresh.count++];
+	*copy = (struct copy){ .account = account->id, .id = id, .peer = peer_id,
+		.direction = direction };
+	memcpy(copy->peer_hash, peer->hash, PEER_HASH_SIZE);
+}
+
+/* Puts at most limit of those that are not in the table into it. */
+static int
+copies_write(struct copies *copies, size_t limit)
+{
+	int error = OK;
+
+	for (; error == OK && copies->written < copies->count && limit > 0; limit--) {
+		const struct copy *copy = &copies->copy[copies->written];
+
+		error = archive_put(copy->account, copy->id, copy->direction, copy->peer,
+		    copy->peer_hash);
+		copies->written += error == OK;
+	}
+	return error;
+}
+
+int
+index_some(void)
+{
+	size_t before = sorted.written, limit = 2 * (fresh.count - fresh.added);
+	uint64_t last = 0;
+	size_t i;
+	int error = copies_write(&sorted, limit > PIECE ? limit : PIECE);
+
+	if (error || before == sorted.written || sorted.written < sorted.count)
+		return error;
+	for (i = 0; i < sorted.count; i++) {
+		if (sorted.copy[i].id > last)
+			last = sorted.copy[i].id;
+	}
+	return meta_put("indexed", last);
+}
+
+int
+index_all(void)
+{
+	int error;
+
+	if (sorted.written == sorted.count && fresh.written == fresh.count)
+		return OK;
+	error = copies_write(&sorted, SIZE_MAX);
+	if (error == OK)
+		error = copies_write(&fresh, SIZE_MAX);
+	return error ? error : meta_put("indexed", id_last());
+}
+
+static int
+by_account(const void *one, const void *other)
+{
+	const struct copy *a = one, *b = other;
+
+	if (a->account != b->account)
+		return a->account < b->account ? -1 : 1;
+	return a->id < b->id ? -1 : a->id > b->id;
+}
+
+/* Forgets what is in the table, and sorts the fresh ones when their turn has come. */
+static void
+copies_advance(void)
+{
+	if (fresh.written != 0) {
+		fresh.count -= fresh.written;
+		memmove(fresh.copy, fresh.copy + fresh.written, fresh.count * sizeof *fresh.copy);
+		fresh.written = 0;
+	}
+	sorted.settled = sorted.written;
+	if (sorted.written == sorted.count && fresh.count >= RUN_MIN) {
+		struct copies done = sorted;
+
+		sorted = fresh;
+		qsort(sorted.copy, sorted.count, sizeof *sorted.copy, by_account);
+		sorted.settled = 0;
+		fresh = (struct copies){ .copy = done.copy, .room = done.room };
+	}
+	fresh.added = fresh.count;
+}
+
+void
+index_settle(bool committed)
+{
+	if (committed) {
+		copies_advance();
+		return;
+	}
+	sorted.written = sorted.settled;
+	fresh.written = 0;
+	fresh.count = fresh.added;
+}
+
+/* -- making them again -- */
+
+/* Adds the copies of a message as it was taken. */
+int
+index_message(const struct frame *f, uint64_t id, const struct account *from,
+    const struct account *to)
+{
+	bool sends = f->flags & FLAG_FROM_LOCAL, receives = f->flags & FLAG_TO_LOCAL;
+
+	if (sends && receives && from == to) {
+		index_add(from, id, DIRECTION_SELF, to, to->id);
+		return OK;
+	}
+	if (sends)
+		index_add(from, id, DIRECTION_OUT, to, receives ? to->id : 0);
+	if (receives)
+		index_add(to, id, DIRECTION_IN, from, sends ? from->id : 0);
+	return OK;
+}

@@ -1,0 +1,208 @@
+/*
+ * main.c: archived, which stores every message before anybody sees it. Started by aldisd; speaks with
+ * the router alone.
+ *
+ * What came in one loop iteration is one transaction in flush(). When that fails, the disk being
+ * full most likely, the frames stay in the batch, nothing is acknowledged, nothing more is read, and
+ * the transaction is tried again until there is room.
+ */
+#include "archived.h"
+
+#include "log.h"
+
+#define RETRY_TIME  500                /* milliseconds after a failed transaction */
+#define FULL_TIME   10                 /* while the router does not read */
+#define EXPIRE_TIME (24ull * 3600 * 1000)
+#define BATCH_MAX   (8u << 20)         /* bytes of frames that wait, above which nothing is read */
+
+static struct {
+	uv_timer_t wait;   /* until the next try */
+	uv_timer_t expire;
+	bool waiting;
+	bool failing;      /* the last transaction failed */
+	bool paused;       /* the router's link is not read */
+	struct out out;
+} self;
+
+/* Stops and continues reading. */
+static void
+pause_reading(bool paused)
+{
+	if (daemon_router() == NULL || paused == self.paused)
+		return;
+	link_pause(daemon_router(), paused);
+	self.paused = paused;
+}
+
+static void
+wait_over(uv_timer_t *timer)
+{
+	(void)timer;
+	self.waiting = false;
+	daemon_dirty();
+}
+
+static void
+wait_for(uint64_t time)
+{
+	self.waiting = true;
+	uv_timer_start(&self.wait, wait_over, time, 0);
+}
+
+/* Sends what a committed transaction has to say. */
+static void
+out_send(struct out *out)
+{
+	struct slice whole, rest = buf_slice(&out->frames);
+	size_t i;
+
+	while (frame_next(rest, &whole) == OK) {
+		if (daemon_router() != NULL)
+			link_send_raw(daemon_router(), whole);
+		rest = slice_part(rest, whole.len, rest.len);
+	}
+	for (i = 0; i + 16 <= buf_len(&out->acks); i += 16) {
+		struct frame f = { 0 };
+		uint64_t origin;
+
+		memcpy(&origin, buf_slice(&out->acks).ptr + i, 8);
+		memcpy(&f.seq, buf_slice(&out->acks).ptr + i + 8, 8);
+		f.origin = (uint32_t)origin;
+		daemon_ack(&f);
+	}
+	buf_clear(&out->frames);
+	buf_clear(&out->acks);
+	if (out->frames.room > 2 * OUT_BYTES)
+		buf_free(&out->frames);
+}
+
+/* Takes what waits, a transaction at a time, while the router reads the answers. */
+static int
+batch_take(void)
+{
+	int error = OK;
+
+	while (error == OK && batch_bytes() != 0) {
+		if (daemon_router() != NULL && link_full(daemon_router())) {
+			wait_for(FULL_TIME);
+			break;
+		}
+		error = batch_run(daemon_now(), &self.out);
+		if (error == OK)
+			out_send(&self.out);
+	}
+	return error;
+}
+
+/* Removes some of a deleted account. */
+static int
+forget_some(void)
+{
+	int error;
+
+	if (!forget_pending())
+		return OK;
+	error = forget_step();
+	if (error) {
+		state_abort();
+		return error;
+	}
+	error = state_commit();
+	if (error == OK && forget_pending())
+		daemon_dirty();
+	return error;
+}
+
+/* Logs a change between working and failing. */
+static void
+note(int error)
+{
+	if (error && !self.failing)
+		log_error("messages not stored", "reason=\"%s\" retry=\"every %d ms\"",
+		    error_text(error), RETRY_TIME);
+	if (!error && self.failing)
+		log_info("messages stored again", "spool=%llu",
+		    (unsigned long long)spool_total());
+	self.failing = error != OK;
+}
+
+static void
+on_flush(void)
+{
+	int error;
+
+	if (!self.waiting) {
+		error = batch_take();
+		if (error == OK)
+			error = forget_some();
+		if (error)
+			wait_for(RETRY_TIME);
+		note(error);
+	}
+	pause_reading(self.failing || batch_bytes() > BATCH_MAX);
+}
+
+static void
+on_frame(const struct frame *f, struct slice whole)
+{
+	if (!batch_add(f->type, whole))
+		log_debug("frame ignored", "type=%s", frame_text(f->type));
+}
+
+static void
+on_router(void)
+{
+	self.paused = false;
+}
+
+static void
+on_router_gone(void)
+{
+	self.paused = false;
+	batch_router_gone();
+}
+
+static void
+on_expire(uv_timer_t *timer)
+{
+	int error = self.failing ? OK : batch_expire(daemon_now());
+
+	(void)timer;
+	if (error)
+		log_warn("old origins not removed", "reason=\"%s\"", error_text(error));
+}
+
+static int
+on_configure(const struct config *config)
+{
+	return state_open(daemon_state_dir(), config_number(config, "archive", "", "size"),
+	    config_number(config, "archive", "", "spool-messages"), daemon_now());
+}
+
+static int
+on_start(uv_loop_t *loop)
+{
+	uv_timer_init(loop, &self.wait);
+	uv_timer_init(loop, &self.expire);
+	uv_timer_start(&self.expire, on_expire, EXPIRE_TIME, EXPIRE_TIME);
+	if (forget_pending())
+		daemon_dirty();
+	return OK;
+}
+
+int
+main(void)
+{
+	static const struct daemon_hooks hooks = {
+		.role = ROLE_ARCHIVED,
+		.commands = archived_commands,
+		.configure = on_configure,
+		.start = on_start,
+		.router = on_router,
+		.router_gone = on_router_gone,
+		.frame = on_frame,
+		.flush = on_flush,
+	};
+
+	return daemon_main(&hooks);
+}
