@@ -1,0 +1,531 @@
+/*
+ * c2sd.h: the private header of c2sd, grouped by file.
+ *
+ * A connection (conn) carries one stream; a bound stream has a session, which can outlive it. From
+ * below to above: deadline, address, key, tls, conn | domain, features, uplink | stream, sasl, bind |
+ * session, outqueue, sm, presence, inbound, management, resume, move.
+ */
+#ifndef ALDIS_C2SD_H
+#define ALDIS_C2SD_H
+
+#include <sys/queue.h>
+
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
+#include <uv.h>
+
+#include "buf.h"
+#include "daemon.h"
+#include "frame.h"
+#include "jid.h"
+#include "stanza.h"
+#include "xml.h"
+
+struct conn;
+struct session;
+
+/* -- main.c: the process and its settings --------------------------------------------------------- */
+
+struct settings {
+	struct xml_limits login_limits; /* before authentication */
+	struct xml_limits limits;       /* afterwards */
+	size_t login_bytes;
+	unsigned login_attempts;
+	uint64_t login_time, stanza_time, idle_time, resume_time; /* milliseconds */
+	size_t connections, connections_per_address;
+	size_t queue_stanzas, queue_bytes;
+};
+
+extern struct settings settings;
+
+/* -- deadline.c: one coarse timer for everything that waits ---------------------------------------- */
+
+/* Something that happens at a time, to the second. Embedded in what waits. */
+struct deadline {
+	LIST_ENTRY(deadline) slot;
+	uint64_t at;                       /* daemon_ticks(); 0: not set */
+	void (*due)(struct deadline *d);   /* is unset when this is called */
+};
+
+void deadlines_start(uv_loop_t *loop);
+/* Sets or moves a deadline to this many milliseconds from now. */
+void deadline_set(struct deadline *d, uint64_t milliseconds);
+/* The same, unless it is set to an earlier time. */
+void deadline_hasten(struct deadline *d, uint64_t milliseconds);
+void deadline_clear(struct deadline *d);
+
+/* -- listener.c: accepting, and limits by address ---------------------------------------------------- */
+
+struct address; /* of a peer: one for all its connections */
+
+void listener_add(const char *name, int fd);  /* "c2s" or "c2s-tls" */
+void listeners_start(uv_loop_t *loop);
+void listeners_resume(void);                  /* a connection has gone: there is room again */
+const char *address_text(const struct address *address);
+void address_drop(struct address **address);
+
+/* -- key.c: private keys that authd holds ---------------------------------------------------------- */
+
+/* Takes the link to authd: a new one replaces the old. */
+void key_link(int fd);
+/* Has authd use the key of a domain, on a thread of the pool; blocks for 5 seconds at most. what: "sign",
+ * "sign-hash" or "decrypt". result is from gnutls_malloc(). Returns 0, E_AGAIN (no answer in time),
+ * E_FORBIDDEN (refused). */
+int key_use(const char *domain, const char *what, unsigned algorithm, const gnutls_datum_t *data,
+    gnutls_datum_t *result);
+
+/* -- tls.c: certificates, handshakes, channel bindings ------------------------------------------------ */
+
+/* The certificate chain of a domain with its key, which is at authd. Counted. */
+struct certificate;
+
+int tls_start(const char *priority);
+/* pem: base64 of PEM. Returns 0, or E_MALFORMED with the reason logged. */
+int certificate_new(const char *domain, struct slice pem, struct certificate **certificate);
+struct certificate *certificate_hold(struct certificate *certificate);
+void certificate_drop(struct certificate **certificate);
+
+/* Begins the handshake: conn_secured() or conn_close() follows. */
+void tls_begin(struct conn *c, bool direct);
+/* Goes on with it: the socket is ready. */
+void tls_step(struct conn *c);
+
+/* The channel bindings of a stream. Zero length: there is none. */
+struct bindings {
+	gnutls_datum_t exporter, unique; /* from gnutls_malloc() */
+	unsigned char endpoint[64];
+	size_t endpoint_len;
+};
+void bindings_get(const struct conn *c, struct bindings *b);
+void bindings_free(struct bindings *b);
+
+/* -- domain.c: the domains that clients may log in to ------------------------------------------------- */
+
+struct domain {
+	char *name;                      /* canonical */
+	char ascii[256];                 /* for SNI */
+	struct certificate *certificate; /* NULL: none, no TLS */
+	char *mechanisms;                /* " PLAIN SCRAM-SHA-1": NULL while unknown */
+	bool registration;
+};
+
+int domains_configure(const struct config *config);
+struct domain *domain_find(struct slice name);        /* canonical; NULL */
+struct domain *domain_of_sni(struct slice name);      /* as a client sent it; NULL */
+struct domain *domain_default(void);                  /* the first with a certificate; NULL */
+void domains_mechanisms(struct slice lines);          /* MECHANISMS has come */
+void domains_forget_mechanisms(void);                 /* the router is gone */
+/* Whether a domain offers a mechanism; binding: -PLUS may be used. */
+bool domain_offers(const struct domain *domain, struct slice mechanism, bool binding);
+
+/* -- features.c: what a stream offers. No input or output ----------------------------------------------- */
+
+enum feature_binding { BINDING_EXPORTER = 1, BINDING_UNIQUE = 2, BINDING_ENDPOINT = 4 };
+
+void features_starttls(struct buf *out);
+/* mechanisms: names with spaces between; bindings: enum feature_binding bits. */
+void features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool registration);
+void features_bound(struct buf *out);
+/* The next word of a list of words; false at its end. */
+bool features_word(struct slice *list, struct slice *word);
+
+/* -- conn.c: the bytes of a connection --------------------------------------------------------------------- */
+
+/*
+ *   OPEN <-> HANDSHAKE        reading and writing; a thread of the pool has the TLS session
+ *    |           |
+ *   FINISHING    |            the stream has ended: what is left is written, then close_notify
+ *    |           |
+ *   LINGERING    |            our side is shut down, waiting for the peer's
+ *    |           |
+ *   DEAD <-------+            the handle closes
+ */
+enum conn_state { CONN_OPEN, CONN_HANDSHAKE, CONN_FINISHING, CONN_LINGERING, CONN_DEAD };
+
+/*
+ * What an XML stream goes through (RFC 6120 section 4.3):
+ *
+ *   HEADER -> STARTTLS -> TLS -> LOGIN_HEADER -> LOGIN <-> LOGIN_WAIT -> BIND_HEADER -> BIND
+ *              direct TLS ^                                                              |
+ *                                                 ENDED <- BOUND <- BIND_WAIT, RESUME_WAIT
+ *
+ * In the WAIT states the next word is that of authd or the router. A stanza is durable when its
+ * frame has been acknowledged (see sm.c), nothing before BOUND is.
+ */
+enum stream_state {
+	STREAM_HEADER, STREAM_STARTTLS, STREAM_TLS, STREAM_LOGIN_HEADER, STREAM_LOGIN, STREAM_LOGIN_WAIT,
+	STREAM_BIND_HEADER, STREAM_BIND, STREAM_BIND_WAIT, STREAM_RESUME_WAIT, STREAM_BOUND,
+	STREAM_ENDED, STREAM_STATE_COUNT
+};
+
+/* What a stream needs until it is bound. */
+struct login {
+	size_t bytes;              /* read so far */
+	unsigned failures;         /* of SASL, and of bind */
+	unsigned requests;         /* registration */
+	uint64_t until;            /* daemon_ticks() at which it must be bound */
+	char *jid;                 /* bare, granted */
+	unsigned char token[32];   /* the grant */
+	size_t token_len;
+	char *bind_id;             /* of the bind request */
+	char *resource;            /* asked for, NULL for one of ours */
+	char *previd;              /* to be resumed, at another c2sd */
+	uint32_t resume_h;
+	struct session *arriving;  /* comes from another c2sd */
+	struct outqueue *later;    /* what has come for it meanwhile */
+	bool features_owed;        /* MECHANISMS is not known yet */
+};
+
+struct conn {
+	uv_poll_t poll;
+	TAILQ_ENTRY(conn) dirty;
+	TAILQ_ENTRY(conn) choke;
+	struct deadline deadline;
+	int fd;
+	uint8_t state;             /* enum conn_state */
+	uint8_t stream;            /* enum stream_state */
+	uint8_t watched;           /* events that the poll handle waits for */
+	bool is_dirty;
+	bool blocked;              /* nothing is read: back-pressure */
+	bool choked;               /* in the list of those that wait for room on the link */
+	bool write_blocked;        /* the kernel takes no more */
+	bool header_sent;
+	bool threaded;             /* a thread of the pool works on it */
+	bool direct;               /* TLS from the first byte */
+	bool said_bye;
+	bool probed;               /* silence was answered with a probe */
+	bool known;                /* handle is in the table of streams */
+	struct address *address;
+	gnutls_session_t tls;
+	struct certificate *certificate; /* sent in the handshake */
+	struct xml_stream *xml;
+	struct buf out;            /* bytes of the stream to be written */
+	struct buf wire;           /* the same, as they go to the socket */
+	struct buf cipher;         /* read from the socket and not yet taken by TLS */
+	uint64_t sealed;           /* bytes that have left out for wire, ever */
+	uint64_t heard;            /* daemon_ticks() of the last byte read */
+	uint64_t stanza_began;     /* daemon_ticks(), 0: no stanza is being read */
+	uint64_t handle;           /* names the stream until it is bound or resumed */
+	struct domain *domain;
+	struct login *login;       /* until BOUND */
+	struct session *session;   /* from BOUND on */
+	char *lang;                /* default language of the stream */
+};
+
+void conns_start(uv_loop_t *loop);
+void conn_new(int fd, struct address *address, bool direct);
+/* Where to append what is to be sent; it is written at the end of the iteration. */
+struct buf *conn_out(struct conn *c);
+void conn_touch(struct conn *c);            /* conn_flush() at the end of the iteration */
+uint64_t conn_written(const struct conn *c); /* position of the end of out in the stream */
+void conn_block(struct conn *c, bool blocked);
+void conn_watch(struct conn *c, int events); /* what tls_step() waits for */
+void conn_secured(struct conn *c);          /* the handshake is done */
+void conn_flush(struct conn *c);            /* writes now */
+bool conn_alive(const struct conn *c);      /* the peer's TCP has acknowledged all that was sent */
+void conn_finish(struct conn *c);           /* writes what is left and closes */
+void conn_close(struct conn *c);            /* closes now; *c lives until the loop has let go of it */
+void conns_flush(void);
+void conns_ease(void);                      /* the link to the router has room again, perhaps */
+size_t conn_count(void);
+/* Reads and writes of GnuTLS (transport functions), see conn.c. */
+ssize_t conn_pull(gnutls_transport_ptr_t c, void *bytes, size_t len);
+ssize_t conn_push(gnutls_transport_ptr_t c, const void *bytes, size_t len);
+
+/* -- stream.c: RFC 6120 streams ------------------------------------------------------------------------------- */
+
+extern const struct xml_events stream_events;
+
+void stream_begin(struct conn *c, uint64_t login_time);
+/* Ends the stream with an error (RFC 6120 section 4.9) and the session with it. extra: more XML in the error
+ * element, may be NULL. */
+void stream_error(struct conn *c, const char *condition, const char *text, const char *extra);
+/* The same, but leaves the session to whoever calls. */
+void stream_error_only(struct conn *c, const char *condition, const char *text, const char *extra);
+void stream_secured(struct conn *c);
+void stream_authenticated(struct conn *c);   /* expect a header again */
+void stream_bound(struct conn *c);           /* login is over */
+void stream_lost(struct conn *c, const char *why); /* the connection is gone */
+void stream_due(struct conn *c);             /* its deadline */
+void stream_rearm(struct conn *c);           /* sets the deadline of a bound stream */
+void stream_feed(struct conn *c, struct slice bytes); /* bytes that were read */
+void streams_mechanisms(void);               /* MECHANISMS has come: features that are owed */
+void streams_router_gone(void);
+void streams_router_back(void);
+/* Streams by handle, from authentication on until they are bound. */
+struct conn *stream_find(uint64_t handle);
+void stream_know(struct conn *c);
+void stream_forget(struct conn *c);
+uint64_t handle_new(void);
+
+/* -- sasl.c: RFC 6120 section 6, relayed to authd ---------------------------------------------------------------- */
+
+void sasl_element(struct conn *c, const struct xml_element *element);
+void sasl_frame(struct conn *c, const struct frame *f); /* AUTH_CHALLENGE, AUTH_SUCCESS, AUTH_FAILURE */
+void sasl_abandon(struct conn *c);                      /* the stream is gone, or the router */
+unsigned sasl_bindings(struct conn *c);                 /* enum feature_binding bits */
+
+/* -- bind.c: resource binding, and requests before authentication --------------------------------------------------- */
+
+void bind_element(struct conn *c, const struct xml_element *element);   /* in BIND */
+void bind_answer(struct conn *c, const struct frame *f);                /* SESSION_BOUND, SESSION_REFUSED */
+void bind_ask(struct conn *c);                                          /* again, of a new router */
+void register_element(struct conn *c, const struct xml_element *element); /* iq in LOGIN */
+void register_answer(struct conn *c, const struct frame *f);
+
+/* -- outqueue.c: what waits for a client. No input or output -------------------------------------------------------- */
+
+/* A written frame, shared by all sessions that receive it. */
+struct kept {
+	unsigned refs;
+	uint32_t len;
+	char frame[];
+};
+
+struct kept *kept_new(const struct frame *f); /* without its list of receivers */
+struct kept *kept_hold(struct kept *kept);
+void kept_drop(struct kept **kept);
+
+struct outqueue_item {
+	struct kept *kept;    /* NULL: written, and only its archive id matters */
+	uint64_t archive_id;  /* 0: not stored */
+	uint64_t mark;        /* position in the stream of its last byte, once written */
+	uint32_t bytes;
+};
+
+/* A ring: first the items that were written and are not yet taken, then those that wait. */
+struct outqueue {
+	struct outqueue_item *items;
+	uint32_t first, count, room;
+	uint32_t written;     /* of them, at the front */
+	uint32_t early;       /* of these, written before session management was enabled */
+	uint32_t loose;       /* items that are not stored */
+	size_t bytes, loose_bytes;
+};
+
+/* Takes over the reference to kept. */
+void outqueue_add(struct outqueue *q, struct kept *kept, uint64_t archive_id, size_t bytes);
+/* The first item that was not written, NULL when there is none. */
+struct outqueue_item *outqueue_next(struct outqueue *q);
+void outqueue_wrote(struct outqueue *q, uint64_t mark); /* the item of outqueue_next() */
+void outqueue_manage(struct outqueue *q);   /* from now on, acknowledgements count */
+/* All is to be written again, but for what was written before outqueue_manage(). */
+void outqueue_rewind(struct outqueue *q);
+/* Drops what was written before outqueue_manage(). */
+void outqueue_drop_early(struct outqueue *q);
+/* Moves all items of another queue, none of them written, to the end. */
+void outqueue_append(struct outqueue *q, struct outqueue *other);
+/* Calls each() for all items in order. */
+void outqueue_each(const struct outqueue *q,
+    void (*each)(void *, const struct outqueue_item *), void *arg);
+/* The kernel has taken the stream up to mark: calls done() for what was delivered by that. managed:
+ * session management is enabled, only items from before count. */
+void outqueue_taken(struct outqueue *q, uint64_t mark, bool managed,
+    void (*done)(void *, const struct outqueue_item *), void *arg);
+/* The client has acknowledged count items; count is at most outqueue_unacknowledged(). */
+void outqueue_acknowledged(struct outqueue *q, uint32_t count,
+    void (*done)(void *, const struct outqueue_item *), void *arg);
+uint32_t outqueue_unacknowledged(const struct outqueue *q);
+bool outqueue_holds(const struct outqueue *q, uint64_t archive_id);
+/* Empties it, calling done() (may be NULL) for each item in order. */
+void outqueue_clear(struct outqueue *q,
+    void (*done)(void *, const struct outqueue_item *), void *arg);
+
+/* -- sm.c: XEP-0198, counters. No input or output --------------------------------------------------------------------- */
+
+struct sm_stanza {
+	uint64_t seq;    /* of its frame in custody; 0: handled here */
+	uint32_t bytes;
+	bool done;
+};
+
+struct sm {
+	bool enabled;
+	bool asked;              /* our <r/> has not been answered */
+	bool answer;             /* a client's <r/> is to be answered... */
+	bool answered_late;      /* it was, in part, because it had waited for long */
+	uint64_t answer_first;   /* ...when this many stanzas are handled, */
+	uint64_t answer_last;    /* and then again at this one */
+	uint32_t acked;          /* the client's last h */
+	uint32_t unasked;        /* stanzas written since the last <r/> */
+	size_t unasked_bytes;
+	uint64_t seen;           /* stanzas read from the client, ever */
+	uint64_t base;           /* of them, before <enable/> */
+	/* a ring: those read and not yet handled, in order */
+	struct sm_stanza *stanzas;
+	uint32_t first, count, room;
+	size_t bytes;
+};
+
+void sm_enable(struct sm *sm);
+/* A stanza was read: its frame is in custody as seq, or seq is 0 and it is handled already. */
+void sm_read(struct sm *sm, uint64_t seq, size_t bytes);
+void sm_handled(struct sm *sm, uint64_t seq);   /* its frame was acknowledged */
+uint32_t sm_h(const struct sm *sm);
+bool sm_window_full(const struct sm *sm);       /* stop reading */
+bool sm_window_low(const struct sm *sm);        /* read on */
+void sm_request(struct sm *sm);                 /* <r/> was read */
+bool sm_answer_due(const struct sm *sm);        /* all that it was about is handled */
+bool sm_answer_waits(const struct sm *sm);      /* some of it is not, and nothing was said yet */
+void sm_answered(struct sm *sm);                /* <a/> was written */
+/* An h from the client, with so many stanzas written and not acknowledged. Returns 0 with *count newly
+ * acknowledged, or E_MISMATCH when it acknowledges more than was sent. */
+int sm_acknowledge(struct sm *sm, uint32_t h, uint32_t outstanding, uint32_t *count);
+void sm_wrote(struct sm *sm, size_t bytes);     /* a stanza was written */
+bool sm_ask_due(const struct sm *sm);           /* enough was written to ask */
+void sm_asked(struct sm *sm);                   /* <r/> was written */
+void sm_detach(struct sm *sm);                  /* the connection is gone */
+void sm_free(struct sm *sm);
+
+/* -- presence.c: what a new router must be told of a session's presence --------------------------------------------------- */
+
+struct presence {
+	struct buf broadcast;  /* the last one, a written frame; empty: unavailable */
+	char **directed;       /* addresses, NUL-terminated */
+	uint32_t count, room;
+};
+
+#define DIRECTED_MAX 500
+
+/* Takes note of a presence that the client sends; *presence is made when it must be. */
+void presence_note(struct presence **presence, const struct frame *f);
+/* Sets the fields of SESSION_REPLAY and SESSION_MOVE; text gets the addresses, each a line after prefix. */
+void presence_tell(const struct presence *presence, struct frame *f, const char *prefix, struct buf *text);
+void presence_add_directed(struct presence **presence, struct slice address);
+void presence_free(struct presence **presence);
+
+/* -- uplink.c: frames to the router that must not be lost --------------------------------------------------------------------- */
+
+/* The first member of what wants to know that its frames were taken. */
+struct uplink_sender {
+	void (*taken)(struct uplink_sender *sender, uint64_t seq);
+};
+
+void uplink_start(void);
+/* Keeps a frame in custody and sends it; sender may be NULL. Returns 0 with its number and length. */
+int uplink_send(struct uplink_sender *sender, const struct frame *f, uint64_t *seq, size_t *len);
+void uplink_forget(const struct uplink_sender *sender);
+void uplink_ack(const struct frame *f);
+void uplink_resend(void);
+void uplink_up(void);
+void uplink_down(void);
+bool uplink_full(void);
+/* A stored message was delivered to a session: gathered, sent by uplink_report(). */
+void uplink_delivered(struct session *s, uint64_t archive_id);
+bool uplink_delivering(uint64_t handle, uint64_t archive_id);
+void uplink_report(void);
+
+/* -- session.c: bound sessions ------------------------------------------------------------------------------------------------- */
+
+/*
+ *   ATTACHED <-> DETACHED     the connection broke, session management lets it be resumed
+ *      |            |
+ *   LEAVING  <------+         another c2sd has asked for it; waits until its frames are taken
+ *      |
+ *   MOVED                     gone; what still comes for it is passed on for a while
+ *
+ *   ARRIVING -> ATTACHED      comes from another c2sd
+ *
+ *   any -> ENDED              SESSION_END was sent; kept until its frames are taken, since a new router
+ *                             takes them from a session that it was told only
+ */
+enum session_state {
+	SESSION_ATTACHED, SESSION_DETACHED, SESSION_LEAVING, SESSION_MOVED, SESSION_ARRIVING,
+	SESSION_ENDED
+};
+
+struct session {
+	struct uplink_sender sender; /* first */
+	uint64_t handle;
+	struct conn *conn;           /* in ATTACHED */
+	uint8_t state;
+	bool interested;             /* asked for the roster */
+	bool paused;                 /* SESSION_PAUSE was sent */
+	bool overflow;               /* stored messages were left on the spool */
+	uint16_t bare_len;
+	uint16_t jid_len;
+	uint32_t delivering;         /* DELIVERED that are not acknowledged */
+	uint32_t resume_seconds;
+	uint32_t arrived_written;    /* in ARRIVING: how many of its stanzas the client may have */
+	char *jid;                   /* full */
+	char *sm_id;                 /* NULL: not resumable */
+	char *lang;
+	unsigned char token[32];     /* its grant */
+	struct presence *presence;
+	struct sm sm;
+	struct outqueue queue;
+	struct deadline deadline;    /* of DETACHED, LEAVING and MOVED */
+	uint64_t last_id;            /* archive id of the last stored message that came */
+	uint64_t moved_to;           /* handle, in LEAVING and MOVED */
+};
+
+struct session *session_new(uint64_t handle, struct slice jid, const unsigned char token[32]);
+struct session *session_find(uint64_t handle);
+struct session *session_by_sm_id(struct slice id);
+void session_name(struct session *s, struct slice sm_id); /* makes it resumable by this SM-ID */
+void session_attach(struct session *s, struct conn *c);
+void session_set_state(struct session *s, enum session_state state);
+void session_forget_name(struct session *s);
+/* Takes the connection away, which goes on to close. */
+void session_part(struct session *s);
+/* Ends it: undelivered requests are answered, the router is told. *s may be freed. */
+void session_end(struct session *s, const char *why);
+void session_free(struct session *s);
+/* The connection of a session is gone. properly: the stream was closed by both. */
+void session_lost(struct session *s, bool properly, const char *why);
+/* A stanza for it. kept: shared by all receivers of a frame, made by the first that needs it. */
+void session_deliver(struct session *s, const struct frame *f, struct kept **kept);
+void session_write(struct session *s);          /* from its queue to its connection */
+void session_taken(struct session *s, uint64_t mark); /* the kernel has taken the stream so far */
+void session_acknowledge(struct session *s, uint32_t count); /* the client has */
+void session_limits(struct session *s);         /* SESSION_PAUSE, SESSION_DRAIN */
+void session_ease(struct session *s);           /* reads on when it may */
+void sessions_replay(void);
+void sessions_resent(void);                     /* after custody was sent again */
+void sessions_stanza(const struct frame *f);    /* STANZA from the router */
+void session_kill(const struct frame *f);       /* SESSION_KILL */
+/* A stanza from a session to the router. Returns 0, or E_TOO_BIG. */
+int session_send(struct session *s, struct frame *f);
+static inline struct slice
+session_jid(const struct session *s)
+{
+	return slice_of(s->jid, s->jid_len);
+}
+static inline struct slice
+session_bare(const struct session *s)
+{
+	return slice_of(s->jid, s->bare_len);
+}
+
+/* -- inbound.c: stanzas from clients -------------------------------------------------------------------------------------------- */
+
+void inbound_element(struct conn *c, const struct xml_element *element);
+
+/* What is wrong with a stanza, or what it is. */
+enum inbound_verdict { INBOUND_FINE, INBOUND_ERROR, INBOUND_STREAM_ERROR, INBOUND_DROP };
+/* Turns an element into a frame, for a session with these addresses. to: JID_MAX + 1 bytes for the prepared address. Sets
+ * *error for INBOUND_ERROR, *condition for INBOUND_STREAM_ERROR. No input or output. */
+enum inbound_verdict inbound_frame(const struct xml_element *element, struct slice full, struct slice bare,
+    struct slice lang, char *to, struct frame *f, enum stanza_error *error, const char **condition);
+
+/* -- management.c: the elements of XEP-0198 on a bound stream ------------------------------------------------------------------- */
+
+void management_element(struct conn *c, const struct xml_element *element);
+void management_write(struct session *s, bool late); /* <a/> and <r/> that are due; late: those that waited */
+void management_failed(struct conn *c, const char *condition, bool known, uint32_t h);
+struct slice element_attribute(const struct xml_element *element, const char *name);
+/* An h from the client; false: the stream was ended with an error. */
+bool management_acknowledge(struct conn *c, struct session *s, uint32_t h);
+
+/* -- resume.c: XEP-0198 section 5, here and with other c2sd ------------------------------------------------------------------------- */
+
+/* The handle in an SM-ID: that of the session when it was made; 0 when it is no SM-ID. */
+uint64_t resume_handle(struct slice id);
+void resume_element(struct conn *c, const struct xml_element *element); /* <resume/> */
+void resume_ask(struct conn *c);                    /* the c2sd that holds it; again, of a new router */
+void resume_attach(struct conn *c, struct session *s, uint32_t h);
+void resume_asked(const struct frame *f);           /* SESSION_RESUME from the router */
+void resume_leave(struct session *s);               /* in LEAVING: its frames are taken, or time is up */
+void resume_moved(const struct frame *f);           /* SESSION_MOVE from the router */
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * features.c: the <stream:features/> of each phase (RFC 6120 section 4.3.2). Called by stream.c. No input or
+ * output; cannot fail.
+ */
+#include "c2sd.h"
+
+#include "ns.h"
+#include "xmlout.h"
+
+static const char plus[] = "-PLUS";
+
+/* Names of XEP-0440 for the channel bindings. */
+static const struct {
+	enum feature_binding bit;
+	const char *name;
+} bindings_known[] = {
+	{ BINDING_EXPORTER, "tls-exporter" },
+	{ BINDING_UNIQUE, "tls-unique" },
+	{ BINDING_ENDPOINT, "tls-server-end-point" },
+};
+
+bool
+features_word(struct slice *list, struct slice *word)
+{
+	size_t end = 0;
+
+	while (list->len > 0 && *list->ptr == ' ')
+		*list = slice_part(*list, 1, list->len);
+	while (end < list->len && list->ptr[end] != ' ')
+		end++;
+	*word = slice_part(*list, 0, end);
+	*list = slice_part(*list, end, list->len);
+	return end > 0;
+}
+
+void
+features_starttls(struct buf *out)
+{
+	buf_add_string(out, "<stream:features><starttls xmlns='" NS_TLS "'><required/></starttls>"
+	    "</stream:features>");
+}
+
+static bool
+is_plus(struct slice mechanism)
+{
+	size_t len = sizeof plus - 1;
+
+	return mechanism.len > len && memcmp(mechanism.ptr + mechanism.len - len, plus, len) == 0;
+}
+
+void
+features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool registration)
+{
+	struct slice word;
+	size_t i;
+
+	buf_add_string(out, "<stream:features><mechanisms xmlns='" NS_SASL "'>");
+	while (features_word(&mechanisms, &word)) {
+		if (!is_plus(word) || bindings != 0)
+			xml_add_element(out, "mechanism", word);
+	}
+	buf_add_string(out, "</mechanisms>");
+	if (bindings != 0) {
+		buf_add_string(out, "<sasl-channel-binding xmlns='" NS_SASL_CB "'>");
+		for (i = 0; i < sizeof bindings_known / sizeof *bindings_known; i++) {
+			if (bindings & bindings_known[i].bit)
+				buf_printf(out, "<channel-binding type='%s'/>",
+				    bindings_known[i].name);
+		}
+		buf_add_string(out, "</sasl-channel-binding>");
+	}
+	if (registration)
+		buf_add_string(out, "<register xmlns='" NS_REGISTER_FEATURE "'/>");
+	buf_add_string(out, "</stream:features>");
+}
+
+void
+features_bound(struct buf *out)
+{
+	buf_add_string(out, "<stream:features><bind xmlns='" NS_BIND "'/>"
+	    "<session xmlns='" NS_SESSION "'><optional/></session>"
+	    "<sm xmlns='" NS_SM "'/><ver xmlns='" NS_ROSTERVER "'/>"
+	    "<sub xmlns='" NS_PREAPPROVE "'/></stream:features>");
+}

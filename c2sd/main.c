@@ -1,0 +1,202 @@
+/*
+ * main.c: the process: settings, frames of the router, and the end of a loop iteration.
+ *
+ * daemon_main() calls what is here. Nothing here fails after the start.
+ */
+#include "c2sd.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "counter.h"
+#include "error.h"
+#include "log.h"
+
+#define HEADER_BYTES    8192u /* of one element before authentication, at least */
+#define ATTRIBUTES      32u
+#define ELEMENTS        20000u
+#define LOGIN_DEPTH     8u
+#define LOGIN_ELEMENTS  64u
+
+struct settings settings;
+
+static char *priority;
+
+static uint64_t
+number(const struct config *config, const char *option)
+{
+	return config_number(config, "c2s", "", option);
+}
+
+static int
+configure(const struct config *config)
+{
+	settings.login_bytes = number(config, "login-bytes");
+	settings.login_attempts = (unsigned)number(config, "login-attempts");
+	settings.login_time = 1000 * number(config, "login-time");
+	settings.stanza_time = 1000 * number(config, "stanza-time");
+	settings.idle_time = 1000 * number(config, "idle-time");
+	settings.resume_time = 1000 * number(config, "resume-time");
+	settings.connections = number(config, "connections");
+	settings.connections_per_address = number(config, "connections-per-address");
+	settings.queue_stanzas = number(config, "queue-stanzas");
+	settings.queue_bytes = number(config, "queue-bytes");
+	settings.limits = (struct xml_limits){
+		.stanza_bytes = number(config, "stanza-size"),
+		.depth = (unsigned)number(config, "stanza-depth"),
+		.attributes = ATTRIBUTES,
+		.elements = ELEMENTS,
+	};
+	settings.login_limits = (struct xml_limits){
+		.stanza_bytes = settings.login_bytes > HEADER_BYTES ? settings.login_bytes : HEADER_BYTES,
+		.depth = LOGIN_DEPTH,
+		.attributes = ATTRIBUTES,
+		.elements = LOGIN_ELEMENTS,
+	};
+	free(priority);
+	priority = slice_dup(config_text(config, "c2s", "", "tls-priority"));
+	return domains_configure(config);
+}
+
+static void
+on_link(enum role peer, unsigned index, uint32_t incarnation, int fd)
+{
+	(void)index;
+	(void)incarnation;
+	if (peer == ROLE_AUTHD)
+		key_link(fd);
+	else
+		close(fd);
+}
+
+static void
+nothing(uv_work_t *work)
+{
+	(void)work;
+}
+
+static int
+start(uv_loop_t *loop)
+{
+	static uv_work_t first;
+	int error;
+
+	/* The threads of the pool must exist before the sandbox closes. */
+	uv_queue_work(loop, &first, nothing, NULL);
+	error = tls_start(priority);
+	if (error != OK)
+		return error;
+	deadlines_start(loop);
+	uplink_start();
+	conns_start(loop);
+	listeners_start(loop);
+	return OK;
+}
+
+/* -- the router --------------------------------------------------------------------------------------- */
+
+static void
+on_router(void)
+{
+	uplink_up();
+	sessions_replay();
+	streams_router_back();
+}
+
+static void
+on_router_gone(void)
+{
+	uplink_down();
+	domains_forget_mechanisms();
+	streams_router_gone();
+}
+
+static void
+on_resend(void)
+{
+	uplink_resend();
+	sessions_resent();
+}
+
+static void
+on_mechanisms(const struct frame *f)
+{
+	domains_mechanisms(f->text);
+	streams_mechanisms();
+}
+
+/* authd's answers about a stream. A grant for one that is gone is given back. */
+static void
+on_auth(const struct frame *f)
+{
+	struct conn *c = stream_find(f->handle);
+	struct frame end = {
+		.type = FRAME_SESSION_END, .handle = f->handle, .condition = SLICE("given up"),
+	};
+
+	if (c != NULL)
+		sasl_frame(c, f);
+	else if (f->type == FRAME_AUTH_SUCCESS)
+		daemon_send(&end);
+}
+
+static void
+on_bound(const struct frame *f)
+{
+	struct conn *c = stream_find(f->handle);
+
+	if (c != NULL)
+		bind_answer(c, f);
+}
+
+static void (*const handlers[FRAME_COUNT])(const struct frame *) = {
+	[FRAME_ACK] = uplink_ack,
+	[FRAME_STANZA] = sessions_stanza,
+	[FRAME_MECHANISMS] = on_mechanisms,
+	[FRAME_AUTH_CHALLENGE] = on_auth,
+	[FRAME_AUTH_SUCCESS] = on_auth,
+	[FRAME_AUTH_FAILURE] = on_auth,
+	[FRAME_SESSION_BOUND] = on_bound,
+	[FRAME_SESSION_REFUSED] = on_bound,
+	[FRAME_SESSION_KILL] = session_kill,
+	[FRAME_SESSION_RESUME] = resume_asked,
+	[FRAME_SESSION_MOVE] = resume_moved,
+};
+
+static void
+on_frame(const struct frame *f, struct slice whole)
+{
+	(void)whole;
+	daemon_dirty();
+	if (handlers[f->type] != NULL)
+		handlers[f->type](f);
+	else
+		log_warn("frame refused", "type=%s", frame_text(f->type));
+}
+
+static void
+flush(void)
+{
+	conns_ease();
+	conns_flush();
+	uplink_report();
+}
+
+int
+main(void)
+{
+	static const struct daemon_hooks hooks = {
+		.role = ROLE_C2SD,
+		.configure = configure,
+		.listen = listener_add,
+		.link = on_link,
+		.start = start,
+		.router = on_router,
+		.router_gone = on_router_gone,
+		.resend = on_resend,
+		.frame = on_frame,
+		.flush = flush,
+	};
+
+	return daemon_main(&hooks);
+}

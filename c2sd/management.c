@@ -1,0 +1,169 @@
+/*
+ * management.c: the elements of stream management (XEP-0198 sections 3 and 4) on a bound stream.
+ *
+ * Called by stream.c with elements, by session.c when something was written or handled. sm.c counts.
+ */
+#include "c2sd.h"
+
+#include <stdlib.h>
+
+#include <gnutls/crypto.h>
+
+#include "error.h"
+#include "log.h"
+#include "mem.h"
+#include "ns.h"
+#include "xmlout.h"
+
+struct slice
+element_attribute(const struct xml_element *element, const char *name)
+{
+	unsigned i;
+
+	if (strcmp(name, "id") == 0)
+		return element->id;
+	for (i = 0; i < element->attributes; i++) {
+		if (slice_is(element->attribute[i].name, name))
+			return element->attribute[i].value;
+	}
+	return SLICE_NONE;
+}
+
+void
+management_failed(struct conn *c, const char *condition, bool known, uint32_t h)
+{
+	struct buf *out = conn_out(c);
+
+	buf_add_string(out, "<failed xmlns='" NS_SM "'");
+	if (known)
+		buf_printf(out, " h='%u'", h);
+	buf_printf(out, "><%s xmlns='" NS_STANZAS "'/></failed>", condition);
+}
+
+/* An SM-ID: the handle, by which another c2sd finds us, and what nobody can guess. */
+static void
+name_session(struct session *s)
+{
+	unsigned char random[18];
+	char id[16 + 1 + 2 * sizeof random + 1];
+	size_t i;
+
+	gnutls_rnd(GNUTLS_RND_KEY, random, sizeof random);
+	snprintf(id, sizeof id, "%016llx-", (unsigned long long)s->handle);
+	for (i = 0; i < sizeof random; i++)
+		snprintf(id + 17 + 2 * i, 3, "%02x", random[i]);
+	session_name(s, slice_string(id));
+}
+
+/* The time that the session will wait, in seconds: what the client prefers, if that is less. */
+static uint32_t
+resume_seconds(const struct xml_element *element)
+{
+	uint64_t max = settings.resume_time / 1000, wanted;
+	struct slice text = element_attribute(element, "max");
+
+	if (slice_number(text, UINT32_MAX, &wanted) == OK && wanted < max)
+		max = wanted;
+	return (uint32_t)max;
+}
+
+static void
+on_enable(struct conn *c, struct session *s, const struct xml_element *element)
+{
+	struct slice resume = element_attribute(element, "resume");
+	struct buf *out = conn_out(c);
+
+	if (s->sm.enabled) {
+		management_failed(c, "unexpected-request", false, 0);
+		return;
+	}
+	/* What waits is written after the answer, and counts. */
+	sm_enable(&s->sm);
+	outqueue_manage(&s->queue);
+	buf_add_string(out, "<enabled xmlns='" NS_SM "'");
+	s->resume_seconds = resume_seconds(element);
+	if ((slice_is(resume, "true") || slice_is(resume, "1")) && s->resume_seconds > 0) {
+		name_session(s);
+		xml_add_attribute(out, "id", slice_string(s->sm_id));
+		buf_printf(out, " resume='true' max='%u'", s->resume_seconds);
+	}
+	buf_add_string(out, "/>");
+}
+
+bool
+management_acknowledge(struct conn *c, struct session *s, uint32_t h)
+{
+	uint32_t outstanding = outqueue_unacknowledged(&s->queue), count;
+	struct buf extra = { 0 };
+
+	if (sm_acknowledge(&s->sm, h, outstanding, &count) == OK) {
+		session_acknowledge(s, count);
+		return true;
+	}
+	buf_printf(&extra, "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
+	    s->sm.acked + outstanding);
+	buf_add_char(&extra, '\0');
+	stream_error(c, "undefined-condition", NULL, buf_slice(&extra).ptr);
+	buf_free(&extra);
+	return false;
+}
+
+static void
+on_a(struct conn *c, struct session *s, const struct xml_element *element)
+{
+	uint64_t h;
+
+	if (slice_number(element_attribute(element, "h"), UINT32_MAX, &h) != OK) {
+		stream_error(c, "bad-format", "an acknowledgement without h", NULL);
+		return;
+	}
+	s->sm.asked = false;
+	if (management_acknowledge(c, s, (uint32_t)h))
+		conn_touch(c);
+}
+
+void
+management_element(struct conn *c, const struct xml_element *element)
+{
+	struct session *s = c->session;
+
+	if (slice_is(element->name, "enable")) {
+		on_enable(c, s, element);
+	} else if (slice_is(element->name, "resume")) {
+		management_failed(c, "unexpected-request", false, 0);
+	} else if (!s->sm.enabled) {
+		stream_error(c, "unsupported-stanza-type", "stream management is not enabled", NULL);
+	} else if (slice_is(element->name, "r")) {
+		sm_request(&s->sm);
+		management_write(s, false);
+	} else if (slice_is(element->name, "a")) {
+		on_a(c, s, element);
+	} else {
+		stream_error(c, "unsupported-stanza-type", NULL, NULL);
+	}
+}
+
+/*
+ * A client's <r/> is answered when what it had sent before is handled, which takes a commit, or after a
+ * second with what is. Ours goes out when enough was sent, or a second later.
+ */
+void
+management_write(struct session *s, bool late)
+{
+	struct sm *sm = &s->sm;
+
+	if (s->conn == NULL || !sm->enabled)
+		return;
+	if (sm_answer_due(sm) || (late && sm_answer_waits(sm))) {
+		buf_printf(conn_out(s->conn), "<a xmlns='" NS_SM "' h='%u'/>", sm_h(sm));
+		sm_answered(sm);
+	} else if (sm_answer_waits(sm)) {
+		deadline_hasten(&s->conn->deadline, 1000);
+	}
+	if (sm_ask_due(sm) || (late && sm->unasked > 0 && !sm->asked)) {
+		buf_add_string(conn_out(s->conn), "<r xmlns='" NS_SM "'/>");
+		sm_asked(sm);
+	} else if (sm->unasked > 0 && !sm->asked) {
+		deadline_hasten(&s->conn->deadline, 1000);
+	}
+}

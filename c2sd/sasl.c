@@ -1,0 +1,271 @@
+/*
+ * sasl.c: SASL negotiation (RFC 6120 section 6), relayed between a client and authd.
+ *
+ * Called by stream.c with elements of the SASL namespace, by main.c with authd's answers. Nothing here
+ * knows a mechanism. Each exchange has a handle of its own, so that an answer which comes after the
+ * client has given up finds nobody.
+ */
+#include "c2sd.h"
+
+#include <stdlib.h>
+
+#include "counter.h"
+#include "error.h"
+#include "log.h"
+#include "mem.h"
+#include "ns.h"
+#include "xmlout.h"
+
+#define CODED_MAX 12288u /* of base64 */
+
+/* Conditions that a client may be told (RFC 6120 section 6.5). */
+static const char *const conditions[] = {
+	"aborted", "account-disabled", "credentials-expired", "encryption-required", "incorrect-encoding",
+	"invalid-authzid", "invalid-mechanism", "malformed-request", "mechanism-too-weak",
+	"not-authorized", "temporary-auth-failure", NULL
+};
+
+unsigned
+sasl_bindings(struct conn *c)
+{
+	struct bindings b;
+	unsigned bits;
+
+	bindings_get(c, &b);
+	bits = (b.exporter.size != 0 ? BINDING_EXPORTER : 0u) |
+	    (b.unique.size != 0 ? BINDING_UNIQUE : 0u) | (b.endpoint_len != 0 ? BINDING_ENDPOINT : 0u);
+	bindings_free(&b);
+	return bits;
+}
+
+/* Ends the exchange on our side; what still comes for it finds nobody. */
+static void
+exchange_over(struct conn *c)
+{
+	if (c->stream != STREAM_LOGIN_WAIT)
+		return;
+	stream_forget(c);
+	c->handle = handle_new();
+	c->stream = STREAM_LOGIN;
+}
+
+static const char *
+condition_known(struct slice condition)
+{
+	size_t i;
+
+	for (i = 0; conditions[i] != NULL; i++) {
+		if (slice_is(condition, conditions[i]))
+			return conditions[i];
+	}
+	return "not-authorized";
+}
+
+/* Tells the client that its attempt has failed, and ends the stream after too many. */
+static void
+fail(struct conn *c, const char *condition, struct slice text)
+{
+	struct buf *out = conn_out(c);
+
+	exchange_over(c);
+	buf_printf(out, "<failure xmlns='" NS_SASL "'><%s/>", condition);
+	if (text.len > 0) {
+		buf_add_string(out, "<text xml:lang='en'>");
+		xml_add_text(out, text);
+		buf_add_string(out, "</text>");
+	}
+	buf_add_string(out, "</failure>");
+	if (++c->login->failures >= settings.login_attempts)
+		stream_error(c, "policy-violation", "too many failed attempts", NULL);
+}
+
+/* Decodes base64 as RFC 6120 section 6.4 has it: no white space, "=" for a message of no bytes. */
+static int
+decode(struct slice text, gnutls_datum_t *data)
+{
+	gnutls_datum_t coded = { (unsigned char *)(uintptr_t)text.ptr, (unsigned)text.len };
+	size_t i, padding = 0;
+
+	*data = (gnutls_datum_t){ NULL, 0 };
+	if (slice_is(text, "=") || text.len == 0)
+		return OK;
+	if (text.len > CODED_MAX || text.len % 4 != 0)
+		return E_MALFORMED;
+	for (i = 0; i < text.len; i++) {
+		char ch = text.ptr[i];
+		bool digit = (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') ||
+		    (ch >= '0' && ch <= '9') || ch == '+' || ch == '/';
+
+		padding += ch == '=';
+		if (ch == '=' ? i + 2 < text.len : !digit || padding != 0)
+			return E_MALFORMED;
+	}
+	return gnutls_base64_decode2(&coded, data) == 0 ? OK : E_MALFORMED;
+}
+
+/* "<name xmlns='...sasl'>base64</name>" */
+static void
+add_coded(struct buf *out, const char *name, struct slice data)
+{
+	gnutls_datum_t raw = { (unsigned char *)(uintptr_t)data.ptr, (unsigned)data.len };
+	gnutls_datum_t coded = { NULL, 0 };
+
+	buf_printf(out, "<%s xmlns='" NS_SASL "'", name);
+	if (data.ptr == NULL) {
+		buf_add_string(out, "/>");
+		return;
+	}
+	buf_add_char(out, '>');
+	if (data.len == 0)
+		buf_add_char(out, '=');
+	else if (gnutls_base64_encode2(&raw, &coded) == 0)
+		buf_add(out, coded.data, coded.size);
+	gnutls_free(coded.data);
+	buf_printf(out, "</%s>", name);
+}
+
+/* -- what clients send ---------------------------------------------------------------------------------- */
+
+static void
+start_send(struct conn *c, struct slice mechanism, struct slice response)
+{
+	struct bindings b;
+	struct frame f = {
+		.type = FRAME_AUTH_START,
+		.flags = FLAG_TLS,
+		.name = mechanism,
+		.domain = slice_string(c->domain->name),
+		.address = slice_string(address_text(c->address)),
+		.data = response,
+	};
+
+	bindings_get(c, &b);
+	if (b.exporter.size != 0)
+		f.binding_exporter = slice_of(b.exporter.data, b.exporter.size);
+	if (b.unique.size != 0)
+		f.binding_unique = slice_of(b.unique.data, b.unique.size);
+	if (b.endpoint_len != 0)
+		f.binding_endpoint = slice_of(b.endpoint, b.endpoint_len);
+	stream_know(c);
+	f.handle = c->handle;
+	daemon_send(&f);
+	bindings_free(&b);
+	c->stream = STREAM_LOGIN_WAIT;
+}
+
+static void
+on_auth(struct conn *c, const struct xml_element *element)
+{
+	struct slice mechanism = element_attribute(element, "mechanism"), response;
+	gnutls_datum_t data;
+
+	if (c->stream == STREAM_LOGIN_WAIT) {
+		sasl_abandon(c); /* one exchange at a time */
+		return;
+	}
+	if (c->domain->mechanisms == NULL || !daemon_router_up()) {
+		fail(c, "temporary-auth-failure", SLICE_NONE);
+	} else if (mechanism.ptr == NULL || !domain_offers(c->domain, mechanism, sasl_bindings(c) != 0)) {
+		fail(c, "invalid-mechanism", SLICE_NONE);
+	} else if (decode(element->text, &data) != OK) {
+		fail(c, "incorrect-encoding", SLICE_NONE);
+	} else {
+		response = slice_of(data.data != NULL ? (const char *)data.data : "", data.size);
+		start_send(c, mechanism, element->text.len > 0 ? response : SLICE_NONE);
+		gnutls_free(data.data);
+	}
+}
+
+static void
+on_response(struct conn *c, const struct xml_element *element)
+{
+	struct frame f = { .type = FRAME_AUTH_STEP, .handle = c->handle };
+	gnutls_datum_t data;
+
+	if (c->stream != STREAM_LOGIN_WAIT) {
+		fail(c, "malformed-request", SLICE_NONE);
+	} else if (decode(element->text, &data) != OK) {
+		f.type = FRAME_AUTH_ABORT;
+		daemon_send(&f);
+		fail(c, "incorrect-encoding", SLICE_NONE);
+	} else {
+		f.data = slice_of(data.data != NULL ? (const char *)data.data : "", data.size);
+		daemon_send(&f);
+		gnutls_free(data.data);
+	}
+}
+
+static void
+on_abort(struct conn *c)
+{
+	struct frame f = { .type = FRAME_AUTH_ABORT, .handle = c->handle };
+
+	if (c->stream == STREAM_LOGIN_WAIT)
+		daemon_send(&f);
+	fail(c, "aborted", SLICE_NONE);
+}
+
+void
+sasl_element(struct conn *c, const struct xml_element *element)
+{
+	if (slice_is(element->name, "auth"))
+		on_auth(c, element);
+	else if (slice_is(element->name, "response"))
+		on_response(c, element);
+	else if (slice_is(element->name, "abort"))
+		on_abort(c);
+	else
+		fail(c, "malformed-request", SLICE_NONE);
+}
+
+void
+sasl_abandon(struct conn *c)
+{
+	struct frame f = { .type = FRAME_AUTH_ABORT, .handle = c->handle };
+
+	if (c->stream != STREAM_LOGIN_WAIT)
+		return;
+	daemon_send(&f);
+	if (c->state == CONN_OPEN)
+		fail(c, daemon_router_up() ? "malformed-request" : "temporary-auth-failure", SLICE_NONE);
+	else
+		exchange_over(c);
+}
+
+/* -- what authd answers ------------------------------------------------------------------------------------ */
+
+static void
+on_success(struct conn *c, const struct frame *f)
+{
+	struct login *login = c->login;
+	struct jid jid;
+
+	if (jid_parse(f->jid, &jid) != OK || jid.resource.ptr != NULL ||
+	    !slice_is(jid.domain, c->domain->name) || f->token.len != sizeof login->token) {
+		log_error("grant refused", "jid=%s domain=%s", log_quote(f->jid), c->domain->name);
+		sasl_abandon(c);
+		return;
+	}
+	login->jid = slice_dup(f->jid);
+	memcpy(login->token, f->token.ptr, sizeof login->token);
+	log_info("login", "jid=%s address=%s handle=%016llx", login->jid, address_text(c->address),
+	    (unsigned long long)c->handle);
+	add_coded(conn_out(c), "success", f->data);
+	stream_authenticated(c);
+}
+
+void
+sasl_frame(struct conn *c, const struct frame *f)
+{
+	if (c->stream != STREAM_LOGIN_WAIT)
+		return;
+	if (f->type == FRAME_AUTH_CHALLENGE) {
+		add_coded(conn_out(c), "challenge", f->data.len > 0 ? f->data : SLICE_NONE);
+	} else if (f->type == FRAME_AUTH_FAILURE) {
+		log_info("login failed", "address=%s domain=%s condition=%s", address_text(c->address),
+		    c->domain->name, log_quote(f->condition));
+		fail(c, condition_known(f->condition), f->text);
+	} else {
+		on_success(c, f);
+	}
+}

@@ -1,0 +1,607 @@
+/*
+ * session.c: bound sessions: what comes for them, what goes from them, and their end.
+ *
+ * Called by main.c with the router's frames, by inbound.c with the client's stanzas, by conn.c when bytes can
+ * be written or have gone, by uplink.c when frames were taken. The states are drawn in c2sd.h. A stored message is
+ * reported as delivered when the client has acknowledged it, or without stream management when the
+ * kernel has taken its last byte; until then it is on the spool.
+ */
+#include "c2sd.h"
+
+#include <stdlib.h>
+
+#include "counter.h"
+#include "error.h"
+#include "log.h"
+#include "map.h"
+#include "mem.h"
+
+#define OUT_HIGH    65536u /* bytes of stanzas that are made ready at a time */
+#define LOOSE_LIMIT 4u     /* times the limits of a queue, for what is not stored */
+#define HARD_LIMIT  8u     /* times the limits, for all */
+#define ITEM_BYTES  256u   /* of a stanza besides its payload, about */
+
+static struct map *by_handle, *by_sm_id;
+static unsigned of_state[SESSION_ENDED + 1];
+static unsigned paused_count;
+
+static void taken(struct uplink_sender *sender, uint64_t seq);
+static void due(struct deadline *d);
+
+/* -- tables ---------------------------------------------------------------------------------------------- */
+
+struct session *
+session_find(uint64_t handle)
+{
+	return by_handle != NULL ? map_get(by_handle, slice_of(&handle, sizeof handle)) : NULL;
+}
+
+struct session *
+session_by_sm_id(struct slice id)
+{
+	return by_sm_id != NULL ? map_get(by_sm_id, id) : NULL;
+}
+
+void
+session_name(struct session *s, struct slice sm_id)
+{
+	if (by_sm_id == NULL)
+		by_sm_id = map_new();
+	s->sm_id = slice_dup(sm_id);
+	map_put(by_sm_id, slice_string(s->sm_id), s);
+}
+
+void
+session_forget_name(struct session *s)
+{
+	if (s->sm_id == NULL)
+		return;
+	map_remove(by_sm_id, slice_string(s->sm_id));
+	MEM_FREE(&s->sm_id);
+}
+
+static void
+count(void)
+{
+	GAUGE(sessions, of_state[SESSION_ATTACHED] + of_state[SESSION_DETACHED] +
+	    of_state[SESSION_LEAVING] + of_state[SESSION_ARRIVING]);
+	GAUGE(sessions_detached, of_state[SESSION_DETACHED]);
+	GAUGE(sessions_paused, paused_count);
+}
+
+void
+session_set_state(struct session *s, enum session_state state)
+{
+	of_state[s->state]--;
+	of_state[state]++;
+	s->state = (uint8_t)state;
+	count();
+}
+
+static void
+set_paused(struct session *s, bool paused)
+{
+	if (s->paused == paused)
+		return;
+	s->paused = paused;
+	paused_count += paused ? 1u : -1u;
+	count();
+}
+
+/* -- beginning ----------------------------------------------------------------------------------------------- */
+
+struct session *
+session_new(uint64_t handle, struct slice jid, const unsigned char token[32])
+{
+	struct session *s = mem_alloc(sizeof *s);
+
+	if (by_handle == NULL)
+		by_handle = map_new();
+	s->sender.taken = taken;
+	s->deadline.due = due;
+	s->handle = handle;
+	s->jid = slice_dup(jid);
+	s->jid_len = (uint16_t)jid.len;
+	s->bare_len = (uint16_t)jid_bare_of(jid).len;
+	memcpy(s->token, token, sizeof s->token);
+	s->state = SESSION_ARRIVING;
+	of_state[SESSION_ARRIVING]++;
+	map_put(by_handle, slice_of(&s->handle, sizeof s->handle), s);
+	return s;
+}
+
+void
+session_attach(struct session *s, struct conn *c)
+{
+	deadline_clear(&s->deadline);
+	session_set_state(s, SESSION_ATTACHED);
+	s->conn = c;
+	MEM_FREE(&s->lang);
+	s->lang = slice_dup(slice_string(c->lang));
+	c->session = s;
+	stream_bound(c);
+	if (sm_window_full(&s->sm))
+		conn_block(c, true);
+	conn_touch(c);
+}
+
+/* -- from the client ----------------------------------------------------------------------------------------------- */
+
+int
+session_send(struct session *s, struct frame *f)
+{
+	uint64_t seq;
+	size_t len;
+	int error;
+
+	f->handle = s->handle;
+	error = uplink_send(&s->sender, f, &seq, &len);
+	if (error != OK)
+		return error;
+	sm_read(&s->sm, seq, len);
+	if (s->conn != NULL && sm_window_full(&s->sm))
+		conn_block(s->conn, true);
+	return OK;
+}
+
+void
+session_ease(struct session *s)
+{
+	if (s->conn != NULL && s->conn->blocked && sm_window_low(&s->sm) && !uplink_full())
+		conn_block(s->conn, false);
+}
+
+/* One of its frames was taken. */
+static void
+taken(struct uplink_sender *sender, uint64_t seq)
+{
+	struct session *s = (struct session *)sender;
+
+	sm_handled(&s->sm, seq);
+	if (s->state == SESSION_ATTACHED) {
+		session_ease(s);
+		if (s->sm.answer)
+			conn_touch(s->conn);
+	} else if (s->sm.count == 0 && s->state == SESSION_LEAVING) {
+		resume_leave(s);
+	} else if (s->sm.count == 0 && s->state == SESSION_ENDED && daemon_router_up()) {
+		session_free(s);
+	}
+}
+
+/* -- to the client ----------------------------------------------------------------------------------------------------- */
+
+static bool
+is_request(const struct frame *f)
+{
+	return f->kind == STANZA_IQ && (f->subtype == TYPE_GET || f->subtype == TYPE_SET);
+}
+
+/* Writes one stanza to the connection; returns its length. */
+static size_t
+write_stanza(struct session *s, const struct frame *f)
+{
+	struct buf *out = conn_out(s->conn);
+	size_t before = buf_len(out);
+
+	stanza_write(f, session_jid(s), session_bare(s), out);
+	COUNT(stanzas_out);
+	return buf_len(out) - before;
+}
+
+/* Whether a stanza that comes out of the spool is here, or was delivered. */
+static bool
+is_repeated(const struct session *s, const struct frame *f)
+{
+	return outqueue_holds(&s->queue, f->archive_id) ||
+	    (s->delivering > 0 && uplink_delivering(s->handle, f->archive_id));
+}
+
+/* Whether nothing has to wait: then the stanza is written without a copy. */
+static bool
+is_clear(struct session *s)
+{
+	return s->state == SESSION_ATTACHED && !s->sm.enabled && s->conn->state == CONN_OPEN &&
+	    outqueue_next(&s->queue) == NULL && buf_len(&s->conn->out) < OUT_HIGH;
+}
+
+/* Passes what has come too late on to where the session is now. */
+static void
+pass_on(const struct session *s, const struct frame *f)
+{
+	struct frame copy = *f;
+
+	copy.handle = s->moved_to;
+	copy.numbers = SLICE_NONE;
+	copy.flags |= FLAG_HANDOVER;
+	daemon_send(&copy);
+}
+
+/* Puts a stanza into a queue. */
+static void
+keep(struct outqueue *q, const struct frame *f, struct kept **kept)
+{
+	if (*kept == NULL)
+		*kept = kept_new(f);
+	outqueue_add(q, kept_hold(*kept), f->archive_id, (*kept)->len);
+}
+
+/* Puts a stanza behind those that come from another c2sd. */
+static void
+keep_later(const struct session *s, const struct frame *f, struct kept **kept)
+{
+	struct conn *c = stream_find(s->handle);
+
+	if (c == NULL || c->login == NULL)
+		return;
+	if (c->login->later == NULL)
+		c->login->later = mem_alloc(sizeof *c->login->later);
+	if (c->login->later->bytes < HARD_LIMIT * settings.queue_bytes)
+		keep(c->login->later, f, kept);
+}
+
+void
+session_deliver(struct session *s, const struct frame *f, struct kept **kept)
+{
+	struct outqueue *q = &s->queue;
+
+	if (s->state == SESSION_MOVED)
+		pass_on(s, f);
+	if (s->state == SESSION_MOVED || s->state == SESSION_ENDED)
+		return;
+	if (f->archive_id != 0) {
+		if ((f->flags & FLAG_SPOOL) && is_repeated(s, f))
+			return;
+		if (q->bytes > HARD_LIMIT * settings.queue_bytes ||
+		    q->count > HARD_LIMIT * settings.queue_stanzas)
+			return; /* it is on the spool, and comes again after SESSION_DRAIN */
+		if (f->archive_id > s->last_id)
+			s->last_id = f->archive_id;
+	}
+	if (s->state == SESSION_ARRIVING && !(f->flags & FLAG_HANDOVER)) {
+		keep_later(s, f, kept);
+		return;
+	}
+	if (is_clear(s)) {
+		write_stanza(s, f);
+		if (f->archive_id == 0 && !is_request(f))
+			return;
+		/* A request that is lost with the connection is answered, see session_end(). */
+		if (is_request(f))
+			keep(q, f, kept);
+		else
+			outqueue_add(q, NULL, f->archive_id, f->payload.len + ITEM_BYTES);
+		outqueue_wrote(q, conn_written(s->conn));
+	} else {
+		keep(q, f, kept);
+		if (s->conn != NULL)
+			conn_touch(s->conn);
+	}
+	session_limits(s);
+}
+
+void
+session_write(struct session *s)
+{
+	struct outqueue_item *item;
+	struct frame f;
+
+	while (buf_len(&s->conn->out) < OUT_HIGH && (item = outqueue_next(&s->queue)) != NULL) {
+		ASSERT(item->kept != NULL &&
+		    frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK);
+		sm_wrote(&s->sm, write_stanza(s, &f));
+		outqueue_wrote(&s->queue, conn_written(s->conn));
+	}
+	if (!s->sm.enabled)
+		s->sm.unasked = 0;
+	management_write(s, false);
+}
+
+/* A stanza has reached the client. */
+static void
+delivered(void *arg, const struct outqueue_item *item)
+{
+	if (item->archive_id != 0)
+		uplink_delivered(arg, item->archive_id);
+}
+
+void
+session_taken(struct session *s, uint64_t mark)
+{
+	if (s->queue.count == 0)
+		return;
+	outqueue_taken(&s->queue, mark, s->sm.enabled, delivered, s);
+	session_limits(s);
+}
+
+void
+session_acknowledge(struct session *s, uint32_t acknowledged)
+{
+	outqueue_acknowledged(&s->queue, acknowledged, delivered, s);
+	session_limits(s);
+}
+
+/* Ends a session whose client lets too much gather that is not stored. */
+static void
+overflow(struct session *s)
+{
+	struct conn *c = s->conn;
+
+	log_warn("queue overflow", "jid=%s stanzas=%u bytes=%zu", s->jid, s->queue.count, s->queue.bytes);
+	if (c != NULL)
+		stream_error(c, "policy-violation", "the client does not read", NULL);
+	else
+		session_end(s, "policy-violation");
+}
+
+void
+session_limits(struct session *s)
+{
+	struct frame f = { .handle = s->handle };
+	struct outqueue *q = &s->queue;
+
+	if (s->state != SESSION_ATTACHED && s->state != SESSION_DETACHED)
+		return;
+	if (q->loose > LOOSE_LIMIT * settings.queue_stanzas ||
+	    q->loose_bytes > LOOSE_LIMIT * settings.queue_bytes) {
+		overflow(s);
+		return;
+	}
+	if (!s->paused && (q->count > settings.queue_stanzas || q->bytes > settings.queue_bytes)) {
+		f.type = FRAME_SESSION_PAUSE;
+		set_paused(s, true);
+		daemon_send(&f);
+	} else if (s->paused && q->count <= settings.queue_stanzas / 2 &&
+	    q->bytes <= settings.queue_bytes / 2) {
+		f.type = FRAME_SESSION_DRAIN;
+		set_paused(s, false);
+		daemon_send(&f);
+	}
+}
+
+/* -- the end ----------------------------------------------------------------------------------------------------------- */
+
+void
+session_free(struct session *s)
+{
+	if (s->sm.count > 0)
+		uplink_forget(&s->sender);
+	deadline_clear(&s->deadline);
+	session_forget_name(s);
+	set_paused(s, false);
+	map_remove(by_handle, slice_of(&s->handle, sizeof s->handle));
+	of_state[s->state]--;
+	count();
+	presence_free(&s->presence);
+	outqueue_clear(&s->queue, NULL, NULL);
+	sm_free(&s->sm);
+	free(s->jid);
+	free(s->lang);
+	free(s);
+}
+
+/* What could not be delivered when a session ends. */
+struct leftover {
+	struct session *session;
+	uint64_t count;
+};
+
+/* Answers a request that nobody will answer any more. */
+static void
+bounce(void *arg, const struct outqueue_item *item)
+{
+	struct leftover *leftover = arg;
+	struct buf scratch = { 0 };
+	struct frame f, reply;
+
+	leftover->count++;
+	if (item->kept == NULL ||
+	    frame_read(slice_of(item->kept->frame, item->kept->len), &f) != OK || !is_request(&f) ||
+	    f.from.ptr == NULL)
+		return;
+	if (stanza_error_reply(&f, STANZA_ERROR_RECIPIENT_UNAVAILABLE, SLICE_NONE, &scratch, &reply)) {
+		reply.from = SLICE_NONE; /* the router stamps it */
+		session_send(leftover->session, &reply);
+		COUNT(bounced);
+	}
+	buf_free(&scratch);
+}
+
+static void
+tell_end(const struct session *s, const char *why, uint64_t undelivered)
+{
+	struct frame f = {
+		.type = FRAME_SESSION_END,
+		.handle = s->handle,
+		.number = undelivered,
+		.condition = slice_string(why),
+	};
+
+	daemon_send(&f);
+}
+
+void
+session_end(struct session *s, const char *why)
+{
+	struct leftover leftover = { s, 0 };
+
+	if (s->state == SESSION_ENDED || s->state == SESSION_MOVED)
+		return;
+	if (s->conn != NULL)
+		session_part(s);
+	outqueue_clear(&s->queue, bounce, &leftover);
+	tell_end(s, why, leftover.count);
+	log_info("session ended", "jid=%s reason=\"%s\" undelivered=%llu", s->jid, why,
+	    (unsigned long long)leftover.count);
+	deadline_clear(&s->deadline);
+	session_forget_name(s);
+	set_paused(s, false);
+	presence_free(&s->presence);
+	session_set_state(s, SESSION_ENDED);
+	if (s->sm.count == 0 && daemon_router_up())
+		session_free(s);
+}
+
+void
+session_part(struct session *s)
+{
+	struct conn *c = s->conn;
+
+	s->conn = NULL;
+	if (c != NULL && c->session == s)
+		c->session = NULL;
+	sm_detach(&s->sm);
+}
+
+void
+session_lost(struct session *s, bool properly, const char *why)
+{
+	session_part(s);
+	if (properly || s->sm_id == NULL) {
+		session_end(s, why);
+		return;
+	}
+	log_info("session detached", "jid=%s reason=\"%s\" waiting=%u", s->jid, why, s->queue.count);
+	session_set_state(s, SESSION_DETACHED);
+	deadline_set(&s->deadline, s->resume_seconds * UINT64_C(1000));
+}
+
+/* A time is up: of resumption, of the wait before a move, or after it. */
+static void
+due(struct deadline *d)
+{
+	struct session *s = (struct session *)((char *)d - offsetof(struct session, deadline));
+
+	if (s->state == SESSION_DETACHED)
+		session_end(s, "not resumed");
+	else if (s->state == SESSION_LEAVING)
+		resume_leave(s);
+	else if (s->state == SESSION_MOVED)
+		session_free(s);
+}
+
+/* -- the router ------------------------------------------------------------------------------------------------------------ */
+
+static void
+replay(const struct session *s)
+{
+	struct frame f = {
+		.type = FRAME_SESSION_REPLAY,
+		.handle = s->handle,
+		.jid = session_jid(s),
+		.token = slice_of(s->token, sizeof s->token),
+		.flags = s->interested ? FLAG_INTERESTED : 0,
+		.archive_id = s->last_id,
+		.stamp = resume_handle(slice_string(s->sm_id)),
+	};
+	struct frame pause = { .type = FRAME_SESSION_PAUSE, .handle = s->handle };
+	struct buf text = { 0 };
+
+	presence_tell(s->presence, &f, "", &text);
+	f.text = buf_len(&text) != 0 ? buf_slice(&text) : SLICE_NONE;
+	daemon_send(&f);
+	if (s->paused)
+		daemon_send(&pause);
+	buf_free(&text);
+}
+
+void
+sessions_replay(void)
+{
+	struct session *s;
+	size_t at;
+
+	if (by_handle == NULL)
+		return;
+	for (at = 0; (s = map_each(by_handle, &at)) != NULL; ) {
+		if (s->state != SESSION_MOVED)
+			replay(s);
+	}
+}
+
+void
+sessions_resent(void)
+{
+	struct session *s;
+	size_t at;
+
+	if (by_handle == NULL)
+		return;
+	for (at = 0; (s = map_each(by_handle, &at)) != NULL; ) {
+		if (s->state != SESSION_ENDED)
+			continue;
+		tell_end(s, "ended before", 1);
+		if (s->sm.count == 0)
+			session_free(s);
+	}
+}
+
+static void
+deliver_to(uint64_t handle, const struct frame *f, struct kept **kept)
+{
+	struct session *s = session_find(handle);
+	struct conn *c;
+
+	if (s != NULL) {
+		session_deliver(s, f, kept);
+		return;
+	}
+	c = stream_find(handle);
+	if (c != NULL)
+		register_answer(c, f);
+	else if (HANDLE_INCARNATION(handle) != daemon_incarnation())
+		log_warn("stanza dropped", "handle=%016llx reason=\"not ours\"", (unsigned long long)handle);
+	else
+		log_debug("stanza dropped", "handle=%016llx reason=\"gone\"", (unsigned long long)handle);
+}
+
+void
+sessions_stanza(const struct frame *f)
+{
+	struct kept *kept = NULL;
+	size_t i;
+
+	if (f->handle != 0)
+		deliver_to(f->handle, f, &kept);
+	for (i = 0; f->handle == 0 && i < frame_count(f); i++)
+		deliver_to(frame_at(f, i), f, &kept);
+	kept_drop(&kept);
+}
+
+/* A condition that may be written into a stream error. */
+static const char *
+condition_of(struct slice condition, char *room, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < condition.len && i + 1 < size; i++) {
+		char ch = condition.ptr[i];
+
+		if ((ch < 'a' || ch > 'z') && ch != '-')
+			break;
+		room[i] = ch;
+	}
+	room[i] = '\0';
+	return i > 0 && i == condition.len ? room : "undefined-condition";
+}
+
+void
+session_kill(const struct frame *f)
+{
+	struct session *s = session_find(f->handle);
+	struct conn *c = s != NULL ? s->conn : stream_find(f->handle);
+	struct frame end = { .type = FRAME_SESSION_END, .handle = f->handle };
+	char room[64], *text = slice_dup(f->text);
+	const char *condition = condition_of(f->condition, room, sizeof room);
+
+	if (c != NULL) {
+		stream_error(c, condition, text, NULL);
+	} else if (s != NULL && s->state != SESSION_ENDED && s->state != SESSION_MOVED) {
+		session_end(s, condition);
+	} else {
+		if (s != NULL && s->state == SESSION_ENDED)
+			session_free(s);
+		daemon_send(&end);
+	}
+	free(text);
+}

@@ -1,0 +1,428 @@
+/*
+ * tls.c: credentials, handshakes, channel bindings.
+ *
+ * Called by stream.c (STARTTLS) and conn.c (direct TLS, socket events). A handshake runs step by step on
+ * the thread pool, since it costs a private-key operation of authd and a key exchange of ours; between
+ * steps the loop waits for the socket. A handshake that fails closes its connection. Certificates are
+ * chosen by SNI, then by the `to` of the stream.
+ */
+#include "c2sd.h"
+
+#include <stdlib.h>
+
+#include <gnutls/crypto.h>
+#include <gnutls/x509.h>
+
+#include "counter.h"
+#include "error.h"
+#include "log.h"
+#include "mem.h"
+
+#define CHAIN_MAX 16u
+
+struct certificate {
+	unsigned refs;
+	char *domain;
+	gnutls_pcert_st chain[CHAIN_MAX];
+	unsigned count;
+	gnutls_privkey_t key;       /* external: authd has it */
+	gnutls_pk_algorithm_t algorithm;
+	unsigned bits;
+	unsigned char endpoint[64]; /* hash of the certificate for tls-server-end-point */
+	size_t endpoint_len;        /* 0: not defined for its signature */
+};
+
+/* A step of a handshake on a thread of the pool. */
+struct step {
+	uv_work_t work;
+	struct conn *conn;
+	int result;
+};
+
+static gnutls_certificate_credentials_t credentials;
+static gnutls_priority_t priorities;
+static gnutls_datum_t ticket_key;
+
+/* -- private keys at authd -------------------------------------------------------------------------- */
+
+/* Asks authd; the result is a GnuTLS error code. */
+static int
+ask(const struct certificate *certificate, const char *what, unsigned algorithm,
+    const gnutls_datum_t *data, gnutls_datum_t *result)
+{
+	switch (key_use(certificate->domain, what, algorithm, data, result)) {
+	case OK:
+		return 0;
+	case E_AGAIN:
+		return GNUTLS_E_TIMEDOUT;
+	default:
+		return GNUTLS_E_PK_SIGN_FAILED;
+	}
+}
+
+static int
+sign_data(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *arg, unsigned flags,
+    const gnutls_datum_t *data, gnutls_datum_t *signature)
+{
+	(void)key;
+	(void)flags;
+	return ask(arg, "sign", (unsigned)algorithm, data, signature);
+}
+
+static int
+sign_hash(gnutls_privkey_t key, gnutls_sign_algorithm_t algorithm, void *arg, unsigned flags,
+    const gnutls_datum_t *hash, gnutls_datum_t *signature)
+{
+	(void)key;
+	(void)flags;
+	return ask(arg, "sign-hash", (unsigned)algorithm, hash, signature);
+}
+
+static int
+decrypt(gnutls_privkey_t key, void *arg, const gnutls_datum_t *cipher, gnutls_datum_t *plain)
+{
+	(void)key;
+	return ask(arg, "decrypt", 0, cipher, plain);
+}
+
+/* Tells GnuTLS what the key can do, from the certificate. */
+static int
+key_info(gnutls_privkey_t key, unsigned flags, void *arg)
+{
+	const struct certificate *certificate = arg;
+	gnutls_sign_algorithm_t algorithm;
+
+	(void)key;
+	if (flags & GNUTLS_PRIVKEY_INFO_PK_ALGO)
+		return (int)certificate->algorithm;
+	if (flags & GNUTLS_PRIVKEY_INFO_PK_ALGO_BITS)
+		return (int)certificate->bits;
+	if (flags & GNUTLS_PRIVKEY_INFO_HAVE_SIGN_ALGO) {
+		algorithm = (gnutls_sign_algorithm_t)GNUTLS_FLAGS_TO_SIGN_ALGO(flags);
+		return gnutls_sign_supports_pk_algorithm(algorithm, certificate->algorithm) != 0;
+	}
+	return 0;
+}
+
+/* -- certificates ---------------------------------------------------------------------------------------- */
+
+/* The hash of RFC 5929 section 4.1. For EdDSA nobody has defined one. */
+static void
+set_endpoint(struct certificate *certificate, gnutls_x509_crt_t leaf)
+{
+	int algorithm = gnutls_x509_crt_get_signature_algorithm(leaf);
+	gnutls_digest_algorithm_t hash;
+	size_t len;
+
+	if (algorithm < 0 || algorithm == GNUTLS_SIGN_EDDSA_ED25519 ||
+	    algorithm == GNUTLS_SIGN_EDDSA_ED448)
+		return;
+	hash = gnutls_sign_get_hash_algorithm((gnutls_sign_algorithm_t)algorithm);
+	if (hash == GNUTLS_DIG_MD5 || hash == GNUTLS_DIG_SHA1)
+		hash = GNUTLS_DIG_SHA256;
+	len = (size_t)gnutls_hash_get_len(hash);
+	if (hash == GNUTLS_DIG_UNKNOWN || len > sizeof certificate->endpoint)
+		return;
+	if (gnutls_hash_fast(hash, certificate->chain[0].cert.data, certificate->chain[0].cert.size,
+	    certificate->endpoint) == 0)
+		certificate->endpoint_len = len;
+}
+
+/* Reads the chain of a PEM text. Returns a GnuTLS code. */
+static int
+read_chain(struct certificate *certificate, const gnutls_datum_t *pem)
+{
+	gnutls_x509_crt_t *crts = NULL;
+	unsigned count = 0, i;
+	int code;
+
+	code = gnutls_x509_crt_list_import2(&crts, &count, pem, GNUTLS_X509_FMT_PEM, 0);
+	if (code < 0)
+		return code;
+	for (i = 0; i < count && i < CHAIN_MAX && code >= 0; i++) {
+		code = gnutls_pcert_import_x509(&certificate->chain[i], crts[i], 0);
+		if (code >= 0)
+			certificate->count++;
+	}
+	if (code >= 0)
+		set_endpoint(certificate, crts[0]);
+	for (i = 0; i < count; i++)
+		gnutls_x509_crt_deinit(crts[i]);
+	gnutls_free(crts);
+	return code;
+}
+
+/* Makes the key that stands for the one of authd. Returns a GnuTLS code. */
+static int
+make_key(struct certificate *certificate)
+{
+	int code = gnutls_pubkey_get_pk_algorithm(certificate->chain[0].pubkey, &certificate->bits);
+
+	if (code < 0)
+		return code;
+	certificate->algorithm = (gnutls_pk_algorithm_t)code;
+	code = gnutls_privkey_init(&certificate->key);
+	if (code < 0)
+		return code;
+	return gnutls_privkey_import_ext4(certificate->key, certificate, sign_data, sign_hash, decrypt,
+	    NULL, key_info, 0);
+}
+
+int
+certificate_new(const char *domain, struct slice pem, struct certificate **result)
+{
+	gnutls_datum_t coded = { (unsigned char *)(uintptr_t)pem.ptr, (unsigned)pem.len };
+	struct certificate *certificate = mem_alloc(sizeof *certificate);
+	gnutls_datum_t text = { NULL, 0 };
+	int code;
+
+	certificate->refs = 1;
+	certificate->domain = mem_string(domain);
+	code = gnutls_base64_decode2(&coded, &text);
+	if (code >= 0)
+		code = read_chain(certificate, &text);
+	if (code >= 0)
+		code = make_key(certificate);
+	gnutls_free(text.data);
+	if (code < 0) {
+		log_error("certificate refused", "domain=%s reason=\"%s\"", domain, gnutls_strerror(code));
+		certificate_drop(&certificate);
+		return E_MALFORMED;
+	}
+	*result = certificate;
+	return OK;
+}
+
+struct certificate *
+certificate_hold(struct certificate *certificate)
+{
+	if (certificate != NULL)
+		certificate->refs++;
+	return certificate;
+}
+
+void
+certificate_drop(struct certificate **certificate)
+{
+	struct certificate *c = *certificate;
+	unsigned i;
+
+	*certificate = NULL;
+	if (c == NULL || --c->refs > 0)
+		return;
+	for (i = 0; i < c->count; i++)
+		gnutls_pcert_deinit(&c->chain[i]);
+	if (c->key != NULL)
+		gnutls_privkey_deinit(c->key);
+	free(c->domain);
+	free(c);
+}
+
+/* -- sessions ------------------------------------------------------------------------------------------------ */
+
+/* The domain that the client means: its SNI, or the `to` of its stream, or the first one. */
+static struct domain *
+domain_meant(struct conn *c)
+{
+	struct domain *domain = NULL;
+	char name[256];
+	size_t len = sizeof name;
+	unsigned type;
+
+	if (gnutls_server_name_get(c->tls, name, &len, &type, 0) == 0 && type == GNUTLS_NAME_DNS)
+		domain = domain_of_sni(slice_string(name));
+	if (domain == NULL || domain->certificate == NULL)
+		domain = c->domain;
+	if (domain == NULL || domain->certificate == NULL)
+		domain = domain_default();
+	return domain;
+}
+
+/* GnuTLS asks for the certificate of a handshake, on a thread of the pool. c->certificate was set before
+ * by the loop for the domain of the stream; the SNI may name another. */
+static int
+choose_certificate(gnutls_session_t tls, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **chain,
+    unsigned *count, gnutls_ocsp_data_st **ocsp, unsigned *ocsp_count, gnutls_privkey_t *key,
+    unsigned *flags)
+{
+	struct conn *c = gnutls_session_get_ptr(tls);
+	struct certificate *certificate = domain_meant(c)->certificate;
+
+	(void)info;
+	*chain = certificate->chain;
+	*count = certificate->count;
+	*key = certificate->key;
+	*ocsp = NULL;
+	*ocsp_count = 0;
+	*flags = 0;
+	return 0;
+}
+
+int
+tls_start(const char *priority)
+{
+	const char *where = NULL;
+	int code;
+
+	code = gnutls_priority_init(&priorities, priority, &where);
+	if (code < 0) {
+		log_error("tls-priority refused", "reason=\"%s\" at=%s", gnutls_strerror(code),
+		    log_quote(slice_string(where != NULL ? where : "")));
+		return E_MALFORMED;
+	}
+	if (gnutls_certificate_allocate_credentials(&credentials) < 0 ||
+	    gnutls_session_ticket_key_generate(&ticket_key) < 0)
+		return E_SYSTEM;
+	gnutls_certificate_set_retrieve_function3(credentials, choose_certificate);
+	return OK;
+}
+
+/* Makes the TLS session of a connection. Returns a GnuTLS code. */
+static int
+make_session(struct conn *c, bool direct)
+{
+	gnutls_datum_t alpn = { (unsigned char *)(uintptr_t)"xmpp-client", 11 };
+	int code;
+
+	code = gnutls_init(&c->tls, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
+	if (code < 0)
+		return code;
+	gnutls_session_set_ptr(c->tls, c);
+	code = gnutls_priority_set(c->tls, priorities);
+	if (code >= 0)
+		code = gnutls_credentials_set(c->tls, GNUTLS_CRD_CERTIFICATE, credentials);
+	if (code >= 0)
+		code = gnutls_session_ticket_enable_server(c->tls, &ticket_key);
+	if (code >= 0 && direct)
+		code = gnutls_alpn_set_protocols(c->tls, &alpn, 1, GNUTLS_ALPN_MANDATORY);
+	gnutls_certificate_server_set_request(c->tls, GNUTLS_CERT_IGNORE);
+	gnutls_handshake_set_timeout(c->tls, GNUTLS_INDEFINITE_TIMEOUT);
+	gnutls_transport_set_ptr(c->tls, c);
+	gnutls_transport_set_pull_function(c->tls, conn_pull);
+	gnutls_transport_set_push_function(c->tls, conn_push);
+	return code;
+}
+
+/* -- handshakes ------------------------------------------------------------------------------------------------ */
+
+/* On a thread of the pool. */
+static void
+work(uv_work_t *w)
+{
+	struct step *step = w->data;
+
+	do
+		step->result = gnutls_handshake(step->conn->tls);
+	while (step->result < 0 && step->result != GNUTLS_E_AGAIN &&
+	    gnutls_error_is_fatal(step->result) == 0);
+}
+
+static void
+failed(struct conn *c, int code)
+{
+	const char *more = "";
+
+	if (code == GNUTLS_E_FATAL_ALERT_RECEIVED)
+		more = gnutls_alert_get_name(gnutls_alert_get(c->tls));
+	COUNT(handshakes_failed);
+	log_info("handshake failed", "address=%s reason=\"%s%s%s\"", address_text(c->address),
+	    gnutls_strerror(code), *more ? ": " : "", more);
+	gnutls_alert_send_appropriate(c->tls, code);
+	conn_close(c);
+}
+
+/* Back on the loop. */
+static void
+worked(uv_work_t *w, int status)
+{
+	struct step *step = w->data;
+	struct conn *c = step->conn;
+	int result = step->result;
+
+	(void)status;
+	free(step);
+	c->threaded = false;
+	daemon_dirty();
+	if (c->state != CONN_HANDSHAKE) {
+		conn_close(c); /* its time was up meanwhile */
+		return;
+	}
+	if (result == GNUTLS_E_AGAIN) {
+		conn_watch(c, gnutls_record_get_direction(c->tls) ? UV_WRITABLE : UV_READABLE);
+		return;
+	}
+	if (result < 0) {
+		failed(c, result);
+		return;
+	}
+	COUNT(handshakes);
+	c->certificate = certificate_hold(domain_meant(c)->certificate);
+	if (c->domain == NULL)
+		c->domain = domain_meant(c);
+	conn_secured(c);
+}
+
+void
+tls_step(struct conn *c)
+{
+	struct step *step = mem_alloc(sizeof *step);
+
+	conn_watch(c, 0);
+	step->conn = c;
+	step->work.data = step;
+	c->threaded = true;
+	if (uv_queue_work(c->poll.loop, &step->work, work, worked) != 0) {
+		c->threaded = false;
+		free(step);
+		conn_close(c);
+	}
+}
+
+void
+tls_begin(struct conn *c, bool direct)
+{
+	int code;
+
+	if (domain_default() == NULL) {
+		log_error("no certificate", "address=%s", address_text(c->address));
+		conn_close(c);
+		return;
+	}
+	code = make_session(c, direct);
+	if (code < 0) {
+		log_error("TLS session failed", "reason=\"%s\"", gnutls_strerror(code));
+		conn_close(c);
+		return;
+	}
+	c->state = CONN_HANDSHAKE;
+	conn_watch(c, UV_READABLE);
+}
+
+/* -- channel bindings ---------------------------------------------------------------------------------------------- */
+
+void
+bindings_get(const struct conn *c, struct bindings *b)
+{
+	bool tls13 = gnutls_protocol_get_version(c->tls) >= GNUTLS_TLS1_3;
+	bool extended = gnutls_session_ext_master_secret_status(c->tls) != 0;
+
+	memset(b, 0, sizeof *b);
+	/* Without the extended master secret two sessions can share their secrets (RFC 7627), and then
+	 * these two bind nothing. */
+	if (tls13 || extended)
+		gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_EXPORTER, &b->exporter);
+	if (!tls13 && extended)
+		gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_UNIQUE, &b->unique);
+	if (c->certificate != NULL) {
+		memcpy(b->endpoint, c->certificate->endpoint, c->certificate->endpoint_len);
+		b->endpoint_len = c->certificate->endpoint_len;
+	}
+}
+
+void
+bindings_free(struct bindings *b)
+{
+	gnutls_free(b->exporter.data);
+	gnutls_free(b->unique.data);
+	memset(b, 0, sizeof *b);
+}

@@ -1,0 +1,208 @@
+/*
+ * uplink.c: frames to the router that must not be lost: stanzas of clients, and reports of delivery.
+ *
+ * Each is kept in custody until it is acknowledged, and sent again when the router asks for that. What is
+ * sent before a new router has asked for the first time waits in custody: it must not overtake older frames.
+ * Called by session.c, bind.c, main.c. session.c bounds what is kept of each session.
+ */
+#include "c2sd.h"
+
+#include <stdlib.h>
+
+#include "counter.h"
+#include "error.h"
+#include "log.h"
+#include "mem.h"
+
+#define REPORT_PAIRS 4096u         /* of one DELIVERED */
+#define CUSTODY_MAX  (256u << 20) /* bytes that are kept before all clients have to wait */
+
+/* A DELIVERED frame on its way. */
+struct report {
+	struct uplink_sender sender; /* first */
+	LIST_ENTRY(report) all;
+	struct buf pairs;            /* handle, archive id */
+};
+
+static struct custody *custody;
+static bool live; /* the router has asked for what was unacknowledged, and follows */
+static LIST_HEAD(, report) reports = LIST_HEAD_INITIALIZER(reports);
+static struct buf pairs;   /* of the next report */
+static struct buf scratch;
+
+void
+uplink_start(void)
+{
+	custody = custody_new();
+}
+
+static void
+count(void)
+{
+	GAUGE(custody_frames, custody_count(custody));
+	GAUGE(custody_bytes, custody_bytes(custody));
+}
+
+int
+uplink_send(struct uplink_sender *sender, const struct frame *f, uint64_t *seq, size_t *len)
+{
+	struct frame copy = *f;
+	int error;
+
+	copy.origin = daemon_incarnation();
+	copy.seq = custody_next(custody);
+	buf_clear(&scratch);
+	error = frame_write(&copy, &scratch);
+	if (error != OK)
+		return error;
+	custody_keep(custody, buf_slice(&scratch), sender);
+	if (live && daemon_router() != NULL)
+		link_send_raw(daemon_router(), buf_slice(&scratch));
+	*seq = copy.seq;
+	*len = buf_len(&scratch);
+	buf_clear(&scratch);
+	buf_trim(&scratch, 64u << 10);
+	count();
+	return OK;
+}
+
+void
+uplink_forget(const struct uplink_sender *sender)
+{
+	custody_forget_tag(custody, sender);
+}
+
+static void
+taken(void *arg, uint64_t seq, void *tag)
+{
+	struct uplink_sender *sender = tag;
+
+	(void)arg;
+	if (sender != NULL)
+		sender->taken(sender, seq);
+}
+
+void
+uplink_ack(const struct frame *f)
+{
+	size_t i;
+
+	if (f->origin != daemon_incarnation())
+		return;
+	for (i = 0; i + 1 < frame_count(f); i += 2)
+		custody_ack(custody, frame_at(f, i), frame_at(f, i + 1), taken, NULL);
+	count();
+}
+
+static void
+send_again(void *arg, struct slice frame, void *tag)
+{
+	(void)tag;
+	link_send_raw(arg, frame);
+}
+
+void
+uplink_resend(void)
+{
+	live = true;
+	if (daemon_router() != NULL)
+		custody_resend(custody, send_again, daemon_router());
+}
+
+void
+uplink_up(void)
+{
+	live = false;
+}
+
+void
+uplink_down(void)
+{
+	live = false;
+}
+
+bool
+uplink_full(void)
+{
+	return custody_bytes(custody) > CUSTODY_MAX ||
+	    (daemon_router() != NULL && link_full(daemon_router()));
+}
+
+/* -- reports of delivery -------------------------------------------------------------------------------- */
+
+static bool
+has_pair(const struct buf *list, uint64_t handle, uint64_t archive_id)
+{
+	struct slice rest = buf_slice(list);
+	uint64_t pair[2] = { handle, archive_id };
+
+	for (; rest.len >= sizeof pair; rest = slice_part(rest, sizeof pair, rest.len)) {
+		if (memcmp(rest.ptr, pair, sizeof pair) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
+uplink_delivering(uint64_t handle, uint64_t archive_id)
+{
+	struct report *report;
+
+	if (has_pair(&pairs, handle, archive_id))
+		return true;
+	LIST_FOREACH(report, &reports, all) {
+		if (has_pair(&report->pairs, handle, archive_id))
+			return true;
+	}
+	return false;
+}
+
+/* A report was taken: its sessions have that much less on its way. */
+static void
+report_taken(struct uplink_sender *sender, uint64_t seq)
+{
+	struct report *report = (struct report *)sender;
+	struct slice rest = buf_slice(&report->pairs);
+	struct session *s;
+	uint64_t handle;
+
+	(void)seq;
+	for (; rest.len >= 16; rest = slice_part(rest, 16, rest.len)) {
+		memcpy(&handle, rest.ptr, 8);
+		s = session_find(handle);
+		if (s != NULL && s->delivering > 0)
+			s->delivering--;
+	}
+	LIST_REMOVE(report, all);
+	buf_free(&report->pairs);
+	free(report);
+}
+
+void
+uplink_delivered(struct session *s, uint64_t archive_id)
+{
+	s->delivering++;
+	buf_add_u64(&pairs, s->handle);
+	buf_add_u64(&pairs, archive_id);
+	if (buf_len(&pairs) >= 16 * REPORT_PAIRS)
+		uplink_report();
+	daemon_dirty();
+}
+
+void
+uplink_report(void)
+{
+	struct frame f = { .type = FRAME_DELIVERED, .numbers = buf_slice(&pairs) };
+	struct report *report;
+	uint64_t seq;
+	size_t len;
+
+	if (buf_len(&pairs) == 0)
+		return;
+	report = mem_alloc(sizeof *report);
+	report->sender.taken = report_taken;
+	LIST_INSERT_HEAD(&reports, report, all);
+	uplink_send(&report->sender, &f, &seq, &len);
+	report->pairs = pairs;
+	pairs = (struct buf){ 0 };
+}
