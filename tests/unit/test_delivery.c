@@ -1,0 +1,617 @@
+/*
+ * test_delivery.c: what the router does with stanzas: RFC 6121 section 8 for every type and kind of
+ * address, store-then-forward, order, custody, and what it makes of lies.
+ *
+ * Links: router
+ */
+#include "router_world.h"
+
+#define INCARNATION 5u
+
+static struct link *authd, *archived, *c2sd;
+static uint64_t next_seq, next_id = 100;
+
+static uint64_t
+handle_of(unsigned n)
+{
+	return HANDLE(INCARNATION, n);
+}
+
+static void
+start_authd(void)
+{
+	struct frame mechanisms = { .type = FRAME_MECHANISMS, .token = slice_of(world_key, 32),
+		.text = SLICE("localhost PLAIN") };
+
+	authd = world_start(ROLE_AUTHD, 0, 2);
+	world_hello(authd, "account-ns jabber:iq:roster\nserver-ns jabber:iq:register\n");
+	world_expect(authd, FRAME_WELCOME);
+	world_say(authd, &mechanisms);
+	world_ready(authd);
+}
+
+static void
+start_archived(void)
+{
+	archived = world_start(ROLE_ARCHIVED, 0, 3);
+	world_hello(archived, "");
+	world_expect(archived, FRAME_WELCOME);
+	world_ready(archived);
+}
+
+static void
+start_c2sd(void)
+{
+	c2sd = world_start(ROLE_C2SD, 0, INCARNATION);
+	world_hello(c2sd, "");
+	world_expect(c2sd, FRAME_WELCOME);
+	world_expect(c2sd, FRAME_MECHANISMS);
+	world_ready(c2sd);
+	world_expect(c2sd, FRAME_RESEND);
+	world_echo(c2sd);
+}
+
+static int
+set_up(void **state)
+{
+	struct config *config;
+	struct slice text = SLICE("domain\tlocalhost\tregistration\tno\n"
+	    "c2s\t\tresource-conflict\treplace\nc2s\t\tsessions-per-account\t20\n");
+
+	(void)state;
+	next_seq = 0;
+	assert_int_equal(config_read(text, &config), 0);
+	registry_set_domains(config);
+	sessions_configure(config);
+	request_configure(config);
+	config_free(&config);
+	start_authd();
+	start_archived();
+	start_c2sd();
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	/* In this order nothing is left: orphans end when their time is over. */
+	if (c2sd != NULL)
+		world_die(c2sd);
+	world_die(archived);
+	world_ticks += 100000;
+	sessions_tick();
+	world_die(authd);
+	assert_int_equal(session_count(), 0);
+	assert_int_equal(account_count(), 0);
+	return 0;
+}
+
+/* -- clients ------------------------------------------------------------------------------------------ */
+
+static void
+log_in(unsigned n, const char *bare, const char *resource)
+{
+	char token[32];
+	struct frame grant = { .type = FRAME_AUTH_SUCCESS, .handle = handle_of(n),
+		.jid = slice_string(bare), .token = slice_of(token, 32) };
+	struct frame bind = { .type = FRAME_SESSION_BIND, .handle = handle_of(n),
+		.resource = slice_string(resource) };
+	struct frame roster = { .type = FRAME_ROSTER, .jid = slice_string(bare),
+		.flags = FLAG_EXISTS, .payload = SLICE("") };
+	struct frame f;
+	bool loaded = account_find(slice_string(bare)) != NULL;
+
+	world_token(handle_of(n), bare, token);
+	world_say(authd, &grant);
+	f = world_expect(c2sd, FRAME_AUTH_SUCCESS);
+	world_say(c2sd, &bind);
+	if (!loaded) {
+		f = world_expect(authd, FRAME_ROSTER_LOAD);
+		world_say(authd, &roster);
+	}
+	f = world_expect(c2sd, FRAME_SESSION_BOUND);
+	assert_true(f.handle == handle_of(n));
+}
+
+static struct frame
+stanza(unsigned n, enum stanza_kind kind, enum stanza_type type, const char *to)
+{
+	return (struct frame){ .type = FRAME_STANZA, .kind = kind, .subtype = type,
+		.handle = handle_of(n), .to = slice_string(to), .origin = INCARNATION,
+		.seq = ++next_seq, .payload = SLICE(""), .id = SLICE("x") };
+}
+
+static void
+send_presence(unsigned n, int priority)
+{
+	struct frame f = stanza(n, STANZA_PRESENCE, TYPE_AVAILABLE, NULL);
+
+	f.number = (uint64_t)(priority + 128);
+	world_say(c2sd, &f);
+	world_discard(c2sd);
+	world_discard(authd);
+	if (priority >= 0) {
+		struct frame ask = world_expect(archived, FRAME_DRAIN);
+		struct frame done = { .type = FRAME_DRAINED, .handle = handle_of(n) };
+
+		assert_true(ask.handle == handle_of(n));
+		world_say(archived, &done);
+	}
+}
+
+static void
+say_stored(uint64_t seq, uint64_t id)
+{
+	struct buf numbers = { 0 };
+	struct frame f = { .type = FRAME_STORED, .origin = INCARNATION };
+
+	buf_add_u64(&numbers, seq);
+	buf_add_u64(&numbers, id);
+	buf_add_u64(&numbers, 77);
+	f.numbers = buf_slice(&numbers);
+	world_say(archived, &f);
+	buf_free(&numbers);
+}
+
+static void
+expect_ack(uint64_t seq)
+{
+	struct frame f = world_expect(c2sd, FRAME_ACK);
+
+	assert_true(frame_count(&f) == 2);
+	assert_true(frame_at(&f, 0) <= seq && seq <= frame_at(&f, 1));
+}
+
+/* -- section 8 as a table --------------------------------------------------------------------------------- */
+
+/* Romeo's sessions: "home" with priority 5 and "work" with 0 are available, "quiet" is with -1, "mute" sent no presence. */
+enum outcome { DROPPED, ERROR, HOME, WORK, QUIET, MUTE, HOME_WORK, HOME_WORK_QUIET, SPOOLED };
+
+static const struct rule {
+	enum stanza_kind kind;
+	enum stanza_type type;
+	const char *to;
+	bool content;
+	enum outcome outcome;
+} rules[] = {
+	/* 8.5.2: a bare JID with available resources */
+	{ STANZA_MESSAGE, TYPE_NORMAL, "romeo@localhost", true, HOME_WORK },
+	{ STANZA_MESSAGE, TYPE_CHAT, "romeo@localhost", true, HOME_WORK },
+	{ STANZA_MESSAGE, TYPE_CHAT, "romeo@localhost", false, HOME_WORK },
+	{ STANZA_MESSAGE, TYPE_HEADLINE, "romeo@localhost", true, HOME_WORK },
+	{ STANZA_MESSAGE, TYPE_GROUPCHAT, "romeo@localhost", true, ERROR },
+	{ STANZA_MESSAGE, TYPE_ERROR, "romeo@localhost", true, DROPPED },
+	{ STANZA_PRESENCE, TYPE_AVAILABLE, "romeo@localhost", false, HOME_WORK_QUIET },
+	{ STANZA_PRESENCE, TYPE_UNAVAILABLE, "romeo@localhost", false, HOME_WORK_QUIET },
+	{ STANZA_IQ, TYPE_GET, "romeo@localhost", false, ERROR },
+	{ STANZA_IQ, TYPE_SET, "romeo@localhost", false, ERROR },
+	{ STANZA_IQ, TYPE_RESULT, "romeo@localhost", false, DROPPED },
+	{ STANZA_IQ, TYPE_ERROR, "romeo@localhost", false, DROPPED },
+	/* 8.5.3.1: a full JID that matches */
+	{ STANZA_MESSAGE, TYPE_NORMAL, "romeo@localhost/work", true, WORK },
+	{ STANZA_MESSAGE, TYPE_CHAT, "romeo@localhost/quiet", true, QUIET },
+	{ STANZA_MESSAGE, TYPE_CHAT, "romeo@localhost/mute", true, MUTE },
+	{ STANZA_MESSAGE, TYPE_GROUPCHAT, "romeo@localhost/work", true, WORK },
+	{ STANZA_MESSAGE, TYPE_HEADLINE, "romeo@localhost/work", true, WORK },
+	{ STANZA_MESSAGE, TYPE_ERROR, "romeo@localhost/work", true, WORK },
+	{ STANZA_PRESENCE, TYPE_AVAILABLE, "romeo@localhost/work", false, WORK },
+	{ STANZA_PRESENCE, TYPE_UNAVAILABLE, "romeo@localhost/work", false, WORK },
+	{ STANZA_IQ, TYPE_GET, "romeo@localhost/work", false, WORK },
+	{ STANZA_IQ, TYPE_SET, "romeo@localhost/mute", false, MUTE },
+	{ STANZA_IQ, TYPE_RESULT, "romeo@localhost/work", false, WORK },
+	{ STANZA_IQ, TYPE_ERROR, "romeo@localhost/work", false, WORK },
+	/* 8.5.3.2: a full JID that does not */
+	{ STANZA_MESSAGE, TYPE_NORMAL, "romeo@localhost/gone", true, HOME_WORK },
+	{ STANZA_MESSAGE, TYPE_CHAT, "romeo@localhost/gone", true, HOME_WORK },
+	{ STANZA_MESSAGE, TYPE_GROUPCHAT, "romeo@localhost/gone", true, ERROR },
+	{ STANZA_MESSAGE, TYPE_HEADLINE, "romeo@localhost/gone", true, DROPPED },
+	{ STANZA_MESSAGE, TYPE_ERROR, "romeo@localhost/gone", true, DROPPED },
+	{ STANZA_PRESENCE, TYPE_AVAILABLE, "romeo@localhost/gone", false, DROPPED },
+	{ STANZA_IQ, TYPE_GET, "romeo@localhost/gone", false, ERROR },
+	{ STANZA_IQ, TYPE_RESULT, "romeo@localhost/gone", false, DROPPED },
+	/* 8.5.2.2: a bare JID without available resources (Paris has one with a negative priority) */
+	{ STANZA_MESSAGE, TYPE_NORMAL, "paris@localhost", true, SPOOLED },
+	{ STANZA_MESSAGE, TYPE_CHAT, "paris@localhost", true, SPOOLED },
+	{ STANZA_MESSAGE, TYPE_CHAT, "paris@localhost", false, DROPPED },
+	{ STANZA_MESSAGE, TYPE_HEADLINE, "paris@localhost", true, DROPPED },
+	{ STANZA_MESSAGE, TYPE_GROUPCHAT, "paris@localhost", true, ERROR },
+	{ STANZA_MESSAGE, TYPE_ERROR, "paris@localhost", true, DROPPED },
+	{ STANZA_MESSAGE, TYPE_CHAT, "paris@localhost/gone", true, SPOOLED },
+	/* 8.3, 10.5: the server itself, and domains that nobody serves */
+	{ STANZA_MESSAGE, TYPE_CHAT, "localhost", true, ERROR },
+	{ STANZA_MESSAGE, TYPE_CHAT, "romeo@elsewhere.example", true, ERROR },
+	{ STANZA_PRESENCE, TYPE_AVAILABLE, "localhost", false, DROPPED },
+	{ STANZA_PRESENCE, TYPE_AVAILABLE, "romeo@elsewhere.example", false, ERROR },
+	{ STANZA_IQ, TYPE_GET, "localhost", false, ERROR },
+	{ STANZA_IQ, TYPE_GET, "elsewhere.example", false, ERROR },
+	{ STANZA_IQ, TYPE_RESULT, "localhost", false, DROPPED },
+};
+
+enum { JULIET_N = 1, HOME_N, WORK_N, QUIET_N, MUTE_N, PARIS_N };
+
+static const struct {
+	unsigned count;
+	unsigned sessions[3];
+} receivers[] = {
+	[DROPPED] = { 0, { 0 } },
+	[ERROR] = { 1, { JULIET_N } },
+	[HOME] = { 1, { HOME_N } },
+	[WORK] = { 1, { WORK_N } },
+	[QUIET] = { 1, { QUIET_N } },
+	[MUTE] = { 1, { MUTE_N } },
+	[HOME_WORK] = { 2, { HOME_N, WORK_N } },
+	[HOME_WORK_QUIET] = { 3, { HOME_N, WORK_N, QUIET_N } },
+	[SPOOLED] = { 0, { 0 } },
+};
+
+static bool
+is_among(const struct frame *f, uint64_t handle)
+{
+	size_t i;
+
+	if (f->handle == handle)
+		return true;
+	for (i = 0; i < frame_count(f); i++) {
+		if (frame_at(f, i) == handle)
+			return true;
+	}
+	return false;
+}
+
+static void
+drive(const struct rule *rule)
+{
+	struct frame f = stanza(JULIET_N, rule->kind, rule->type, rule->to), got;
+	bool stored;
+	unsigned i;
+
+	f.number = 128;
+	f.flags = rule->content ? FLAG_CONTENT | FLAG_BODY : 0;
+	world_say(c2sd, &f);
+	stored = world_next(archived, &got);
+	if (stored) {
+		assert_int_equal(got.type, FRAME_STANZA);
+		assert_true(got.flags & FLAG_STORE);
+		assert_true(slice_is(got.from, "juliet@localhost/balcony"));
+		world_silent(c2sd); /* nobody sees it before it is on disk */
+		say_stored(f.seq, ++next_id);
+	}
+	if (rule->outcome == SPOOLED)
+		assert_true(stored);
+	if (receivers[rule->outcome].count != 0) {
+		got = world_expect(c2sd, FRAME_STANZA);
+		assert_int_equal(got.subtype == TYPE_ERROR,
+		    rule->outcome == ERROR || rule->type == TYPE_ERROR);
+		if (rule->outcome != ERROR)
+			assert_true(slice_is(got.from, "juliet@localhost/balcony"));
+		assert_true(!stored || rule->outcome == ERROR || got.archive_id == next_id);
+		for (i = 0; i < receivers[rule->outcome].count; i++)
+			assert_true(is_among(&got, handle_of(receivers[rule->outcome].sessions[i])));
+		assert_true((got.handle != 0) + frame_count(&got) == receivers[rule->outcome].count);
+	}
+	expect_ack(f.seq);
+	world_silent(c2sd);
+}
+
+static void
+everybody_in(void)
+{
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	log_in(HOME_N, "romeo@localhost", "home");
+	log_in(WORK_N, "romeo@localhost", "work");
+	log_in(QUIET_N, "romeo@localhost", "quiet");
+	log_in(MUTE_N, "romeo@localhost", "mute");
+	log_in(PARIS_N, "paris@localhost", "hall");
+	send_presence(HOME_N, 5);
+	send_presence(WORK_N, 0);
+	send_presence(QUIET_N, -1);
+	send_presence(PARIS_N, -1);
+	world_discard(c2sd);
+}
+
+static void
+section_8(void **state)
+{
+	size_t i;
+
+	(void)state;
+	everybody_in();
+	for (i = 0; i < sizeof rules / sizeof *rules; i++) {
+		print_message("  to %s kind %d type %d\n", rules[i].to, (int)rules[i].kind,
+		    (int)rules[i].type);
+		drive(&rules[i]);
+	}
+}
+
+/* 8.5.1: the account does not exist; authd is asked once, after the commit. */
+static void
+no_such_account(void **state)
+{
+	struct frame f, got, is = { .type = FRAME_ACCOUNT_IS, .jid = SLICE("nobody@localhost") };
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	f = stanza(JULIET_N, STANZA_MESSAGE, TYPE_CHAT, "nobody@localhost/x");
+	f.flags = FLAG_CONTENT;
+	world_say(c2sd, &f);
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, 500);
+	got = world_expect(authd, FRAME_ACCOUNT_ASK);
+	assert_true(slice_is(got.jid, "nobody@localhost"));
+	expect_ack(f.seq);
+	world_say(authd, &is);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_int_equal(got.subtype, TYPE_ERROR);
+	assert_true(slice_is(got.from, "nobody@localhost/x"));
+	got = world_expect(archived, FRAME_DROP);
+	assert_true(got.archive_id == 500 && (got.flags & FLAG_BOUNCE));
+	/* What is known is not asked again, and not stored either. */
+	f = stanza(JULIET_N, STANZA_MESSAGE, TYPE_CHAT, "nobody@localhost");
+	f.flags = FLAG_CONTENT;
+	world_say(c2sd, &f);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_int_equal(got.subtype, TYPE_ERROR);
+	expect_ack(f.seq);
+	world_silent(archived);
+}
+
+/* -- order and custody -------------------------------------------------------------------------------------- */
+
+static struct frame
+say_chat(unsigned n, const char *to)
+{
+	struct frame f = stanza(n, STANZA_MESSAGE, TYPE_CHAT, to);
+
+	f.flags = FLAG_CONTENT;
+	world_say(c2sd, &f);
+	return f;
+}
+
+/* What is not stored waits behind what is being stored. */
+static void
+order_is_kept(void **state)
+{
+	struct frame chat, leave, got;
+
+	(void)state;
+	everybody_in();
+	chat = say_chat(JULIET_N, "romeo@localhost/work");
+	leave = stanza(JULIET_N, STANZA_PRESENCE, TYPE_UNAVAILABLE, "romeo@localhost/work");
+	world_say(c2sd, &leave);
+	world_silent(c2sd);
+	world_expect(archived, FRAME_STANZA);
+	say_stored(chat.seq, ++next_id);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_int_equal(got.kind, STANZA_MESSAGE);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_int_equal(got.kind, STANZA_PRESENCE);
+	expect_ack(leave.seq);
+}
+
+/* archived dies with a message: it comes again, and what had been committed is not forwarded twice. */
+static void
+archived_restarts(void **state)
+{
+	struct frame first, second, got;
+
+	(void)state;
+	everybody_in();
+	first = say_chat(JULIET_N, "romeo@localhost/work");
+	second = say_chat(JULIET_N, "romeo@localhost/work");
+	world_expect(archived, FRAME_STANZA);
+	world_expect(archived, FRAME_STANZA);
+	world_die(archived);
+	start_archived();
+	world_expect(c2sd, FRAME_RESEND);
+	/* Drains are asked for anew, for all that can receive. */
+	world_expect(archived, FRAME_DRAIN);
+	world_expect(archived, FRAME_DRAIN);
+	world_silent(archived);
+	/* Until the echo, what c2sd has in custody does not count. */
+	world_say(c2sd, &second);
+	world_silent(archived);
+	world_echo(c2sd);
+	world_say(c2sd, &first);
+	world_say(c2sd, &second);
+	got = world_expect(archived, FRAME_STANZA);
+	assert_true(got.seq == first.seq);
+	got = world_expect(archived, FRAME_STANZA);
+	assert_true(got.seq == second.seq);
+	say_stored(first.seq, 0); /* had been committed: the spool delivers it */
+	expect_ack(first.seq);
+	world_silent(c2sd);
+	say_stored(second.seq, ++next_id);
+	expect_ack(second.seq); /* Romeo drains: it is on the spool, and comes with the rest */
+	world_silent(c2sd);
+}
+
+/* A c2sd dies with a message of its client in the store: the receiver gets it all the same. */
+static void
+sender_dies(void **state)
+{
+	struct link *other;
+	struct frame f;
+
+	(void)state;
+	everybody_in();
+	f = say_chat(JULIET_N, "paris@localhost");
+	world_expect(archived, FRAME_STANZA);
+	other = c2sd;
+	world_die(other);
+	c2sd = NULL;
+	say_stored(f.seq, ++next_id);
+	world_ticks += 10000;
+	sessions_tick();
+	assert_int_equal(session_count(), 0);
+}
+
+/* The router has lost all: sessions come back with their tokens, forged ones do not. */
+static void
+replay(void **state)
+{
+	char token[32];
+	struct frame f = { .type = FRAME_SESSION_REPLAY, .handle = handle_of(9),
+		.jid = SLICE("romeo@localhost/home"), .token = slice_of(token, 32),
+		.flags = FLAG_AVAILABLE, .number = 130, .payload = SLICE("<priority>2</priority>") };
+	struct frame roster = { .type = FRAME_ROSTER, .jid = SLICE("romeo@localhost"),
+		.flags = FLAG_EXISTS, .payload = SLICE("") };
+	struct frame got;
+
+	(void)state;
+	world_token(handle_of(9), "romeo@localhost", token);
+	world_say(c2sd, &f);
+	world_expect(authd, FRAME_ROSTER_LOAD);
+	world_say(authd, &roster);
+	world_silent(c2sd); /* no second SESSION_BOUND */
+	world_expect(archived, FRAME_DRAIN);
+	assert_non_null(session_find(handle_of(9)));
+
+	f.handle = handle_of(10); /* a token for another stream */
+	world_say(c2sd, &f);
+	got = world_expect(c2sd, FRAME_SESSION_KILL);
+	assert_true(got.handle == handle_of(10));
+	f.handle = HANDLE(6, 9); /* another daemon's stream */
+	world_token(f.handle, "romeo@localhost", token);
+	world_say(c2sd, &f);
+	world_expect(c2sd, FRAME_SESSION_KILL);
+	assert_int_equal(session_count(), 1);
+}
+
+/* A c2sd speaks for a stream without a session, and reports what is not its own. */
+static void
+lies(void **state)
+{
+	struct frame f, got;
+	struct buf numbers = { 0 };
+
+	(void)state;
+	everybody_in();
+	f = stanza(42, STANZA_MESSAGE, TYPE_CHAT, "romeo@localhost");
+	f.from = SLICE("juliet@localhost/balcony");
+	world_say(c2sd, &f);
+	expect_ack(f.seq);
+	world_silent(archived);
+	/* A forged address on a real stream is replaced. */
+	f = stanza(JULIET_N, STANZA_PRESENCE, TYPE_AVAILABLE, "romeo@localhost/work");
+	f.from = SLICE("nurse@localhost/x");
+	world_say(c2sd, &f);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true(slice_is(got.from, "juliet@localhost/balcony"));
+	expect_ack(f.seq);
+	/* An address that is not canonical. */
+	f = stanza(JULIET_N, STANZA_MESSAGE, TYPE_CHAT, "Romeo@LOCALHOST");
+	world_say(c2sd, &f);
+	expect_ack(f.seq);
+	world_silent(archived);
+	/* Deliveries of sessions that it does not hold. */
+	buf_add_u64(&numbers, HANDLE(77, 1));
+	buf_add_u64(&numbers, 101);
+	f = (struct frame){ .type = FRAME_DELIVERED, .origin = INCARNATION, .seq = ++next_seq,
+		.numbers = buf_slice(&numbers) };
+	world_say(c2sd, &f);
+	got = world_expect(archived, FRAME_DELIVERED);
+	assert_int_equal(frame_count(&got), 0);
+	buf_free(&numbers);
+}
+
+/* A stanza in the name of an account that authd has not granted. */
+static void
+no_grant_no_bind(void **state)
+{
+	struct frame bind = { .type = FRAME_SESSION_BIND, .handle = handle_of(3),
+		.resource = SLICE("x") };
+
+	(void)state;
+	world_say(c2sd, &bind);
+	world_silent(c2sd);
+	world_silent(authd);
+	assert_int_equal(session_count(), 0);
+}
+
+static void
+conflict_replaces(void **state)
+{
+	struct frame got, end = { .type = FRAME_SESSION_END, .handle = handle_of(1) };
+	char token[32];
+	struct frame grant = { .type = FRAME_AUTH_SUCCESS, .handle = handle_of(2),
+		.jid = SLICE("juliet@localhost"), .token = slice_of(token, 32) };
+	struct frame bind = { .type = FRAME_SESSION_BIND, .handle = handle_of(2),
+		.resource = SLICE("balcony") };
+
+	(void)state;
+	log_in(1, "juliet@localhost", "balcony");
+	world_token(handle_of(2), "juliet@localhost", token);
+	world_say(authd, &grant);
+	world_expect(c2sd, FRAME_AUTH_SUCCESS);
+	world_say(c2sd, &bind);
+	got = world_expect(c2sd, FRAME_SESSION_KILL);
+	assert_true(got.handle == handle_of(1) && slice_is(got.condition, "conflict"));
+	got = world_expect(c2sd, FRAME_SESSION_BOUND);
+	assert_true(got.handle == handle_of(2));
+	world_say(c2sd, &end);
+	assert_null(session_find(handle_of(1)));
+	assert_non_null(session_find(handle_of(2)));
+}
+
+/* A session that does not read gets nothing stored; it is fed when it reads again. */
+static void
+pause_and_drain(void **state)
+{
+	struct frame f, got, pause = { .type = FRAME_SESSION_PAUSE, .handle = handle_of(HOME_N) };
+	struct frame drain = { .type = FRAME_SESSION_DRAIN, .handle = handle_of(HOME_N) };
+	struct frame spooled = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
+		.handle = handle_of(HOME_N), .from = SLICE("juliet@localhost/balcony"),
+		.to = SLICE("romeo@localhost"), .payload = SLICE(""), .flags = FLAG_SPOOL, .number = 77 };
+	struct frame done = { .type = FRAME_DRAINED, .handle = handle_of(HOME_N) };
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	log_in(HOME_N, "romeo@localhost", "home");
+	send_presence(HOME_N, 0);
+	world_say(c2sd, &pause);
+	f = say_chat(JULIET_N, "romeo@localhost");
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, ++next_id);
+	expect_ack(f.seq);
+	world_silent(c2sd);
+	world_say(c2sd, &drain);
+	got = world_expect(archived, FRAME_DRAIN);
+	assert_true(got.archive_id < next_id);
+	spooled.archive_id = next_id;
+	world_say(archived, &spooled);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true(got.archive_id == next_id && (got.flags & FLAG_SPOOL));
+	/* What is stored while it drains comes by the drain alone. */
+	f = say_chat(JULIET_N, "romeo@localhost");
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, ++next_id);
+	expect_ack(f.seq);
+	world_silent(c2sd);
+	world_say(archived, &done);
+	f = say_chat(JULIET_N, "romeo@localhost");
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, ++next_id);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true(got.archive_id == next_id);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	static const struct CMUnitTest tests[] = {
+		TEST(section_8),
+		TEST(no_such_account),
+		TEST(order_is_kept),
+		TEST(archived_restarts),
+		TEST(sender_dies),
+		TEST(replay),
+		TEST(lies),
+		TEST(no_grant_no_bind),
+		TEST(conflict_replaces),
+		TEST(pause_and_drain),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
