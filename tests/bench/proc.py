@@ -1,0 +1,130 @@
+"""proc.py - what a tree of processes costs, read from /proc. compare.py and servers.py call it.
+
+The Aldis developers
+"""
+
+import os
+import signal
+import time
+
+TICK = os.sysconf("SC_CLK_TCK")
+PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def _stat(pid):
+    """Fields of /proc/PID/stat from the state on, and the name; None when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            text = f.read()
+    except OSError:
+        return None
+    name = text[text.index("(") + 1:text.rindex(")")]
+    return name, text[text.rindex(")") + 2:].split()
+
+
+def tree(root):
+    """The pids of `root` and all that descend from it or share its session."""
+    parent, session = {}, {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            stat = _stat(int(entry))
+            if stat:
+                parent[int(entry)] = int(stat[1][1])
+                session[int(entry)] = int(stat[1][3])
+    found = {pid for pid in parent if pid == root or session[pid] == root}
+    grown = True
+    while grown:
+        more = {pid for pid, of in parent.items() if of in found} - found
+        found |= more
+        grown = bool(more)
+    return sorted(found)
+
+
+def name(pid):
+    stat = _stat(pid)
+    return stat[0] if stat else "?"
+
+
+def cpu_by_name(pids):
+    """CPU seconds by process name, with those of reaped children: a restart loses nothing."""
+    used = {}
+    for pid in pids:
+        stat = _stat(pid)
+        if stat:
+            ticks = sum(int(stat[1][i]) for i in (11, 12, 13, 14))
+            used[stat[0]] = used.get(stat[0], 0.0) + ticks / TICK
+    return used
+
+
+def memory_kb(pids):
+    """(KB, how): the sum of Pss, or of Rss minus shared where Pss may not be read."""
+    total, how = 0, "Pss"
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+                total += next(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+            continue
+        except (PermissionError, StopIteration):
+            how = "Rss - shared"
+        except OSError:
+            continue
+        try:
+            with open(f"/proc/{pid}/statm", encoding="ascii") as f:
+                fields = f.read().split()
+            total += (int(fields[1]) - int(fields[2])) * PAGE_KB
+        except OSError:
+            pass
+    return total, how
+
+
+def disk_bytes(path):
+    """What the files under `path` occupy on disk."""
+    total = 0
+    for where, _, files in os.walk(path):
+        for file in files:
+            try:
+                total += os.lstat(os.path.join(where, file)).st_blocks * 512
+            except OSError:
+                pass
+    return total
+
+
+def _identity(pid):
+    """Start time, which tells a process from a later one with its pid."""
+    stat = _stat(pid)
+    return stat[1][19] if stat and stat[1][0] != "Z" else None
+
+
+def _session(pid):
+    stat = _stat(pid)
+    return int(stat[1][3]) if stat else None
+
+
+def stop(process, first=None, patience=15):
+    """Ends `process` (a Popen that leads its own session), all under it, and nothing else."""
+    gone = process.poll() is not None  # then its pid may be another's, and only its session is ours
+    members = {pid: _identity(pid) for pid in tree(process.pid)
+               if not gone or _session(pid) == process.pid != pid}
+
+    def send(pids, number):
+        for pid in pids:
+            if members.get(pid) and _identity(pid) == members[pid]:
+                try:
+                    os.kill(pid, number)
+                except OSError:
+                    pass
+
+    def alive():
+        process.poll()
+        return [pid for pid in members if members[pid] and _identity(pid) == members[pid]]
+
+    send([first or process.pid], signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        end = time.monotonic() + patience
+        while alive() and time.monotonic() < end:
+            time.sleep(0.05)
+        send(alive(), number)
+    try:
+        process.wait(5)
+    except Exception:  # pylint: disable=broad-except
+        pass
