@@ -1,8 +1,8 @@
 /*
  * aldisd.h: the supervisor's own header, grouped by file.
  *
- * The supervisor reads the configuration, opens what needs privileges, starts the daemons, makes the
- * sockets between them, and starts again what has died. It never reads a byte from the network.
+ * The supervisor reads the configuration, opens what needs privileges, starts the daemons, makes
+ * the sockets between them, and starts again what has died. It never reads a byte from the network.
  */
 #ifndef ALDIS_ALDISD_H
 #define ALDIS_ALDISD_H
@@ -18,7 +18,7 @@
 
 #define WORKERS_MAX 64 /* c2sd processes */
 
-/* -- settings.c: aldis.conf ---------------------------------------------------------------------- */
+/* -- settings.c: aldis.conf -------------------------------------------------------------------- */
 
 struct settings;
 
@@ -38,7 +38,7 @@ const struct config *settings_own(const struct settings *settings);
 /* An option at the top of that part, as a string to be freed. */
 char *settings_string(const struct settings *settings, const char *option);
 
-/* -- setting.c: the rows of option.def, and what values they take ---------------------------------- */
+/* -- setting.c: the rows of option.def, and what values they take ------------------------------ */
 
 enum setting_type {
 	SETTING_TEXT, SETTING_NUMBER, SETTING_FLAG, SETTING_LIST, SETTING_SIZE, SETTING_TIME,
@@ -64,19 +64,19 @@ const char *setting_value(const struct setting *setting, const char *text, struc
 const char *setting_file(const char *path, struct buf *content);
 void setting_base64(struct slice bytes, struct buf *out);
 
-/* -- certificate.c -------------------------------------------------------------------------------- */
+/* -- certificate.c ----------------------------------------------------------------------------- */
 
 /*
  * Checks that a PEM chain and a PEM key are well formed and belong together.
- * Returns 0, or E_MALFORMED or E_MISMATCH with *problem set; with 0, *problem may hold a warning: the chain has
- * expired or does not name the domain (in ASCII form). Both are static texts.
+ * Returns 0, or E_MALFORMED or E_MISMATCH with *problem set; with 0, *problem may hold a warning:
+ * the chain has expired or does not name the domain (in ASCII form). Both are static texts.
  */
 int certificate_check(struct slice certificate, struct slice key, const char *domain,
     const char **problem);
 /* Whether GnuTLS understands a priority string. */
 bool certificate_priority(const char *priority);
 
-/* -- listener.c: listening sockets ----------------------------------------------------------------- */
+/* -- listener.c: listening sockets ------------------------------------------------------------- */
 
 /* One address, with a socket for each worker. */
 struct listener {
@@ -95,9 +95,9 @@ struct listeners {
 /* Reads "192.0.2.1:5222" or "[2001:db8::1]:5222". Returns 0 or E_MALFORMED. */
 int listener_address(struct slice text, struct sockaddr_storage *address, socklen_t *len);
 /*
- * Opens what the settings ask for, for so many workers. Sockets in old (may be NULL) that are still wanted move to
- * *listeners. problem: a line is appended for what failed. Returns 0 or E_SYSTEM; old is as before
- * in that case.
+ * Opens what the settings ask for, for so many workers. Sockets in old (may be NULL) that are still
+ * wanted move to *listeners. problem: a line is appended for what failed. Returns 0 or E_SYSTEM;
+ * old is as before in that case.
  */
 int listeners_open(const struct settings *settings, unsigned workers, struct listeners *old,
     struct listeners *listeners, struct buf *problem);
@@ -105,7 +105,7 @@ void listeners_close(struct listeners *listeners);
 /* The port of the first listener with this name, 0 when there is none. */
 uint16_t listeners_port(const struct listeners *listeners, const char *name);
 
-/* -- place.c: users, directories, the pid file and the control socket -------------------------------- */
+/* -- place.c: users, directories, the pid file and the control socket -------------------------- */
 
 struct place {
 	char user[24];      /* "UID:GID", "" to stay who we are */
@@ -119,16 +119,16 @@ int place_prepare(const struct settings *settings, struct place places[ROLE_COUN
 int place_pid_file(const char *path, struct buf *problem);
 int place_control_socket(const char *path, int *fd, struct buf *problem);
 
-/* -- incarnation.c: numbers of processes ---------------------------------------------------------- */
+/* -- incarnation.c: numbers of processes ------------------------------------------------------- */
 
 /* Begins after all that were given before, which state_dir remembers. Returns 0 or E_SYSTEM. */
 int incarnation_open(const char *state_dir, struct buf *problem);
 /* Never 0, never given before. */
 uint32_t incarnation_next(void);
 
-/* -- logger.c: the supervisor's end of the log role -------------------------------------------------- */
+/* -- logger.c: the supervisor's end of the log role -------------------------------------------- */
 
-/* Starts the log role; our own stderr becomes a pipe to it. target: "syslog", "stderr" or a path. */
+/* Starts the log role; our stderr becomes a pipe to it. target: "syslog", "stderr" or a path. */
 int logger_start(const char *target, struct buf *problem);
 /* A pipe for the stderr of a child: *write_end for it; the other end stays here under the name. */
 int logger_pipe(int *read_end, int *write_end);
@@ -141,11 +141,11 @@ bool logger_reap(pid_t pid, void (*pipes)(void));
 /* Lets it write what it has, and waits for it. */
 void logger_stop(void);
 
-/* -- logd.c: the log role, a process of its own ------------------------------------------------------ */
+/* -- logd.c: the log role, a process of its own ------------------------------------------------ */
 
 int logd_main(void);
 
-/* -- spawn.c: how a child comes into being ------------------------------------------------------------ */
+/* -- spawn.c: how a child comes into being ----------------------------------------------------- */
 
 /* The directory with the daemons; to be freed. NULL when there is none. */
 char *spawn_directory(void);
@@ -161,15 +161,17 @@ int spawn_memfd(struct slice first, struct slice second);
 /* A stream socketpair for frames, with large buffers. */
 int spawn_link(int fds[2]);
 
-/* -- child.c: one daemon, from start to restart --------------------------------------------------------- */
+/* -- child.c: one daemon, from start to restart ------------------------------------------------ */
 
 /*
- *            start            READY
- *   DOWN ----------> STARTING -----> RUNNING     (any) -- exit --> DOWN, with a timer that starts it
- *                       |               |
- *                    too long     no PONG, LOST
- *                       v               v
- *                     ENDING (SIGABRT, then SIGKILL)
+ *          start              READY
+ *   DOWN ---------> STARTING ------> RUNNING
+ *                      |                |
+ *                   too long       no PONG, LOST
+ *                      v                v
+ *                    ENDING (SIGABRT, then SIGKILL)
+ *
+ * From any of them its exit leads to DOWN, where a timer starts it again.
  */
 enum child_phase { CHILD_DOWN, CHILD_STARTING, CHILD_RUNNING, CHILD_ENDING };
 
@@ -201,7 +203,7 @@ void child_ping(struct child *child);
 void child_tell(struct child *child, const struct process_message *message, int fd);
 enum process_state child_state(const struct child *child);
 
-/* -- supervise.c: all of them ------------------------------------------------------------------------------ */
+/* -- supervise.c: all of them ------------------------------------------------------------------ */
 
 struct supervisor {
 	uv_loop_t loop;
@@ -221,7 +223,7 @@ struct supervisor {
 
 extern struct supervisor supervisor;
 
-/* Runs until the suite is stopped; the settings, config_path, foreground and status_pipe are set. */
+/* Runs until the suite is stopped; settings, config_path, foreground and status_pipe are set. */
 _Noreturn void supervise(void);
 /* A child is ready: perhaps all are. */
 void supervise_ready(void);

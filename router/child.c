@@ -53,7 +53,7 @@ set_phase(struct child *child, enum child_phase phase)
 	supervise_tell_router(child);
 }
 
-/* -- timers -------------------------------------------------------------------------------------- */
+/* -- timers ------------------------------------------------------------------------------------ */
 
 static void
 down_over(struct child *child)
@@ -104,7 +104,7 @@ wait_for(struct child *child, uint64_t milliseconds)
 	uv_timer_start(&child->timer, timer_over, milliseconds, 1000);
 }
 
-/* -- the end ------------------------------------------------------------------------------------- */
+/* -- the end ----------------------------------------------------------------------------------- */
 
 /* Aborts a process, and kills it when that does not help. */
 static void
@@ -185,7 +185,7 @@ child_exited(struct child *child, int status)
 	go_down(child);
 }
 
-/* -- what it says -------------------------------------------------------------------------------- */
+/* -- what it says ------------------------------------------------------------------------------ */
 
 static void
 on_ready(struct child *child, const struct process_message *message)
@@ -266,7 +266,7 @@ control_ready(uv_poll_t *poll, int status, int events)
 		kill(child->pid, SIGKILL);
 }
 
-/* -- the start ----------------------------------------------------------------------------------- */
+/* -- the start --------------------------------------------------------------------------------- */
 
 /* One that does not take what it is told is of no use any more. */
 void

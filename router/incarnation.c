@@ -1,6 +1,6 @@
 /*
- * incarnation.c: the number of each process that is started. Called by child.c. Fails at the start only,
- * when the state directory cannot be written.
+ * incarnation.c: the number of each process that is started. Called by child.c. Fails at the start
+ * only, when the state directory cannot be written.
  *
  * A number must never come twice: custody would take the frames of a new process for those of an
  * old one and drop them. So what was given out is remembered, in blocks, beside the clock.

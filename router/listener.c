@@ -2,8 +2,8 @@
  * listener.c: the sockets at which clients arrive, opened before anything gives up its privileges.
  * Called by supervise.c at the start and on reload. Fails when an address is in use or not ours.
  *
- * Each worker has its own socket for each address (SO_REUSEPORT), which stays open here while the worker
- * is restarted: connections wait in it and are not refused.
+ * Each worker has its own socket for each address (SO_REUSEPORT), which stays open here while the
+ * worker is restarted: connections wait in it and are not refused.
  */
 #include <arpa/inet.h>
 #include <errno.h>

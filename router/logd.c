@@ -1,7 +1,8 @@
 /*
- * logd.c: the log role, a process of its own: reads the stderr of each daemon from a pipe, and writes
- * its lines with time, name and pid, so that no daemon can speak in another's name. Called by
- * aldisd.c when it was started as that. Ends when the supervisor has gone and all pipes have ended.
+ * logd.c: the log role, a process of its own: reads the stderr of each daemon from a pipe, and
+ * writes its lines with time, name and pid, so that no daemon can speak in another's name. Called
+ * by aldisd.c when it was started as that. Ends when the supervisor has gone and all pipes have
+ * ended.
  *
  * Lines come from processes that may have been taken over: they are cut, and what does not print is
  * taken out.
@@ -43,7 +44,7 @@ static struct {
 	int file;       /* where lines go, -1: to syslog */
 } logd = { .file = STDERR_FILENO };
 
-/* -- writing ------------------------------------------------------------------------------------- */
+/* -- writing ----------------------------------------------------------------------------------- */
 
 /* The priority of a line by its first word; a stray one is a last word. */
 static int
@@ -93,7 +94,7 @@ write_line(const char *name, long pid, const char *line)
 	}
 }
 
-/* -- reading ------------------------------------------------------------------------------------- */
+/* -- reading ----------------------------------------------------------------------------------- */
 
 static void
 end_line(struct source *source)
@@ -195,7 +196,7 @@ control_read(void)
 	return true;
 }
 
-/* -- the process --------------------------------------------------------------------------------- */
+/* -- the process ------------------------------------------------------------------------------- */
 
 /* Gives up root: files are opened by the supervisor, and /dev/log is for everyone. */
 static void

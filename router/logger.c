@@ -1,6 +1,6 @@
 /*
- * logger.c: the supervisor's end of the log role. Called by supervise.c and child.c. Fails when the log
- * file cannot be opened; a log role that dies is started again and gets all pipes once more, so
+ * logger.c: the supervisor's end of the log role. Called by supervise.c and child.c. Fails when the
+ * log file cannot be opened; a log role that dies is started again and gets all pipes once more, so
  * that nothing that is in them is lost.
  */
 #include <errno.h>

@@ -369,7 +369,9 @@ on_session_flow(struct peer *peer, const struct frame *f)
 static void
 on_stanza(struct peer *peer, const struct frame *f)
 {
-	if (is_entry(peer))
+	if (is_entry(peer) && (f->flags & FLAG_HANDOVER))
+		session_handover(peer, f);
+	else if (is_entry(peer))
 		route_inbound(peer, f);
 	else if (peer->role == ROLE_ARCHIVED)
 		drain_stanza(f);
@@ -477,6 +479,7 @@ link_closed(void *arg, struct link *link)
 		taker_gone = daemon_ticks();
 	log_warn("daemon gone", "name=%s index=%u incarnation=%u", role_text(peer->role), peer->index,
 	    peer->incarnation);
+	daemon_lost(peer->role, peer->index, peer->incarnation);
 	peer_forget(peer);
 }
 

@@ -137,6 +137,7 @@ struct session {
 	bool draining;            /* archived is sending what waits for it */
 	bool asked;               /* DRAIN was sent, DRAINED has not come */
 	bool drain_again;         /* and must do so once more from the beginning */
+	uint32_t moved_from;      /* incarnation of the c2sd that is handing it over, 0: none */
 	bool killed;              /* SESSION_KILL was sent: nothing more for it */
 	bool ending;              /* its c2sd is dead and its end is in the queue */
 	int8_t priority;
@@ -166,6 +167,7 @@ void session_loaded(struct account *account, bool exists);
 void session_kill(struct session *s, const char *condition, const char *text);
 void session_move(struct peer *peer, const struct frame *f);
 void session_resume(struct peer *peer, const struct frame *f);
+void session_handover(struct peer *peer, const struct frame *f); /* STANZA with FLAG_HANDOVER */
 void session_set_presence(struct session *s, const struct frame *f); /* NULL: unavailable */
 bool session_directed_add(struct session *s, struct slice jid);      /* false: too many */
 void session_directed_remove(struct session *s, struct slice jid);

@@ -449,31 +449,64 @@ session_resume(struct peer *peer, const struct frame *f)
 		peer_send(old->peer, f);
 }
 
+/* Gives a session to the stream that resumes it: whose it was hands over what it holds. */
+static void
+session_rebind(struct session *old, struct session *new)
+{
+	map_remove(sessions, slice_of(&old->handle, sizeof old->handle));
+	map_remove(sessions, slice_of(&new->handle, sizeof new->handle));
+	old->moved_from = old->peer->incarnation;
+	old->handle = new->handle;
+	old->peer = new->peer;
+	memcpy(old->token, new->token, sizeof old->token);
+	map_put(sessions, slice_of(&old->handle, sizeof old->handle), old);
+	free(new->jid);
+	free(new);
+	GAUGE(sessions, map_count(sessions));
+	/* Stored messages come after those that are handed over; what was on its way to the old holder
+	 * is on the spool, and what the new one has already it recognises. */
+	drain_pause(old);
+	old->drain_id = 0;
+}
+
 /* The holder of a session hands it over: from the first SESSION_MOVE on it is the new stream's. */
 void
 session_move(struct peer *peer, const struct frame *f)
 {
 	struct session *old = session_find(f->handle), *new = session_find(f->number);
+	bool first = (f->flags & FLAG_MORE) != 0;
 
 	if (new == NULL || new->peer == NULL || HANDLE_INCARNATION(f->handle) != peer->incarnation)
 		return;
-	if (f->condition.ptr == NULL && (f->flags & FLAG_MORE)) {
-		if (old == NULL || old->peer != peer || old->account == NULL ||
+	if (f->condition.ptr != NULL) {
+		if (new->state == SESSION_GRANTED)
+			peer_send(new->peer, f);
+		return;
+	}
+	if (first) {
+		if (old == NULL || old->peer != peer || old->account == NULL || old->killed ||
 		    new->state != SESSION_GRANTED ||
 		    !slice_equal(account_jid(old->account), session_jid(new)))
 			return;
-		map_remove(sessions, slice_of(&old->handle, sizeof old->handle));
-		map_remove(sessions, slice_of(&new->handle, sizeof new->handle));
-		old->handle = new->handle;
-		old->peer = new->peer;
-		memcpy(old->token, new->token, sizeof old->token);
-		map_put(sessions, slice_of(&old->handle, sizeof old->handle), old);
-		free(new->jid);
-		free(new);
-		GAUGE(sessions, map_count(sessions));
+		session_rebind(old, new);
 		new = old;
+	} else if (new->moved_from != peer->incarnation) {
+		return;
 	}
 	peer_send(new->peer, f);
+	if (!first) {
+		new->moved_from = 0;
+		drain_resume(new);
+	}
+}
+
+void
+session_handover(struct peer *peer, const struct frame *f)
+{
+	struct session *s = session_find(f->handle);
+
+	if (s != NULL && s->peer != NULL && s->moved_from == peer->incarnation)
+		peer_send(s->peer, f);
 }
 
 void

@@ -1,7 +1,7 @@
 /*
- * setting.c: the rows of option.def, and the values that each may have. Called by settings.c for each
- * value in the file, and again when it is cut into slices. Wrong values are answered with a text
- * for the administrator.
+ * setting.c: the rows of option.def, and the values that each may have. Called by settings.c for
+ * each value in the file, and again when it is cut into slices. Wrong values are answered with a
+ * text for the administrator.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +50,7 @@ setting_find(const char *section, const char *name)
 	return NULL;
 }
 
-/* -- the types ----------------------------------------------------------------------------------- */
+/* -- the types --------------------------------------------------------------------------------- */
 
 struct unit {
 	char letter;
@@ -156,7 +156,7 @@ take_word(struct slice text, struct buf *out)
 	return NULL;
 }
 
-/* -- what single options want besides their type ------------------------------------------------- */
+/* -- what single options want besides their type ----------------------------------------------- */
 
 static const char *
 check_level(struct slice value)
@@ -295,7 +295,7 @@ setting_value(const struct setting *setting, const char *text, struct buf *out)
 	return answer;
 }
 
-/* -- files --------------------------------------------------------------------------------------- */
+/* -- files ------------------------------------------------------------------------------------- */
 
 const char *
 setting_file(const char *path, struct buf *content)

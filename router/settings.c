@@ -34,7 +34,7 @@ static struct {
 	char *directory;   /* relative paths start here */
 } reading;
 
-/* -- messages ------------------------------------------------------------------------------------ */
+/* -- messages ---------------------------------------------------------------------------------- */
 
 /* Begins a message: "FILE:LINE: SECTION: ". */
 static void
@@ -68,7 +68,7 @@ warn(cfg_t *cfg, const char *text)
 	buf_printf(reading.messages, "warning: %s\n", text);
 }
 
-/* -- the tables of libconfuse -------------------------------------------------------------------- */
+/* -- the tables of libconfuse ------------------------------------------------------------------ */
 
 /* The absolute path of a file that is named in the configuration; to be freed. */
 static char *
@@ -200,7 +200,7 @@ reader_new(void)
 	return cfg;
 }
 
-/* -- slices -------------------------------------------------------------------------------------- */
+/* -- slices ------------------------------------------------------------------------------------ */
 
 static void
 add_escaped(struct buf *out, struct slice text)
@@ -258,7 +258,7 @@ section_add(struct settings *settings, cfg_t *cfg, const char *section, struct s
 	buf_free(&value);
 }
 
-/* -- domains ------------------------------------------------------------------------------------- */
+/* -- domains ----------------------------------------------------------------------------------- */
 
 /* Reads a file that an option of this section names. */
 static int
@@ -360,7 +360,7 @@ domain_add(struct settings *settings, cfg_t *cfg, unsigned i)
 	return credentials_add(settings, section, domain);
 }
 
-/* -- all of it ----------------------------------------------------------------------------------- */
+/* -- all of it --------------------------------------------------------------------------------- */
 
 /* Cuts what was read into slices; goes on after a fault in a domain, to report all of them. */
 static int

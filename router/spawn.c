@@ -1,7 +1,7 @@
 /*
- * spawn.c: fork(2), descriptors and execve(2). Called by child.c and logger.c. Fails when the system
- * has no more processes, descriptors or memory; a child whose program cannot be executed says so on
- * its stderr and ends.
+ * spawn.c: fork(2), descriptors and execve(2). Called by child.c and logger.c. Fails when the
+ * system has no more processes, descriptors or memory; a child whose program cannot be executed
+ * says so on its stderr and ends.
  *
  * A child has nothing of ours but its control socket as descriptor 3, a pipe as stderr, and the few
  * variables of the environment that are meant for it.
@@ -37,7 +37,7 @@ static const char *const passed_on[] = {
 	"LD_LIBRARY_PATH=", "LSAN_OPTIONS=", "MALLOC_", "UBSAN_OPTIONS=", "UV_THREADPOOL_SIZE=",
 };
 
-/* -- programs ------------------------------------------------------------------------------------ */
+/* -- programs ---------------------------------------------------------------------------------- */
 
 static char *
 program_path(const char *directory, enum role role)
@@ -83,7 +83,7 @@ spawn_directory(void)
 	return NULL;
 }
 
-/* -- the child's side ---------------------------------------------------------------------------- */
+/* -- the child's side -------------------------------------------------------------------------- */
 
 static void
 pick_environment(char **variables)
@@ -139,7 +139,7 @@ become(const char *path, char *const *arguments, int control, int error_output, 
 	_exit(127);
 }
 
-/* -- our side ------------------------------------------------------------------------------------ */
+/* -- our side ---------------------------------------------------------------------------------- */
 
 static int
 start(const char *path, char *const *arguments, int control, int error_output, bool dies,

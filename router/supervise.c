@@ -19,7 +19,7 @@
 
 struct supervisor supervisor = { .control_socket = -1, .status_pipe = -1 };
 
-/* -- the end ------------------------------------------------------------------------------------- */
+/* -- the end ----------------------------------------------------------------------------------- */
 
 /* Kills all daemons, which is how they always end, and takes away what we made. */
 static _Noreturn void
@@ -73,7 +73,7 @@ on_stop(uv_signal_t *handle, int number)
 	stop(0);
 }
 
-/* -- children ------------------------------------------------------------------------------------ */
+/* -- children ---------------------------------------------------------------------------------- */
 
 struct child *
 supervise_find(enum role role, unsigned index)
@@ -252,7 +252,7 @@ children_make(unsigned c2sd)
 	}
 }
 
-/* -- reload -------------------------------------------------------------------------------------- */
+/* -- reload ------------------------------------------------------------------------------------ */
 
 /* Options that the supervisor reads at its start only. */
 static const char *const fixed[] = {
@@ -377,7 +377,7 @@ on_reload(uv_signal_t *handle, int number)
 	reload();
 }
 
-/* -- what the router asks ------------------------------------------------------------------------ */
+/* -- what the router asks ---------------------------------------------------------------------- */
 
 /* Restarts the processes of that name: "c2sd" are all of them, "c2sd.1" is one. */
 static int
@@ -420,7 +420,7 @@ supervise_ask(const char *what)
 	child_tell(router, &answer, -1);
 }
 
-/* -- the start ----------------------------------------------------------------------------------- */
+/* -- the start --------------------------------------------------------------------------------- */
 
 /* Opens all that may fail; the log comes last, so that what fails is said where we were started. */
 static int

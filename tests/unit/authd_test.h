@@ -110,6 +110,9 @@ test_next(struct frame *f)
 	buf_add_slice(&memory, whole);
 	buf_consume(&test_said, whole.len);
 	assert_int_equal(frame_read(buf_slice(&memory), f), OK);
+	/* Whatever is said in XML is canonical. */
+	if (f->type == FRAME_STANZA)
+		assert_true(f->payload.ptr != NULL && xmlin_valid(f->payload, SLICE(NS_CLIENT)));
 	return true;
 }
 

@@ -1,5 +1,5 @@
 /*
- * scram_client.h: the client side of SCRAM for all hashes, over GnuTLS, for the unit tests of authd.
+ * scram_client.h: the client side of SCRAM for all hashes, over GnuTLS, for the tests of authd.
  */
 #ifndef ALDIS_SCRAM_CLIENT_H
 #define ALDIS_SCRAM_CLIENT_H

@@ -50,7 +50,8 @@ test_values(void **state)
 
 	(void)state;
 	assert_true(slice_is(config_text(config, "", "", "log-level"), "info"));
-	assert_true(slice_is(config_text(config, "domain", "capulet.example", "certificate"), "QUJD"));
+	value = config_text(config, "domain", "capulet.example", "certificate");
+	assert_true(slice_is(value, "QUJD"));
 	value = config_text(config, "domain", "montague.example", "certificate");
 	assert_true(value.ptr != NULL && value.len == 0);
 	assert_false(config_flag(config, "domain", "capulet.example", "registration"));

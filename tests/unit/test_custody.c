@@ -1,14 +1,15 @@
 /*
  * test_custody.c: the three parts of custody.h, and a simulation of what they are for.
  *
- * The simulation has a client, an origin O that keeps its frames, a router R that keeps nothing, and a
- * taker T that commits effects and watermarks together. Links are FIFO. When a process is killed, what is
- * under way to it is lost, and of what it had written to a living one some may still arrive, also
- * later than what comes over the new link. Each schedule is drawn from its seed. When all has come to
- * rest, no message that the client saw acknowledged may be missing, and none may be there twice.
+ * The simulation has a client, an origin O that keeps its frames, a router R that keeps nothing,
+ * and a taker T that commits effects and watermarks together. Links are FIFO. When a process is
+ * killed, what is under way to it is lost, and of what it had written to a living one some may
+ * still arrive, also later than what comes over the new link. Each schedule is drawn from its seed.
+ * When all has come to rest, no message that the client saw acknowledged may be missing, and none
+ * may be there twice.
  *
- * That it can fail is shown too: without the watermark, with a router that acknowledges early, and with
- * one that passes on frames to a new taker before the origin has begun to send again.
+ * That it can fail is shown too: without the watermark, with a router that acknowledges early, and
+ * with one that passes on frames to a new taker before the origin has begun to send again.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -276,7 +276,8 @@ test_mutated(void **state)
 		int changes = 1 + rand_r(&seed) % 4;
 
 		while (changes-- > 0)
-			copy[4 + (unsigned)rand_r(&seed) % (buf_len(&out) - 4)] = (char)rand_r(&seed);
+			copy[4 + (unsigned)rand_r(&seed) % (buf_len(&out) - 4)] =
+			    (char)rand_r(&seed);
 		if (frame_read(slice_of(copy, buf_len(&out)), &back)) {
 			refused++;
 		} else {

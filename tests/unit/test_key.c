@@ -8,7 +8,7 @@
 #include <gnutls/crypto.h>
 #include <gnutls/x509.h>
 
-static gnutls_privkey_t ours[2];
+static gnutls_privkey_t ours[3];
 
 /* Makes a key and adds it to the configuration. */
 static void
@@ -20,7 +20,8 @@ key_make(struct buf *text, const char *domain, gnutls_pk_algorithm_t algorithm, 
 
 	gnutls_x509_privkey_init(&made);
 	assert_int_equal(gnutls_x509_privkey_generate(made, algorithm, bits, 0), 0);
-	assert_int_equal(gnutls_x509_privkey_export2(made, GNUTLS_X509_FMT_PEM, &pem), 0);
+	assert_int_equal(gnutls_x509_privkey_export2_pkcs8(made, GNUTLS_X509_FMT_PEM, NULL,
+	    GNUTLS_PKCS_PLAIN, &pem), 0);
 	assert_int_equal(gnutls_base64_encode2(&pem, &base64), 0);
 	buf_printf(text, "domain\t%s\tkey\t%.*s\n", domain, (int)base64.size, base64.data);
 	gnutls_privkey_init(key);
@@ -40,6 +41,8 @@ set_up(void **unused)
 	key_make(&text, "rsa.example", GNUTLS_PK_RSA, 2048, &ours[0]);
 	key_make(&text, "ec.example", GNUTLS_PK_ECDSA,
 	    GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), &ours[1]);
+	key_make(&text, "ed.example", GNUTLS_PK_EDDSA_ED25519,
+	    GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_ED25519), &ours[2]);
 	buf_add_string(&text, "domain\tnone.example\tkey\t\n");
 	assert_int_equal(config_read(buf_slice(&text), &config), OK);
 	assert_int_equal(key_configure(config), OK);
@@ -55,6 +58,7 @@ tear_down(void **unused)
 	key_close();
 	gnutls_privkey_deinit(ours[0]);
 	gnutls_privkey_deinit(ours[1]);
+	gnutls_privkey_deinit(ours[2]);
 	return 0;
 }
 
@@ -71,6 +75,7 @@ test_sign(void **unused)
 		{ "rsa.example", 0, GNUTLS_SIGN_RSA_PSS_RSAE_SHA512 },
 		{ "ec.example", 1, GNUTLS_SIGN_ECDSA_SECP256R1_SHA256 },
 		{ "ec.example", 1, GNUTLS_SIGN_ECDSA_SHA256 },
+		{ "ed.example", 2, GNUTLS_SIGN_EDDSA_ED25519 },
 	};
 	gnutls_datum_t data = { (unsigned char *)(uintptr_t)"to be signed", 12 };
 	uint8_t hash[32];

@@ -243,7 +243,7 @@ test_pending_is_hidden(void **unused)
 	test_presence(REMOTE, ROMEO, TYPE_SUBSCRIBE, false);
 	buf_free(&test_said);
 	ask(TYPE_GET, EMPTY);
-	test_result("'></query>");
+	test_result("'/>");
 	ask(TYPE_SET, QUERY("<item jid='nurse@remote.example' subscription='remove'/>"));
 	test_error("item-not-found");
 	ask(TYPE_SET, QUERY("<item jid='nurse@remote.example' name='Nurse'/>"));

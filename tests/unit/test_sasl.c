@@ -445,6 +445,35 @@ test_address_slowed(void **unused)
 	assert_string_equal(plain(SLICE("\0romeo\0pencil"), "2001:db8:1::1", FLAG_TLS), "success");
 }
 
+/* Guesses side by side are slowed too; exchanges that prove nothing count for nothing. */
+static void
+test_side_by_side(void **unused)
+{
+	struct attempt a = { .mechanism = "SCRAM-SHA-256" };
+	struct frame f;
+	unsigned i, round;
+
+	(void)unused;
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i <= 20; i++) {
+			f = frame_of(FRAME_AUTH_START, &a, SLICE("n,,n=romeo,r=abc"));
+			f.handle = HANDLE_A + i;
+			sasl_frame(&f, ticks);
+			test_collect();
+			assert_int_equal(test_next(&f), i < 20);
+		}
+		for (i = 0; i <= 20; i++) {
+			f = frame_of(FRAME_AUTH_ABORT, &a, SLICE_NONE);
+			f.handle = HANDLE_A + i;
+			sasl_frame(&f, ticks);
+		}
+		assert_false(sasl_busy());
+		test_collect();
+		buf_free(&test_said);
+	}
+	assert_string_equal(plain(SLICE("\0romeo\0pencil"), NULL, FLAG_TLS), "success");
+}
+
 static void
 test_false_challenge(void **unused)
 {
@@ -476,7 +505,8 @@ test_list(void **unused)
 	(void)unused;
 	sasl_mechanisms(&text);
 	assert_true(slice_starts(buf_slice(&text), SLICE("example.org SCRAM-SHA-512-PLUS ")));
-	assert_true(slice_has(buf_slice(&text), " PLAIN\nexample.net SCRAM-SHA-512-PLUS "));
+	assert_true(slice_has(buf_slice(&text), " PLAIN register\nexample.net SCRAM-SHA-512-PLUS "));
+	assert_true(slice_has(buf_slice(&text), " PLAIN\n"));
 	buf_free(&text);
 	/* What is not offered is refused, though it is known. */
 	free(state.mechanisms);
@@ -495,7 +525,7 @@ main(void)
 		TEST(test_mechanisms), TEST(test_bindings), TEST(test_downgrade),
 		TEST(test_authzid), TEST(test_plain), TEST(test_wrong), TEST(test_rubbish_final),
 		TEST(test_timeout), TEST(test_slowed), TEST(test_address_slowed),
-		TEST(test_false_challenge), TEST(test_list),
+		TEST(test_side_by_side), TEST(test_false_challenge), TEST(test_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -242,8 +242,13 @@ answers(void)
 static uint64_t
 rows(enum table table)
 {
-	uint64_t count = store_count(state.store, table);
+	uint64_t count;
 
+	if (table == TABLE_ARCHIVE) {
+		assert_int_equal(index_all(), OK);
+		assert_int_equal(state_commit(), OK);
+	}
+	count = store_count(state.store, table);
 	store_abort(state.store);
 	return count;
 }
@@ -299,7 +304,8 @@ test_stanza_survives(void **arg)
 	struct frame f = {
 		.type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
 		.flags = FLAG_STORE | FLAG_CONTENT | FLAG_BODY | BOTH, .origin = ORIGIN, .seq = 1,
-		.from = SLICE("romeo@montague.example/garden"), .to = SLICE("juliet@capulet.example/x"),
+		.from = SLICE("romeo@montague.example/garden"),
+		.to = SLICE("juliet@capulet.example/x"),
 		.id = SLICE("m1"), .lang = SLICE("it"), .payload = SLICE("<body>ciao</body>"),
 		.name = SLICE("body"), .ns = SLICE("jabber:client"), .stamp = NOW - 5,
 	}, back;
@@ -545,7 +551,8 @@ test_forget(void **arg)
 	assert_true(steps > 2);
 	assert_int_equal(spool_count(2), 0);
 	assert_int_equal(spool_total(), 2);
-	/* Romeo keeps his copies: 1200 sent, one received, one to the new account, which has one too */
+	/* Romeo keeps his copies: 1200 sent, one received, one to the new account, which has one
+	 * too */
 	assert_int_equal(rows(TABLE_ARCHIVE), 1203);
 	assert_int_equal(rows(TABLE_MESSAGE), 1202);
 	assert_int_equal(account_find(JULIET, &account), OK);
@@ -666,12 +673,14 @@ test_nonsense(void **arg)
 		.numbers = SLICE("12345678") };
 	add(&f);
 	chat(6, "six");
-	assert_string_equal(answers(), "stored 1 refused 0; stored 2 refused 0; stored 3 refused 0; "
-	    "stored 4 refused 0; stored 6 #1 2; ack 5; ");
+	assert_string_equal(answers(),
+	    "stored 1 refused 0; stored 2 refused 0; stored 3 refused 0; stored 4 refused 0; "
+	    "stored 6 #1 2; ack 5; ");
 	assert_int_equal(spool_total(), 2);
 }
 
-/* A full disk: nothing is acknowledged, nothing is half there, and it goes on when there is room. */
+/* A full disk: nothing is acknowledged, nothing is half there, and it goes on when there is
+ * room. */
 static void
 test_full_disk(void **arg)
 {
@@ -775,6 +784,66 @@ test_commands(void **arg)
 	store_abort(state.store);
 }
 
+static bool
+copy_check(void *arg, struct slice key, struct slice value)
+{
+	unsigned *seen = arg;
+	struct value_reader r = { .rest = value };
+
+	bool sends = store_key_read_u64(key.ptr) == 1;
+
+	assert_int_equal(value_u8(&r), VALUE_VERSION);
+	assert_int_equal(value_u8(&r), sends ? DIRECTION_OUT : DIRECTION_IN);
+	assert_int_equal(value_u64(&r), sends ? 2 : 1);
+	assert_int_equal(r.rest.len, PEER_HASH_SIZE);
+	(*seen)++;
+	return true;
+}
+
+/* Copies reach the archive table in pieces, also when transactions fail and processes die
+ * meanwhile. */
+static void
+test_index(void **arg)
+{
+	size_t usual = state.index_copies;
+	uint64_t seq = 0, indexed = 0, before = 0;
+	unsigned seen = 0, reached = 0;
+
+	(void)arg;
+	state.index_copies = 3000;
+	reopen(64u << 20, 100000);
+	for (int round = 0; round < 60; round++) {
+		for (int i = 0; i < 100; i++)
+			chat(++seq, "x");
+		if (round % 7 == 3) {
+			assert_int_equal(index_some(), OK);
+			state_abort();
+		}
+		if (round % 11 == 5) {
+			assert_int_equal(index_all(), OK);
+			state_abort();
+		}
+		assert_int_equal(batch_run(now++, &out), OK);
+		buf_clear(&out.frames);
+		if (round % 23 == 22)
+			reopen(64u << 20, 100000);
+		assert_int_equal(meta_get("indexed", 0, &indexed), OK);
+		assert_true(indexed >= before && indexed <= id_last());
+		reached += indexed > before;
+		before = indexed;
+	}
+	assert_true(reached >= 2 && indexed < id_last());
+	assert_true(store_count(state.store, TABLE_ARCHIVE) < 2 * seq);
+	assert_int_equal(rows(TABLE_ARCHIVE), 2 * seq);
+	assert_int_equal(meta_get("indexed", 0, &indexed), OK);
+	assert_true(indexed == id_last());
+	assert_int_equal(store_walk(state.store, TABLE_ARCHIVE, SLICE(""), SLICE(""), copy_check,
+	    &seen), OK);
+	assert_int_equal(seen, 2 * seq);
+	store_abort(state.store);
+	state.index_copies = usual;
+}
+
 /* A random run against a plain model, with restarts and failed commits in between. */
 static void
 test_random(void **arg)
@@ -782,8 +851,10 @@ test_random(void **arg)
 	bool waits[600] = { false };
 	uint64_t id_of[600] = { 0 }, seq = 0, last = 0;
 	unsigned seed = 3, messages = 0, expected = 0;
+	size_t usual = state.index_copies;
 
 	(void)arg;
+	state.index_copies = 100;
 	reopen(SIZE, 10000);
 	while (messages < 599) {
 		unsigned what = (unsigned)rand_r(&seed) % 10;
@@ -822,6 +893,8 @@ test_random(void **arg)
 		assert_int_equal(spool_count(2), expected);
 	}
 	assert_int_equal(rows(TABLE_SPOOL), expected);
+	assert_int_equal(rows(TABLE_ARCHIVE), 2 * messages);
+	state.index_copies = usual;
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -845,6 +918,7 @@ main(void)
 		TEST(test_nonsense),
 		TEST(test_full_disk),
 		TEST(test_commands),
+		TEST(test_index),
 		TEST(test_random),
 	};
 

@@ -1,6 +1,6 @@
 /*
- * test_store.c: tables, transactions, walks and full disks, on a store in a temporary directory; and
- * the values in it.
+ * test_store.c: tables, transactions, walks and full disks, on a store in a temporary directory;
+ * and the values in it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -181,7 +181,8 @@ test_last(void **state)
 		store_put(store, ONE, slice_string(keys[i]), SLICE("v"));
 	for (int committed = 0; committed < 2; committed++) {
 		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-			int error = store_last(store, ONE, slice_string(cases[i].prefix), &key, &value);
+			int error = store_last(store, ONE, slice_string(cases[i].prefix), &key,
+			    &value);
 
 			assert_int_equal(error, cases[i].last != NULL ? OK : E_NOT_FOUND);
 			if (error == OK)
@@ -223,7 +224,8 @@ walked(struct walk *walk, struct store *store, const char *from, const char *pre
 {
 	walk->store = store;
 	walk->seen[0] = '\0';
-	assert_int_equal(store_walk(store, ONE, slice_string(from), slice_string(prefix), step, walk), OK);
+	assert_int_equal(store_walk(store, ONE, slice_string(from), slice_string(prefix), step,
+	    walk), OK);
 	return walk->seen;
 }
 
@@ -286,7 +288,8 @@ test_walk_many(void **state)
 	(void)state;
 	for (uint64_t i = 0; i < 5000; i++) {
 		store_key_u64(id, i);
-		assert_int_equal(store_append(store, ONE, slice_of(id, 8), slice_of(filler, 200)), OK);
+		assert_int_equal(store_append(store, ONE, slice_of(id, 8),
+		    slice_of(filler, 200)), OK);
 	}
 	assert_int_equal(store_walk(store, ONE, SLICE(""), SLICE(""), step_remove, &walk), OK);
 	assert_int_equal(walk.stop, 5000);

@@ -1,0 +1,118 @@
+/*
+ * test_features.c: what a stream offers in each phase.
+ *
+ * Links: c2sd
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "c2sd.h"
+#include "ns.h"
+
+static char *
+login(const char *mechanisms, unsigned bindings, bool registration)
+{
+	struct buf out = { 0 };
+	char *text;
+
+	features_login(&out, slice_string(mechanisms), bindings, registration);
+	text = slice_dup(buf_slice(&out));
+	buf_free(&out);
+	return text;
+}
+
+static void
+test_words(void **state)
+{
+	struct slice list = SLICE("  a  bc d "), word;
+
+	(void)state;
+	assert_true(features_word(&list, &word));
+	assert_true(slice_is(word, "a"));
+	assert_true(features_word(&list, &word));
+	assert_true(slice_is(word, "bc"));
+	assert_true(features_word(&list, &word));
+	assert_true(slice_is(word, "d"));
+	assert_false(features_word(&list, &word));
+	assert_false(features_word(&list, &word));
+}
+
+static void
+test_starttls_alone(void **state)
+{
+	struct buf out = { 0 };
+
+	(void)state;
+	features_starttls(&out);
+	assert_true(slice_is(buf_slice(&out), "<stream:features><starttls xmlns='" NS_TLS
+	    "'><required/></starttls></stream:features>"));
+	buf_free(&out);
+}
+
+/* -PLUS is offered only with a channel binding, and the bindings are named (XEP-0440). */
+static void
+test_bindings(void **state)
+{
+	char *text = login(" SCRAM-SHA-1-PLUS PLAIN", 0, false);
+
+	(void)state;
+	assert_null(strstr(text, "PLUS"));
+	assert_null(strstr(text, "channel-binding"));
+	assert_non_null(strstr(text, "<mechanism>PLAIN</mechanism>"));
+	free(text);
+	text = login("SCRAM-SHA-1-PLUS PLAIN", BINDING_EXPORTER | BINDING_ENDPOINT, false);
+	assert_non_null(strstr(text, "<mechanism>SCRAM-SHA-1-PLUS</mechanism>"));
+	assert_non_null(strstr(text, "<channel-binding type='tls-exporter'/>"));
+	assert_non_null(strstr(text, "<channel-binding type='tls-server-end-point'/>"));
+	assert_null(strstr(text, "tls-unique"));
+	free(text);
+}
+
+static void
+test_registration(void **state)
+{
+	char *text = login("PLAIN", 0, true);
+
+	(void)state;
+	assert_non_null(strstr(text, "<register xmlns='" NS_REGISTER_FEATURE "'/>"));
+	free(text);
+	text = login("PLAIN", 0, false);
+	assert_null(strstr(text, "register"));
+	free(text);
+}
+
+static void
+test_bound(void **state)
+{
+	struct buf out = { 0 };
+	char *text;
+
+	(void)state;
+	features_bound(&out);
+	text = slice_dup(buf_slice(&out));
+	assert_non_null(strstr(text, "<bind xmlns='" NS_BIND "'/>"));
+	assert_non_null(strstr(text, "<sm xmlns='" NS_SM "'/>"));
+	assert_non_null(strstr(text, "<ver xmlns='" NS_ROSTERVER "'/>"));
+	assert_non_null(strstr(text, "<sub xmlns='" NS_PREAPPROVE "'/>"));
+	free(text);
+	buf_free(&out);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_starttls_alone),
+		cmocka_unit_test(test_bindings),
+		cmocka_unit_test(test_registration),
+		cmocka_unit_test(test_bound),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
