@@ -1,6 +1,6 @@
 /*
- * account.c: accounts and their credentials in the store. Called by sasl.c, register.c and command.c,
- * and by all who must know whether an account exists. Fails when the store does; then the commit of
+ * account.c: accounts and their credentials in the store. Called by sasl.c, register.c, command.c
+ * and all who must know whether an account exists. Fails when the store does; then the commit of
  * this iteration fails as well.
  *
  * Row: version, u64 id, u64 created, u32 flags, JID, then for each hash u32 iterations, salt,
@@ -253,8 +253,10 @@ account_remove(struct slice bare)
 		state_remove_all(tables[i], a.id);
 	error = store_remove(state.store, TABLE_ACCOUNT, account_key(bare, key));
 	if (error == OK) {
+		struct frame f = { .type = FRAME_ACCOUNT_IS, .flags = FLAG_MORE, .jid = bare };
+
 		log_info("account removed", "account=%s", log_quote(bare));
-		account_tell(bare);
+		out_send(&f);
 	}
 	return error;
 }

@@ -20,7 +20,7 @@
 #include "store.h"
 #include "xmlin.h"
 
-/* -- state.c: the store, the options, and the secrets ----------------------------------------- */
+/* -- state.c: the store, the options, and the secrets ------------------------------------- */
 
 /* All tables of the store; a key or value begins as the comment says. */
 enum table {
@@ -78,14 +78,14 @@ struct slice state_key_hashed(uint64_t id, struct slice bytes, char out[KEY_HASH
 /* Removes all rows of an account in a table. */
 void state_remove_all(enum table table, uint64_t id);
 
-/* -- out.c: frames that wait for the commit ---------------------------------------------------- */
+/* -- out.c: frames that wait for the commit ----------------------------------------------- */
 
 void out_send(const struct frame *f);
 void out_raw(struct slice frames); /* whole frames */
 struct slice out_frames(void);
 void out_clear(void);
 
-/* -- request.c: IQ requests ---------------------------------------------------------------------- */
+/* -- request.c: IQ requests --------------------------------------------------------------- */
 
 /* Handles a STANZA of kind iq. repeated: it was taken before. */
 void request_handle(const struct frame *f, bool repeated, uint64_t now);
@@ -110,7 +110,7 @@ struct request {
 	uint64_t now;
 };
 
-/* -- account.c: accounts and their credentials ------------------------------------------------- */
+/* -- account.c: accounts and their credentials -------------------------------------------- */
 
 enum scram_hash { SCRAM_SHA1, SCRAM_SHA256, SCRAM_SHA512, SCRAM_HASHES };
 
@@ -151,7 +151,7 @@ void account_each(bool (*each)(void *arg, const struct account *a), void *arg);
 /* Answers ACCOUNT_ASK. */
 void account_tell(struct slice bare);
 
-/* -- scram.c: salted keys ------------------------------------------------------------------------ */
+/* -- scram.c: salted keys ----------------------------------------------------------------- */
 
 size_t scram_size(enum scram_hash hash);      /* bytes of a key */
 const char *scram_name(enum scram_hash hash); /* "SCRAM-SHA-256" */
@@ -168,7 +168,7 @@ void scram_false(enum scram_hash hash, const uint8_t secret[SECRET_SIZE], struct
 /* Compares in constant time. Takes milliseconds. */
 bool scram_check(enum scram_hash hash, struct slice password, const struct scram_keys *keys);
 
-/* -- scram_mech.c: the server side of SCRAM ------------------------------------------------------ */
+/* -- scram_mech.c: the server side of SCRAM ----------------------------------------------- */
 
 /* A client-first-message; slices point into the message or into scratch. */
 struct scram_first {
@@ -196,7 +196,7 @@ void scram_mech_challenge(struct scram_mech *mech, struct slice nonce, struct bu
  * E_MISMATCH when proof or channel binding are wrong. */
 int scram_mech_final(struct scram_mech *mech, struct slice message, struct buf *out);
 
-/* -- gnu.c: the same by GNU SASL ------------------------------------------------------------------ */
+/* -- gnu.c: the same by GNU SASL ---------------------------------------------------------- */
 
 struct gnu;
 
@@ -209,7 +209,7 @@ void gnu_free(struct gnu **gnu);
 /* Returns 0 at the end, E_AGAIN when another message is needed, E_MALFORMED or E_MISMATCH. */
 int gnu_step(struct gnu *gnu, struct slice message, struct buf *out);
 
-/* -- throttle.c: slowing down those who fail ------------------------------------------------------ */
+/* -- throttle.c: slowing down those who fail ---------------------------------------------- */
 
 struct throttle;
 
@@ -226,7 +226,7 @@ unsigned throttle_delay(struct throttle *throttle, struct slice key, uint64_t no
 #define THROTTLE_ADDRESS 64
 struct slice throttle_address(struct slice text, char out[THROTTLE_ADDRESS]);
 
-/* -- sasl.c: exchanges by handle ------------------------------------------------------------------ */
+/* -- sasl.c: exchanges by handle ---------------------------------------------------------- */
 
 /* A password that must be checked by PBKDF2; sasl_job_run() may run in any thread. */
 struct sasl_job {
@@ -248,18 +248,18 @@ void sasl_job_done(const struct sasl_job *job, uint64_t ticks);
 bool sasl_tick(uint64_t ticks);
 bool sasl_busy(void);   /* whether there is any exchange */
 void sasl_forget(void); /* the router is gone, and with it who waits for answers */
-/* The text of MECHANISMS. */
+/* The text of MECHANISMS; the word "register" at the end of a line: in-band registration. */
 void sasl_mechanisms(struct buf *out);
 bool sasl_mechanism_known(struct slice name);
 
-/* -- login.c: timer and threads for sasl.c --------------------------------------------------------- */
+/* -- login.c: timer and threads for sasl.c ------------------------------------------------ */
 
 int login_start(uv_loop_t *loop);
 void login_frame(const struct frame *f);
 void login_router(void);      /* sends MECHANISMS */
 void login_router_gone(void);
 
-/* -- roster.c: items in the store -------------------------------------------------------------------- */
+/* -- roster.c: items in the store --------------------------------------------------------- */
 
 #define ROSTER_GROUPS_MAX 32
 #define ROSTER_TEXT_MAX   1023       /* bytes of a name or of a group's name */
@@ -308,11 +308,11 @@ void roster_request_remove(uint64_t id, struct slice contact);
 void roster_load(struct slice account);
 void roster_pending(struct slice account, uint64_t handle);
 
-/* -- roster_iq.c: jabber:iq:roster -------------------------------------------------------------------- */
+/* -- roster_iq.c: jabber:iq:roster -------------------------------------------------------- */
 
 void roster_iq(const struct request *r);
 
-/* -- subscription.c: the tables of RFC 6121 appendix A ------------------------------------------------- */
+/* -- subscription.c: the tables of RFC 6121 appendix A ------------------------------------ */
 
 struct subscription_step {
 	bool pass;     /* route (outbound) or deliver (inbound) the stanza */
@@ -326,7 +326,7 @@ struct subscription_step subscription_outbound(enum stanza_type type, unsigned b
 struct subscription_step subscription_inbound(enum stanza_type type, unsigned bits);
 bool subscription_type(enum stanza_type type);
 
-/* -- presence.c: subscription stanzas and what they change ---------------------------------------------- */
+/* -- presence.c: subscription stanzas and what they change -------------------------------- */
 
 void presence_handle(const struct frame *f, bool repeated);
 /* Removes an item of a roster with what follows for the contact (RFC 6121 section 2.5). push: tell
@@ -336,7 +336,7 @@ void presence_remove(struct slice account, uint64_t id, const struct roster_item
 void presence_update(struct slice account, uint64_t id, const struct roster_item *item,
     unsigned old_bits);
 
-/* -- vcard.c, private.c, register.c, last.c -------------------------------------------------------------- */
+/* -- vcard.c, private.c, register.c, last.c ----------------------------------------------- */
 
 void vcard_iq(const struct request *r);
 void private_iq(const struct request *r);
@@ -347,7 +347,7 @@ void last_iq(const struct request *r);
 void last_set(struct slice account, uint64_t stamp);
 uint64_t last_get(uint64_t id); /* 0: never */
 
-/* -- key.c: private keys for c2sd ------------------------------------------------------------------------- */
+/* -- key.c: private keys for c2sd --------------------------------------------------------- */
 
 int key_configure(const struct config *config);
 void key_close(void);
@@ -356,7 +356,7 @@ void key_link(uv_loop_t *loop, uint32_t incarnation, unsigned index, int fd);
 int key_use(struct slice domain, struct slice name, uint64_t algorithm, struct slice data,
     struct buf *result);
 
-/* -- command.c: administration ------------------------------------------------------------------------------ */
+/* -- command.c: administration ------------------------------------------------------------ */
 
 extern const struct command command_table[];
 /* Commits what a command has done; main.c sets it. */

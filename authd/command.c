@@ -36,14 +36,15 @@ address_read(struct slice word, char out[JID_MAX + 1], struct slice *bare, json_
 	return OK;
 }
 
-/* Makes what was done durable; the answer says whether it is. */
+/* Makes what was done durable; the answer says whether it is. What failed in the store fails the
+ * commit too, with all else of this iteration. */
 static int
 finish(int error, json_t **result)
 {
+	int committed = command_commit();
+
 	if (error == OK)
-		error = command_commit();
-	else
-		store_abort(state.store);
+		error = committed;
 	if (error == E_FULL)
 		return refuse(result, error, "the disk is full");
 	if (error)

@@ -1,6 +1,6 @@
 /*
- * gnu.c: SCRAM-SHA-1 and SCRAM-SHA-256, with and without -PLUS, by GNU SASL. Called by sasl.c, which
- * has read the client-first-message before and knows the keys. Fails when GNU SASL does.
+ * gnu.c: SCRAM-SHA-1 and SCRAM-SHA-256, with and without -PLUS, by GNU SASL. Called by sasl.c,
+ * which has read the client-first-message before and knows the keys. Fails when GNU SASL does.
  *
  * GNU SASL asks for properties while a session is being made, when it cannot have a hook yet:
  * `current` tells the callback for whom.

@@ -3,8 +3,8 @@
  * Keys never leave; c2sd gets signatures. A key that cannot be read stops the start, a use that
  * is wrong is answered without data.
  *
- * Operations run on the thread pool: an RSA signature takes a millisecond. Keys are not changed after
- * the start, so that threads can use them side by side.
+ * Operations run on the thread pool: an RSA signature takes a millisecond. Keys are not changed
+ * after the start, so that threads can use them side by side.
  */
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>

@@ -1,8 +1,8 @@
 /*
  * main.c: authd: hands frames to those who handle them, and commits once in each loop iteration.
- * What an iteration has to say waits in out.c until its transaction is on disk. When the commit fails,
- * nothing of the iteration has happened: requests get an error for an answer, questions that only
- * read are answered again.
+ * What an iteration has to say waits in out.c until its transaction is on disk. When the commit
+ * fails, nothing of the iteration has happened: requests get an error for an answer, questions that
+ * only read are answered again.
  */
 #include <unistd.h>
 
@@ -16,6 +16,7 @@ static struct watermarks *marks;
 static struct buf taken;     /* pairs of origin and seq, to be acknowledged */
 static struct buf questions; /* frames that only read, of this iteration */
 static uint64_t origins;
+static bool durable;         /* the transaction has something to commit */
 
 /* -- watermarks -- */
 
@@ -47,6 +48,7 @@ mark_store(void *arg, uint32_t origin, uint64_t seq)
 	struct buf key = { 0 }, value = { 0 };
 
 	(void)arg;
+	durable = true;
 	value_add_u32(&key, origin);
 	value_add_u8(&value, VALUE_VERSION);
 	value_add_u64(&value, seq);
@@ -199,7 +201,9 @@ commit(void)
 		request_committed();
 	else
 		failed(error);
-	COUNT(commits);
+	if (durable && error == OK)
+		COUNT(commits);
+	durable = false;
 	frames_each(out_frames(), daemon_send);
 	out_clear();
 	/* A stanza that was answered with an error has been dealt with too: kept on, it would hold up

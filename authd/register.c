@@ -1,6 +1,6 @@
 /*
- * register.c: in-band registration (XEP-0077): a new account for a stream that is not authenticated,
- * password change and cancellation for an account. Called by request.c.
+ * register.c: in-band registration (XEP-0077): a new account for a stream that is not
+ * authenticated, password change and cancellation for an account. Called by request.c.
  */
 #include <gnutls/gnutls.h>
 

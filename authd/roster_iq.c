@@ -18,7 +18,7 @@ item_add(void *arg, const struct roster_item *item)
 static void
 get(const struct request *r, const struct account *a)
 {
-	struct buf payload = { 0 }, scratch = { 0 };
+	struct buf payload = { 0 }, items = { 0 }, scratch = { 0 };
 	char version[40];
 	struct slice known;
 
@@ -30,12 +30,14 @@ get(const struct request *r, const struct account *a)
 	} else {
 		xml_open(&payload, "query", SLICE(NS_ROSTER));
 		xml_add_attribute(&payload, "ver", slice_string(version));
-		buf_add_char(&payload, '>');
-		roster_each(a->id, item_add, &payload);
-		buf_add_string(&payload, "</query>");
+		roster_each(a->id, item_add, &items);
+		buf_add_string(&payload, buf_len(&items) == 0 ? "/>" : ">");
+		buf_add_slice(&payload, buf_slice(&items));
+		buf_add_string(&payload, buf_len(&items) == 0 ? "" : "</query>");
 		request_answer(r->f, buf_slice(&payload));
 	}
 	buf_free(&payload);
+	buf_free(&items);
 	buf_free(&scratch);
 }
 

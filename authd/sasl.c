@@ -11,8 +11,8 @@
  *
  * Every client-first-message is read here, so that the account, its keys, the delay and the rules
  * for channel bindings are the same for all SCRAM mechanisms. GNU SASL then runs SCRAM-SHA-1 and
- * SCRAM-SHA-256, scram_mech.c what GNU SASL lacks. PLAIN is split here too: GNU SASL would prepare the
- * password with SASLprep, but stored keys are made of passwords prepared by RFC 8265.
+ * SCRAM-SHA-256, scram_mech.c what GNU SASL lacks. PLAIN is split here too: GNU SASL would prepare
+ * the password with SASLprep, but stored keys are made of passwords prepared by RFC 8265.
  *
  * Accounts that do not exist take the same way with false keys, and fail at the same step.
  */
@@ -31,6 +31,7 @@
 #define EXCHANGE_TIME 60000 /* milliseconds */
 #define MESSAGE_MAX   8192  /* bytes of a client's message */
 #define NONCE_BYTES   18
+#define OPEN_MAX      20    /* exchanges of one account side by side that are not slowed */
 
 struct mechanism {
 	const char *name;
@@ -70,7 +71,7 @@ struct exchange {
 	char *account;                  /* bare JID, canonical; of no account when !exists */
 	bool exists;
 	bool disabled;
-	bool counted;                   /* as a failure of the account, until it succeeds */
+	bool counted;                   /* in open_exchanges */
 	char address[THROTTLE_ADDRESS]; /* throttle_address() of the peer */
 	size_t address_len;
 	struct buf bindings[BINDINGS];  /* empty: none */
@@ -86,6 +87,8 @@ static struct map *exchanges; /* by handle */
 static struct exchanges ages = TAILQ_HEAD_INITIALIZER(ages);
 static struct exchanges delays = TAILQ_HEAD_INITIALIZER(delays);
 static struct throttle *by_account, *by_address;
+static struct throttle *open_exchanges; /* by account: guesses side by side gain nothing */
+static uint64_t now;                    /* ticks of the caller */
 static void (*verify)(struct sasl_job *job);
 static uint64_t serial;
 
@@ -130,7 +133,8 @@ sasl_mechanisms(struct buf *out)
 	size_t i;
 
 	for (i = 0; i < state.domain_count; i++)
-		buf_printf(out, "%s %s\n", state.domains[i].name, state.mechanisms);
+		buf_printf(out, "%s %s%s\n", state.domains[i].name, state.mechanisms,
+		    state.domains[i].registration ? " register" : "");
 }
 
 int
@@ -140,6 +144,7 @@ sasl_open(void (*verifier)(struct sasl_job *job))
 	exchanges = map_new();
 	by_account = throttle_new(state.failures_account, state.failures_time);
 	by_address = throttle_new(state.failures_address, state.failures_time);
+	open_exchanges = throttle_new(OPEN_MAX, 2 * EXCHANGE_TIME);
 	return gnu_open();
 }
 
@@ -156,6 +161,8 @@ exchange_free(struct exchange *ex)
 {
 	unsigned i;
 
+	if (ex->counted)
+		throttle_undo(open_exchanges, slice_string(ex->account), now);
 	map_remove(exchanges, slice_of(&ex->handle, sizeof ex->handle));
 	TAILQ_REMOVE(&ages, ex, by_age);
 	if (ex->state == DELAYED)
@@ -187,6 +194,7 @@ sasl_close(void)
 	map_free(&exchanges);
 	throttle_free(&by_account);
 	throttle_free(&by_address);
+	throttle_free(&open_exchanges);
 	gnu_close();
 }
 
@@ -218,9 +226,10 @@ fail(struct exchange *ex, const char *condition, const char *reason)
 
 /* Ends an exchange whose proof was wrong: this one counts. */
 static void
-fail_proof(struct exchange *ex, uint64_t ticks)
+fail_proof(struct exchange *ex)
 {
-	throttle_fail(by_address, exchange_address(ex), ticks);
+	throttle_fail(by_account, slice_string(ex->account), now);
+	throttle_fail(by_address, exchange_address(ex), now);
 	fail(ex, "not-authorized", ex->exists ? "wrong proof" : "no such account");
 }
 
@@ -235,7 +244,7 @@ challenge(struct exchange *ex, struct slice data)
 
 /* Ends an exchange with the grant. data: additional data, may be absent. */
 static void
-succeed(struct exchange *ex, struct slice data, uint64_t ticks)
+succeed(struct exchange *ex, struct slice data)
 {
 	struct frame f = { .type = FRAME_AUTH_SUCCESS, .handle = ex->handle };
 	uint8_t token[SECRET_SIZE];
@@ -251,8 +260,6 @@ succeed(struct exchange *ex, struct slice data, uint64_t ticks)
 	gnutls_hmac_deinit(mac, token);
 	f.data = data;
 	f.token = slice_of(token, sizeof token);
-	if (ex->counted)
-		throttle_undo(by_account, f.jid, ticks);
 	COUNT(logins);
 	log_info("login", "account=%s mechanism=%s", log_quote(f.jid), ex->mechanism->name);
 	out_send(&f);
@@ -314,7 +321,11 @@ plus_offered(const struct exchange *ex)
 	return false;
 }
 
-/* Checks the flag of a client-first-message (RFC 5802 section 6). Returns a condition or NULL. */
+/*
+ * Checks the flag of a client-first-message (RFC 5802 section 6). Returns a condition or NULL.
+ * None of this is a guess at a password, so the condition is not not-authorized: there are clients that
+ * begin with a binding which TLS 1.3 does not have, and go on to the next mechanism.
+ */
 static const char *
 binding_check(const struct exchange *ex, const struct scram_first *first, enum binding *binding)
 {
@@ -323,7 +334,7 @@ binding_check(const struct exchange *ex, const struct scram_first *first, enum b
 		return "malformed-request";
 	/* The client saw no -PLUS, but we offer it: somebody has cut it out of the list. */
 	if (first->flag == 'y')
-		return plus_offered(ex) ? "not-authorized" : NULL;
+		return plus_offered(ex) ? "malformed-request" : NULL;
 	if (first->flag == 'n')
 		return NULL;
 	for (*binding = 0; *binding < BINDINGS; (*binding)++) {
@@ -331,7 +342,7 @@ binding_check(const struct exchange *ex, const struct scram_first *first, enum b
 			break;
 	}
 	if (*binding == BINDINGS || buf_len(&ex->bindings[*binding]) == 0)
-		return "not-authorized";
+		return "malformed-request";
 	return NULL;
 }
 
@@ -438,18 +449,21 @@ exchange_go(struct exchange *ex)
 		scram_begin(ex);
 }
 
-/* Counts an attempt on an account, and goes on with it now or later. */
+/* Goes on with an exchange now or later. */
 static void
-exchange_admit(struct exchange *ex, uint64_t ticks)
+exchange_admit(struct exchange *ex)
 {
 	struct slice account = slice_string(ex->account);
-	unsigned delay = throttle_delay(by_account, account, ticks);
-	unsigned other = throttle_delay(by_address, exchange_address(ex), ticks);
+	const unsigned delays_of[] = {
+		throttle_delay(by_account, account, now),
+		throttle_delay(by_address, exchange_address(ex), now),
+		throttle_delay(open_exchanges, account, now),
+	};
+	unsigned delay = 0, i;
 
-	if (delay < other)
-		delay = other;
-	/* Counted as failed until it succeeds: attempts side by side gain nothing. */
-	throttle_fail(by_account, account, ticks);
+	for (i = 0; i < sizeof delays_of / sizeof delays_of[0]; i++)
+		delay = delays_of[i] > delay ? delays_of[i] : delay;
+	throttle_fail(open_exchanges, account, now);
 	ex->counted = true;
 	if (delay == 0) {
 		exchange_go(ex);
@@ -457,14 +471,14 @@ exchange_admit(struct exchange *ex, uint64_t ticks)
 	}
 	COUNT(logins_slowed);
 	log_info("login slowed", "account=%s milliseconds=%u", log_quote(account), delay);
-	ex->due = ticks + delay;
+	ex->due = now + delay;
 	ex->state = DELAYED;
 	TAILQ_INSERT_TAIL(&delays, ex, by_delay);
 }
 
 /* Reads the client's first message. */
 static void
-first_message(struct exchange *ex, struct slice message, uint64_t ticks)
+first_message(struct exchange *ex, struct slice message)
 {
 	struct buf scratch = { 0 };
 	struct scram_first first = { 0 };
@@ -492,7 +506,7 @@ first_message(struct exchange *ex, struct slice message, uint64_t ticks)
 		goto done;
 	}
 	buf_add_slice(&ex->message, message);
-	exchange_admit(ex, ticks);
+	exchange_admit(ex);
 done:
 	buf_free(&scratch);
 }
@@ -501,18 +515,18 @@ done:
 
 /* What a proven identity still must be. */
 static void
-proven(struct exchange *ex, struct slice data, uint64_t ticks)
+proven(struct exchange *ex, struct slice data)
 {
 	if (!ex->exists)
-		fail_proof(ex, ticks);
+		fail_proof(ex);
 	else if (ex->disabled)
 		fail(ex, "account-disabled", "disabled");
 	else
-		succeed(ex, data, ticks);
+		succeed(ex, data);
 }
 
 static void
-final_message(struct exchange *ex, struct slice message, uint64_t ticks)
+final_message(struct exchange *ex, struct slice message)
 {
 	struct buf out = { 0 };
 	int error = E_MALFORMED;
@@ -524,11 +538,11 @@ final_message(struct exchange *ex, struct slice message, uint64_t ticks)
 			error = gnu_step(ex->gnu, message, &out);
 	}
 	if (error == OK)
-		proven(ex, buf_slice(&out), ticks);
+		proven(ex, buf_slice(&out));
 	else if (error == E_MALFORMED)
 		fail(ex, "malformed-request", "final message");
 	else
-		fail_proof(ex, ticks);
+		fail_proof(ex);
 	buf_free(&out);
 }
 
@@ -545,12 +559,13 @@ sasl_job_done(const struct sasl_job *job, uint64_t ticks)
 {
 	struct exchange *ex = exchange_find(job->handle);
 
+	now = ticks;
 	if (ex == NULL || ex->serial != job->serial || ex->state != CHECKING)
 		return;
 	if (job->right)
-		proven(ex, SLICE_NONE, ticks);
+		proven(ex, SLICE_NONE);
 	else
-		fail_proof(ex, ticks);
+		fail_proof(ex);
 }
 
 /* -- frames -- */
@@ -572,7 +587,7 @@ start_refused(const struct frame *f, const struct mechanism *mechanism)
 }
 
 static void
-start(const struct frame *f, uint64_t ticks)
+start(const struct frame *f)
 {
 	const struct mechanism *mechanism = mechanism_find(f->name);
 	struct exchange *ex = exchange_find(f->handle);
@@ -590,7 +605,7 @@ start(const struct frame *f, uint64_t ticks)
 	ex = mem_alloc(sizeof *ex);
 	ex->handle = f->handle;
 	ex->serial = ++serial;
-	ex->began = ticks;
+	ex->began = now;
 	ex->state = FIRST;
 	ex->mechanism = mechanism;
 	ex->domain = slice_dup(f->domain);
@@ -604,13 +619,13 @@ start(const struct frame *f, uint64_t ticks)
 	TAILQ_INSERT_TAIL(&ages, ex, by_age);
 	/* Both kinds of mechanism let the client speak first. */
 	if (f->data.ptr != NULL)
-		first_message(ex, f->data, ticks);
+		first_message(ex, f->data);
 	else
 		challenge(ex, SLICE(""));
 }
 
 static void
-step(const struct frame *f, uint64_t ticks)
+step(const struct frame *f)
 {
 	struct exchange *ex = exchange_find(f->handle);
 	struct slice data = f->data.ptr != NULL ? f->data : SLICE("");
@@ -620,19 +635,18 @@ step(const struct frame *f, uint64_t ticks)
 	else if (data.len > MESSAGE_MAX)
 		fail(ex, "malformed-request", "message too long");
 	else if (ex->state == FIRST)
-		first_message(ex, data, ticks);
+		first_message(ex, data);
 	else if (ex->state == FINAL)
-		final_message(ex, data, ticks);
+		final_message(ex, data);
 	else
 		fail(ex, "malformed-request", "a response that nobody asked for");
 }
 
 static void
-stop(const struct frame *f, uint64_t ticks)
+stop(const struct frame *f)
 {
 	struct exchange *ex = exchange_find(f->handle);
 
-	(void)ticks;
 	if (ex != NULL)
 		fail(ex, "aborted", "by the client");
 }
@@ -642,7 +656,7 @@ sasl_frame(const struct frame *f, uint64_t ticks)
 {
 	static const struct {
 		enum frame_type type;
-		void (*handle)(const struct frame *f, uint64_t ticks);
+		void (*handle)(const struct frame *f);
 	} frames[] = {
 		{ FRAME_AUTH_START, start },
 		{ FRAME_AUTH_STEP, step },
@@ -650,9 +664,10 @@ sasl_frame(const struct frame *f, uint64_t ticks)
 	};
 	size_t i;
 
+	now = ticks;
 	for (i = 0; f->handle != 0 && i < sizeof frames / sizeof frames[0]; i++) {
 		if (frames[i].type == f->type)
-			frames[i].handle(f, ticks);
+			frames[i].handle(f);
 	}
 }
 
@@ -661,6 +676,7 @@ sasl_tick(uint64_t ticks)
 {
 	struct exchange *ex, *next;
 
+	now = ticks;
 	for (ex = TAILQ_FIRST(&delays); ex != NULL; ex = next) {
 		next = TAILQ_NEXT(ex, by_delay);
 		if (ex->due > ticks)

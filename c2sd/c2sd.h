@@ -24,7 +24,7 @@
 struct conn;
 struct session;
 
-/* -- main.c: the process and its settings --------------------------------------------------------- */
+/* -- settings.c: the configuration --------------------------------------------------------------------- */
 
 struct settings {
 	struct xml_limits login_limits; /* before authentication */
@@ -34,9 +34,12 @@ struct settings {
 	uint64_t login_time, stanza_time, idle_time, resume_time; /* milliseconds */
 	size_t connections, connections_per_address;
 	size_t queue_stanzas, queue_bytes;
+	char *tls_priority;
 };
 
 extern struct settings settings;
+
+int settings_configure(const struct config *config);
 
 /* -- deadline.c: one coarse timer for everything that waits ---------------------------------------- */
 
@@ -161,7 +164,8 @@ enum stream_state {
 /* What a stream needs until it is bound. */
 struct login {
 	size_t bytes;              /* read so far */
-	unsigned failures;         /* of SASL, and of bind */
+	unsigned failures;         /* of SASL, and of bind: wrong credentials */
+	unsigned trials;           /* of SASL that failed for any reason */
 	unsigned requests;         /* registration */
 	uint64_t until;            /* daemon_ticks() at which it must be bound */
 	char *jid;                 /* bare, granted */
@@ -514,6 +518,8 @@ void management_element(struct conn *c, const struct xml_element *element);
 void management_write(struct session *s, bool late); /* <a/> and <r/> that are due; late: those that waited */
 void management_failed(struct conn *c, const char *condition, bool known, uint32_t h);
 struct slice element_attribute(const struct xml_element *element, const char *name);
+/* The client acknowledges more than was sent: ends the stream. */
+void management_too_high(struct conn *c, uint32_t h, uint32_t sent);
 /* An h from the client; false: the stream was ended with an error. */
 bool management_acknowledge(struct conn *c, struct session *s, uint32_t h);
 

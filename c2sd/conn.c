@@ -353,8 +353,16 @@ ready(uv_poll_t *poll, int status, int events)
 		return;
 	}
 	if (status < 0) {
-		stream_lost(c, uv_strerror(status));
-		return;
+		/* The socket has an error: reading tells which. */
+		events = UV_READABLE;
+		if (c->state == CONN_OPEN && c->blocked) {
+			stream_lost(c, "connection broken");
+			return;
+		}
+		if (c->state == CONN_FINISHING) {
+			conn_close(c);
+			return;
+		}
 	}
 	if (events & UV_READABLE && c->state == CONN_LINGERING)
 		linger(c);

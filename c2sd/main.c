@@ -1,62 +1,14 @@
 /*
- * main.c: the process: settings, frames of the router, and the end of a loop iteration.
+ * main.c: the process: its start, frames of the router, and the end of a loop iteration.
  *
  * daemon_main() calls what is here. Nothing here fails after the start.
  */
 #include "c2sd.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "counter.h"
 #include "error.h"
 #include "log.h"
-
-#define HEADER_BYTES    8192u /* of one element before authentication, at least */
-#define ATTRIBUTES      32u
-#define ELEMENTS        20000u
-#define LOGIN_DEPTH     8u
-#define LOGIN_ELEMENTS  64u
-
-struct settings settings;
-
-static char *priority;
-
-static uint64_t
-number(const struct config *config, const char *option)
-{
-	return config_number(config, "c2s", "", option);
-}
-
-static int
-configure(const struct config *config)
-{
-	settings.login_bytes = number(config, "login-bytes");
-	settings.login_attempts = (unsigned)number(config, "login-attempts");
-	settings.login_time = 1000 * number(config, "login-time");
-	settings.stanza_time = 1000 * number(config, "stanza-time");
-	settings.idle_time = 1000 * number(config, "idle-time");
-	settings.resume_time = 1000 * number(config, "resume-time");
-	settings.connections = number(config, "connections");
-	settings.connections_per_address = number(config, "connections-per-address");
-	settings.queue_stanzas = number(config, "queue-stanzas");
-	settings.queue_bytes = number(config, "queue-bytes");
-	settings.limits = (struct xml_limits){
-		.stanza_bytes = number(config, "stanza-size"),
-		.depth = (unsigned)number(config, "stanza-depth"),
-		.attributes = ATTRIBUTES,
-		.elements = ELEMENTS,
-	};
-	settings.login_limits = (struct xml_limits){
-		.stanza_bytes = settings.login_bytes > HEADER_BYTES ? settings.login_bytes : HEADER_BYTES,
-		.depth = LOGIN_DEPTH,
-		.attributes = ATTRIBUTES,
-		.elements = LOGIN_ELEMENTS,
-	};
-	free(priority);
-	priority = slice_dup(config_text(config, "c2s", "", "tls-priority"));
-	return domains_configure(config);
-}
 
 static void
 on_link(enum role peer, unsigned index, uint32_t incarnation, int fd)
@@ -69,21 +21,12 @@ on_link(enum role peer, unsigned index, uint32_t incarnation, int fd)
 		close(fd);
 }
 
-static void
-nothing(uv_work_t *work)
-{
-	(void)work;
-}
-
 static int
 start(uv_loop_t *loop)
 {
-	static uv_work_t first;
 	int error;
 
-	/* The threads of the pool must exist before the sandbox closes. */
-	uv_queue_work(loop, &first, nothing, NULL);
-	error = tls_start(priority);
+	error = tls_start(settings.tls_priority);
 	if (error != OK)
 		return error;
 	deadlines_start(loop);
@@ -187,7 +130,7 @@ main(void)
 {
 	static const struct daemon_hooks hooks = {
 		.role = ROLE_C2SD,
-		.configure = configure,
+		.configure = settings_configure,
 		.listen = listener_add,
 		.link = on_link,
 		.start = start,

@@ -5,7 +5,7 @@
  */
 #include "c2sd.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 
 #include <gnutls/crypto.h>
 
@@ -90,21 +90,26 @@ on_enable(struct conn *c, struct session *s, const struct xml_element *element)
 	buf_add_string(out, "/>");
 }
 
+void
+management_too_high(struct conn *c, uint32_t h, uint32_t sent)
+{
+	char extra[128];
+
+	snprintf(extra, sizeof extra, "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>",
+	    h, sent);
+	stream_error(c, "undefined-condition", NULL, extra);
+}
+
 bool
 management_acknowledge(struct conn *c, struct session *s, uint32_t h)
 {
 	uint32_t outstanding = outqueue_unacknowledged(&s->queue), count;
-	struct buf extra = { 0 };
 
 	if (sm_acknowledge(&s->sm, h, outstanding, &count) == OK) {
 		session_acknowledge(s, count);
 		return true;
 	}
-	buf_printf(&extra, "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
-	    s->sm.acked + outstanding);
-	buf_add_char(&extra, '\0');
-	stream_error(c, "undefined-condition", NULL, buf_slice(&extra).ptr);
-	buf_free(&extra);
+	management_too_high(c, h, s->sm.acked + outstanding);
 	return false;
 }
 

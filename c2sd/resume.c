@@ -142,8 +142,13 @@ resume_asked(const struct frame *f)
 		.condition = SLICE("item-not-found"),
 	};
 
-	if (s == NULL || (s->state != SESSION_ATTACHED && s->state != SESSION_DETACHED) ||
-	    (uint32_t)f->number - s->sm.acked > outqueue_unacknowledged(&s->queue)) {
+	if (s == NULL || (s->state != SESSION_ATTACHED && s->state != SESSION_DETACHED)) {
+		daemon_send(&refusal);
+		return;
+	}
+	refusal.archive_id = s->sm.acked + outqueue_unacknowledged(&s->queue);
+	if ((uint32_t)f->number - s->sm.acked > outqueue_unacknowledged(&s->queue)) {
+		refusal.condition = SLICE("undefined-condition");
 		daemon_send(&refusal);
 		return;
 	}
@@ -323,7 +328,9 @@ resume_moved(const struct frame *f)
 
 	if (c == NULL || c->stream != STREAM_RESUME_WAIT)
 		return;
-	if (f->condition.ptr != NULL)
+	if (slice_is(f->condition, "undefined-condition"))
+		management_too_high(c, c->login->resume_h, (uint32_t)f->archive_id);
+	else if (f->condition.ptr != NULL)
 		refuse(c, "item-not-found");
 	else if (f->flags & FLAG_MORE)
 		arrive(c, f);

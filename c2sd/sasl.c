@@ -16,6 +16,8 @@
 #include "ns.h"
 #include "xmlout.h"
 
+#define TRIALS_MAX 16 /* failed attempts of all kinds on one connection */
+
 #define CODED_MAX 12288u /* of base64 */
 
 /* Conditions that a client may be told (RFC 6120 section 6.5). */
@@ -61,7 +63,8 @@ condition_known(struct slice condition)
 	return "not-authorized";
 }
 
-/* Tells the client that its attempt has failed, and ends the stream after too many. */
+/* Tells the client that its attempt has failed, and ends the stream after too many. Only guesses count as login-attempts:
+ * a client may try several mechanisms until one suits both sides. */
 static void
 fail(struct conn *c, const char *condition, struct slice text)
 {
@@ -75,7 +78,10 @@ fail(struct conn *c, const char *condition, struct slice text)
 		buf_add_string(out, "</text>");
 	}
 	buf_add_string(out, "</failure>");
-	if (++c->login->failures >= settings.login_attempts)
+	c->login->trials++;
+	if (strcmp(condition, "not-authorized") == 0)
+		c->login->failures++;
+	if (c->login->failures >= settings.login_attempts || c->login->trials >= TRIALS_MAX)
 		stream_error(c, "policy-violation", "too many failed attempts", NULL);
 }
 

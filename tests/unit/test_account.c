@@ -113,7 +113,7 @@ test_removed(void **unused)
 	test_collect();
 	while (test_next(&f)) {
 		if (f.type == FRAME_ACCOUNT_IS)
-			gone = slice_is(f.jid, ROMEO) && f.flags == 0;
+			gone = slice_is(f.jid, ROMEO) && f.flags == FLAG_MORE;
 		changes += f.type == FRAME_ROSTER_CHANGE && slice_is(f.jid, JULIET);
 		presences += f.kind == STANZA_PRESENCE && slice_is(f.to, JULIET);
 		remote |= f.subtype == TYPE_UNSUBSCRIBED && slice_is(f.to, REMOTE);
@@ -233,7 +233,7 @@ test_own_registration(void **unused)
 	test_result(NULL);
 	assert_true(test_next(&f));
 	assert_int_equal(f.type, FRAME_ACCOUNT_IS);
-	assert_int_equal(f.flags, 0);
+	assert_int_equal(f.flags, FLAG_MORE);
 	test_silent();
 	test_ask(ROMEO, NULL, TYPE_SET, NS_REGISTER, REGISTER("<remove/>"), true);
 	test_result(NULL);
