@@ -1,6 +1,6 @@
 /*
- * account.c: which number stands for which account, so that keys are short. Called by batch.c and
- * spool.c. Fails when the store does.
+ * account.c: which number stands for which account, so that keys are short. Called by batch.c,
+ * index.c and spool.c. Fails when the store does.
  *
  * Rows: hash of bare JID -> number, JID. Numbers are never used again. Addresses that came lately
  * are kept in memory, with those elsewhere, for their hashes.
@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "jid.h"
 #include "map.h"
 #include "mem.h"
 
@@ -56,7 +57,8 @@ account_trim(void)
 	cache = map_new();
 }
 
-struct account *
+/* Finds or makes the entry of an address; its number is perhaps not known. */
+static struct account *
 account_peer(struct slice jid)
 {
 	struct account *account = map_get(cache, jid);
@@ -71,40 +73,63 @@ account_peer(struct slice jid)
 	return account;
 }
 
-int
-account_find(struct slice jid, struct account **account)
+/* Reads the number of an account that has come up. Returns 0, E_NOT_FOUND, or of the store. */
+static int
+number_get(struct account *account)
 {
-	struct account *a = account_peer(jid);
 	struct value_reader r = { 0 };
-	int error = OK;
+	int error;
 
-	*account = a;
-	if (a->id != 0)
+	if (account->id != 0)
 		return OK;
-	error = store_get(state.store, TABLE_ACCOUNT, slice_of(a->hash, sizeof a->hash), &r.rest);
+	error = store_get(state.store, TABLE_ACCOUNT,
+	    slice_of(account->hash, sizeof account->hash), &r.rest);
 	if (error)
 		return error;
 	value_u8(&r);
-	a->id = value_u64(&r);
-	return a->id != 0 ? OK : E_NOT_FOUND;
+	account->id = value_u64(&r);
+	return account->id != 0 ? OK : E_NOT_FOUND;
 }
 
-int
-account_make(struct slice jid, struct account **account)
+/* Reads the number of an account, or gives it one. */
+static int
+number_make(struct account *account)
 {
 	struct buf value = { 0 };
-	int error = account_find(jid, account);
+	int error = number_get(account);
 
 	if (error != E_NOT_FOUND)
 		return error;
 	value_add_u8(&value, VALUE_VERSION);
 	value_add_u64(&value, next_id);
-	value_add_slice(&value, jid);
+	value_add_slice(&value, slice_of(account->jid, account->len));
 	error = store_put(state.store, TABLE_ACCOUNT,
-	    slice_of((*account)->hash, sizeof (*account)->hash), buf_slice(&value));
+	    slice_of(account->hash, sizeof account->hash), buf_slice(&value));
 	buf_free(&value);
 	if (error == OK)
-		(*account)->id = next_id++;
+		account->id = next_id++;
+	return error;
+}
+
+int
+account_find(struct slice jid, struct account **account)
+{
+	*account = account_peer(jid);
+	return number_get(*account);
+}
+
+int
+account_sides(const struct frame *f, struct account **from, struct account **to)
+{
+	int error = OK;
+
+	/* Both are copied first: f may point into the store, which changes. */
+	*from = account_peer(jid_bare_of(f->from));
+	*to = account_peer(jid_bare_of(f->to));
+	if (f->flags & FLAG_FROM_LOCAL)
+		error = number_make(*from);
+	if (error == OK && (f->flags & FLAG_TO_LOCAL))
+		error = number_make(*to);
 	return error;
 }
 

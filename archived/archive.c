@@ -1,6 +1,6 @@
 /*
- * archive.c: messages, and the copies that accounts have of them. Called by batch.c, spool.c and
- * forget.c. Fails when the store does.
+ * archive.c: messages, and the copies that accounts have of them. Called by batch.c, index.c,
+ * spool.c and forget.c. Fails when the store does.
  *
  * Rows of message: archive id -> version, stamp, the stanza as the frame in which it came. Rows of
  * archive: account, archive id -> version, direction, the peer's account, the peer's hash.
@@ -79,16 +79,16 @@ message_release(uint64_t id, uint64_t one, uint64_t other)
 }
 
 int
-archive_add(const struct account *account, uint64_t id, enum direction direction,
-    const struct account *peer, uint64_t peer_id)
+archive_put(uint64_t account, uint64_t id, enum direction direction, uint64_t peer,
+    const char peer_hash[PEER_HASH_SIZE])
 {
 	char key[PLACE_SIZE], value[COPY_SIZE];
 
 	value[0] = VALUE_VERSION;
 	value[1] = (char)direction;
-	store_key_u64(value + 2, peer_id);
-	memcpy(value + 10, peer->hash, PEER_HASH_SIZE);
-	return store_put(state.store, TABLE_ARCHIVE, place_key(account->id, id, key),
+	store_key_u64(value + 2, peer);
+	memcpy(value + 10, peer_hash, PEER_HASH_SIZE);
+	return store_put(state.store, TABLE_ARCHIVE, place_key(account, id, key),
 	    slice_of(value, sizeof value));
 }
 

@@ -21,7 +21,7 @@
 #include "frame.h"
 #include "store.h"
 
-/* -- state.c: the store and the options ---------------------------------------------------------- */
+/* -- state.c: the store and the options -------------------------------------------------------- */
 
 /* All tables of the store, and the file that owns each. */
 enum table {
@@ -39,6 +39,7 @@ enum table {
 struct state {
 	struct store *store;
 	uint64_t spool_messages; /* undelivered messages of one account */
+	size_t index_copies;     /* copies to gather before they go into the archive table */
 };
 
 extern struct state state;
@@ -62,7 +63,7 @@ uint64_t place_id(struct slice key); /* the archive id */
 int meta_get(const char *name, uint64_t fallback, uint64_t *number);
 int meta_put(const char *name, uint64_t number);
 
-/* -- id.c: archive ids --------------------------------------------------------------------------- */
+/* -- id.c: archive ids ------------------------------------------------------------------------- */
 
 /* Begin above this one, and above what was given out before. */
 void id_begin(uint64_t last);
@@ -70,7 +71,7 @@ void id_begin(uint64_t last);
 uint64_t id_next(uint64_t now);
 uint64_t id_last(void);
 
-/* -- account.c: addresses and their numbers ------------------------------------------------------ */
+/* -- account.c: addresses and their numbers ---------------------------------------------------- */
 
 #define PEER_HASH_SIZE 16
 
@@ -83,35 +84,48 @@ struct account {
 
 int account_open(void);
 void account_close(void);
-/* Valid until account_trim(). jid: bare. */
-struct account *account_peer(struct slice jid);                 /* its hash; id perhaps 0 */
-int account_find(struct slice jid, struct account **account);   /* 0, E_NOT_FOUND, or of the store */
-int account_make(struct slice jid, struct account **account);   /* makes it when there is none */
+/* *account is set in any case, and valid until account_trim(). jid: bare. Returns 0, E_NOT_FOUND
+ * or an error of the store. */
+int account_find(struct slice jid, struct account **account);
 /* Forgets the number of an address: it gets a new one if it comes again. */
 int account_remove(struct account *account);
+/* Finds or makes the accounts of a message's two sides; one that is elsewhere keeps id 0. */
+int account_sides(const struct frame *f, struct account **from, struct account **to);
 void account_trim(void);                                        /* bounds the cache */
 int account_save(void);                                         /* before the commit */
 void account_settle(bool committed);
 
-/* -- archive.c: messages and the copies of accounts ------------------------------------------------ */
+/* -- archive.c: messages and the copies of accounts -------------------------------------------- */
 
 enum direction { DIRECTION_OUT = 1, DIRECTION_IN = 2, DIRECTION_SELF = 3 };
 
 int message_add(uint64_t id, uint64_t stamp, struct slice frame);
-/* Reads a message; *f points into the store. Returns 0, E_NOT_FOUND, E_MALFORMED or of the store. */
+/* Reads a message; *f points into the store. Returns 0, E_NOT_FOUND, E_MALFORMED or of the
+ * store. */
 int message_get(uint64_t id, uint64_t *stamp, struct frame *f);
 /* Removes a message that neither of two accounts (0: none) has a place for any more. */
 int message_release(uint64_t id, uint64_t one, uint64_t other);
 
-/* peer_id: the other side's account, 0 when it has none here. */
-int archive_add(const struct account *account, uint64_t id, enum direction direction,
-    const struct account *peer, uint64_t peer_id);
+/* peer: the other side's account, 0 when it has none here. */
+int archive_put(uint64_t account, uint64_t id, enum direction direction, uint64_t peer,
+    const char peer_hash[PEER_HASH_SIZE]);
 /* Removes an account's copy. Returns 0 also when there is none. */
 int archive_remove(uint64_t account, uint64_t id);
 /* Removes at most count copies of an account; *more when that was not all. */
 int archive_remove_some(uint64_t account, size_t count, bool *more);
 
-/* -- spool.c: messages that wait for their receivers ---------------------------------------------- */
+/* -- index.c: copies on their way into the archive table --------------------------------------- */
+
+int index_open(void);
+void index_close(void);
+/* The copies of a message that was taken: from and to are its sides. */
+void index_add(const struct frame *f, uint64_t id, const struct account *from,
+    const struct account *to);
+int index_some(void); /* writes a few, in each transaction */
+int index_all(void);  /* writes all: before rows are looked up or removed */
+void index_settle(bool committed);
+
+/* -- spool.c: messages that wait for their receivers ------------------------------------------- */
 
 #define DRAIN_MESSAGES 128        /* most messages in the answer to a DRAIN */
 #define DRAIN_BYTES    (512 << 10) /* no further message after so many bytes */
@@ -132,7 +146,7 @@ void spool_each(void (*each)(void *arg, uint64_t account, uint64_t count), void 
 int spool_drain(const struct frame *f, struct buf *out);
 void spool_settle(bool committed);
 
-/* -- forget.c: accounts that were deleted, piece by piece ------------------------------------------ */
+/* -- forget.c: accounts that were deleted, piece by piece -------------------------------------- */
 
 int forget_open(void);
 void forget_close(void);
@@ -142,7 +156,7 @@ bool forget_pending(void);
 int forget_step(void);
 void forget_settle(bool committed);
 
-/* -- batch.c: frames from the router, taken in one transaction -------------------------------------- */
+/* -- batch.c: frames from the router, taken in one transaction --------------------------------- */
 
 #define OUT_BYTES (1 << 20) /* a transaction ends when it has this much to say */
 
@@ -165,7 +179,7 @@ int batch_run(uint64_t now, struct out *out);
 /* Forgets origins from which nothing has come for 30 days. */
 int batch_expire(uint64_t now);
 
-/* -- command.c: what administrators can ask -------------------------------------------------------- */
+/* -- command.c: what administrators can ask ---------------------------------------------------- */
 
 extern const struct command archived_commands[];
 

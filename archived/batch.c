@@ -1,7 +1,8 @@
 /*
  * batch.c: takes frames from the router: each transaction has the effects of all that came, the
- * watermarks of their origins, and nothing else. Called by main.c at the end of each loop iteration.
- * Fails when the store does; then nothing is acknowledged, and the same frames are tried again.
+ * watermarks of their origins, and nothing else. Called by main.c at the end of each loop
+ * iteration. Fails when the store does; then nothing is acknowledged, and the same frames are tried
+ * again.
  *
  * What a frame asks for is answered in the order in which the frames came: what a DRAIN finds, and
  * which message is STORED before or after it, depends on that.
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 
 #include "counter.h"
-#include "jid.h"
 #include "log.h"
 #include "mem.h"
 
@@ -154,42 +154,6 @@ refused_revert(void)
 
 /* -- messages -- */
 
-/* Finds the accounts of sender and receiver; those who are elsewhere have no number. */
-static int
-accounts_of(const struct frame *f, struct account **from, struct account **to)
-{
-	struct slice sender = jid_bare_of(f->from), receiver = jid_bare_of(f->to);
-	int error = OK;
-
-	if (f->flags & FLAG_FROM_LOCAL)
-		error = account_make(sender, from);
-	else
-		*from = account_peer(sender);
-	if (error)
-		return error;
-	if (f->flags & FLAG_TO_LOCAL)
-		return account_make(receiver, to);
-	*to = account_peer(receiver);
-	return OK;
-}
-
-/* Gives each side its copy; one who writes to himself has one. */
-static int
-copies_add(const struct frame *f, uint64_t id, const struct account *from,
-    const struct account *to)
-{
-	bool sends = f->flags & FLAG_FROM_LOCAL, receives = f->flags & FLAG_TO_LOCAL;
-	int error = OK;
-
-	if (sends && receives && from == to)
-		return archive_add(from, id, DIRECTION_SELF, to, to->id);
-	if (sends)
-		error = archive_add(from, id, DIRECTION_OUT, to, receives ? to->id : 0);
-	if (error == OK && receives)
-		error = archive_add(to, id, DIRECTION_IN, from, sends ? from->id : 0);
-	return error;
-}
-
 /* Gives a message its id and its places. */
 static int
 message_take(const struct frame *f, struct slice whole)
@@ -197,7 +161,7 @@ message_take(const struct frame *f, struct slice whole)
 	bool receives = f->flags & FLAG_TO_LOCAL, archived = !(f->flags & FLAG_NO_STORE);
 	uint64_t id, sender = 0;
 	struct account *from, *to;
-	int error = accounts_of(f, &from, &to);
+	int error = account_sides(f, &from, &to);
 
 	if (error)
 		return error;
@@ -210,8 +174,8 @@ message_take(const struct frame *f, struct slice whole)
 	id = id_next(run.now);
 	if (archived || receives)
 		error = message_add(id, f->stamp != 0 ? f->stamp : run.now, whole);
-	if (error == OK && archived)
-		error = copies_add(f, id, from, to);
+	if (archived)
+		index_add(f, id, from, to);
 	if (error == OK && receives)
 		error = spool_add(to->id, id, sender, archived);
 	if (error == OK)
@@ -270,7 +234,9 @@ take_drop(const struct frame *f, struct slice whole)
 	error = spool_remove(account->id, f->archive_id);
 	if (error || !(f->flags & FLAG_BOUNCE))
 		return error;
-	error = archive_remove(account->id, f->archive_id);
+	error = index_all();
+	if (error == OK)
+		error = archive_remove(account->id, f->archive_id);
 	return error ? error : account_remove_empty(account);
 }
 
@@ -283,7 +249,9 @@ take_forget(const struct frame *f, struct slice whole)
 	(void)whole;
 	if (error)
 		return error == E_NOT_FOUND ? OK : error;
-	error = forget_begin(account);
+	error = index_all();
+	if (error == OK)
+		error = forget_begin(account);
 	return error ? error : account_remove(account);
 }
 
@@ -393,6 +361,8 @@ batch_run(uint64_t now, struct out *out)
 	run.stored = run.repeated = run.refused = 0;
 	account_trim();
 	error = take_all(&used);
+	if (error == OK)
+		error = index_some();
 	if (error) {
 		state_abort();
 	} else {

@@ -1,6 +1,6 @@
 /*
- * forget.c: the spool and archive of a deleted account are removed piece by piece. Called by batch.c
- * and main.c. Fails when the store does.
+ * forget.c: the spool and archive of a deleted account are removed piece by piece. Called by
+ * batch.c and main.c. Fails when the store does.
  *
  *   (FORGET) -> PENDING, in meta; the address has lost its number -> (steps) -> gone
  *

@@ -1,9 +1,9 @@
 /*
  * id.c: archive ids. Called by batch.c; cannot fail.
  *
- * 42 bits of milliseconds since 2020, 6 bits of the node, 16 bits of a counter. Ids grow strictly, also
- * when the clock steps back and over a restart: then they count on from the last one, and when the
- * counter is full, into the next millisecond.
+ * 42 bits of milliseconds since 2020, 6 bits of the node, 16 bits of a counter. Ids grow strictly,
+ * also when the clock steps back and over a restart: then they count on from the last one, and when
+ * the counter is full, into the next millisecond.
  */
 #include "archived.h"
 

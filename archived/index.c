@@ -1,13 +1,13 @@
 /*
- * index.c: copies on their way into the archive table. Called by batch.c and state.c. Fails when the
- * store does.
+ * index.c: copies on their way into the archive table. Called by batch.c and state.c. Fails when
+ * the store does.
  *
- * The archive table is ordered by account, so the copies of one batch would fall on as many pages as
- * there are accounts in it, and each page would be written for one row: that made a commit six times
- * as long. Copies are therefore gathered here, and go into the table sorted, many to a page, a
- * bounded number with each transaction. Nothing depends on memory: what a copy says follows from the
- * message, and at the start the gathered copies are made again from all messages after the one that
- * the number "indexed" in meta names.
+ * The archive table is ordered by account, so the copies of one batch would fall on as many pages
+ * as there are accounts in it, and each page would be written for one row: that made a commit six
+ * times as long. Copies are therefore gathered here, and go into the table sorted, many to a page,
+ * a bounded number with each transaction. Nothing depends on memory: what a copy says follows from
+ * the message, and at the start the gathered copies are made again from all messages after the one
+ * that the number "indexed" in meta names.
  *
  *   (message committed) -> FRESH -> (enough of them) -> SORTED -> (written, piece by piece) -> gone
  *
@@ -17,10 +17,8 @@
 
 #include <stdlib.h>
 
-#include "jid.h"
 #include "mem.h"
 
-#define RUN_MIN 32768 /* fresh copies that are worth sorting */
 #define PIECE   512   /* rows that go with a transaction, at least */
 
 struct copy {
@@ -42,8 +40,8 @@ struct copies {
 
 static struct copies fresh, sorted;
 
-void
-index_add(const struct account *account, uint64_t id, enum direction direction,
+static void
+fresh_add(const struct account *account, uint64_t id, enum direction direction,
     const struct account *peer, uint64_t peer_id)
 {
 	struct copy *copy;
@@ -56,6 +54,22 @@ index_add(const struct account *account, uint64_t id, enum direction direction,
 	*copy = (struct copy){ .account = account->id, .id = id, .peer = peer_id,
 		.direction = direction };
 	memcpy(copy->peer_hash, peer->hash, PEER_HASH_SIZE);
+}
+
+void
+index_add(const struct frame *f, uint64_t id, const struct account *from,
+    const struct account *to)
+{
+	bool sends = f->flags & FLAG_FROM_LOCAL, receives = f->flags & FLAG_TO_LOCAL;
+
+	if (sends && receives && from == to) {
+		fresh_add(from, id, DIRECTION_SELF, to, to->id);
+		return;
+	}
+	if (sends)
+		fresh_add(from, id, DIRECTION_OUT, to, receives ? to->id : 0);
+	if (receives)
+		fresh_add(to, id, DIRECTION_IN, from, sends ? from->id : 0);
 }
 
 /* Puts at most limit of those that are not in the table into it. */
@@ -124,7 +138,7 @@ copies_advance(void)
 		fresh.written = 0;
 	}
 	sorted.settled = sorted.written;
-	if (sorted.written == sorted.count && fresh.count >= RUN_MIN) {
+	if (sorted.written == sorted.count && fresh.count >= state.index_copies) {
 		struct copies done = sorted;
 
 		sorted = fresh;
@@ -149,20 +163,43 @@ index_settle(bool committed)
 
 /* -- making them again -- */
 
-/* Adds the copies of a message as it was taken. */
-int
-index_message(const struct frame *f, uint64_t id, const struct account *from,
-    const struct account *to)
+static bool
+message_load(void *arg, struct slice key, struct slice value)
 {
-	bool sends = f->flags & FLAG_FROM_LOCAL, receives = f->flags & FLAG_TO_LOCAL;
+	uint64_t id = store_key_read_u64(key.ptr), stamp;
+	struct account *from, *to;
+	int *error = arg;
+	struct frame f;
 
-	if (sends && receives && from == to) {
-		index_add(from, id, DIRECTION_SELF, to, to->id);
-		return OK;
-	}
-	if (sends)
-		index_add(from, id, DIRECTION_OUT, to, receives ? to->id : 0);
-	if (receives)
-		index_add(to, id, DIRECTION_IN, from, sends ? from->id : 0);
-	return OK;
+	(void)value;
+	if (message_get(id, &stamp, &f) != OK || (f.flags & FLAG_NO_STORE))
+		return true;
+	*error = account_sides(&f, &from, &to);
+	if (*error == OK)
+		index_add(&f, id, from, to);
+	return *error == OK;
+}
+
+int
+index_open(void)
+{
+	uint64_t indexed;
+	char from[8];
+	int error = meta_get("indexed", 0, &indexed), each = OK;
+
+	if (error)
+		return error;
+	store_key_u64(from, indexed + 1);
+	error = store_walk(state.store, TABLE_MESSAGE, slice_of(from, sizeof from), SLICE(""),
+	    message_load, &each);
+	fresh.added = fresh.count;
+	return error ? error : each;
+}
+
+void
+index_close(void)
+{
+	MEM_FREE(&fresh.copy);
+	MEM_FREE(&sorted.copy);
+	fresh = sorted = (struct copies){ 0 };
 }

@@ -1,10 +1,10 @@
 /*
- * main.c: archived, which stores every message before anybody sees it. Started by aldisd; speaks with
- * the router alone.
+ * main.c: archived, which stores every message before anybody sees it. Started by aldisd; speaks
+ * with the router alone.
  *
  * What came in one loop iteration is one transaction in flush(). When that fails, the disk being
- * full most likely, the frames stay in the batch, nothing is acknowledged, nothing more is read, and
- * the transaction is tried again until there is room.
+ * full most likely, the frames stay in the batch, nothing is acknowledged, nothing more is read,
+ * and the transaction is tried again until there is room.
  */
 #include "archived.h"
 

@@ -7,8 +7,8 @@
  * A message is on the spool from the commit that gave it its id until the commit of its DELIVERED;
  * that it was sent to its receiver changes nothing.
  *
- * Rows: account, archive id -> version, whether the archive has a copy, the sender's account. How many
- * wait for each account is counted at the start and kept in memory.
+ * Rows: account, archive id -> version, whether the archive has a copy, the sender's account. How
+ * many wait for each account is counted at the start and kept in memory.
  */
 #include "archived.h"
 
@@ -157,8 +157,8 @@ spool_add(uint64_t account, uint64_t id, uint64_t sender, bool archived)
 	return error;
 }
 
-/* Removes a row that was read. The message goes too when no copy is left: that is looked up when the
- * archive had none, or when check says that it may have lost it since. */
+/* Removes a row that was read. The message goes too when no copy is left: that is looked up when
+ * the archive had none, or when check says that it may have lost it since. */
 static int
 row_remove(uint64_t account, uint64_t id, struct slice value, bool check)
 {

@@ -1,13 +1,15 @@
 /*
- * state.c: the store, and the begin and end of each transaction. Called by main.c and batch.c. Fails
- * when the store does.
+ * state.c: the store, and the begin and end of each transaction. Called by main.c and batch.c.
+ * Fails when the store does.
  */
 #include "archived.h"
 
 #include "counter.h"
 #include "log.h"
 
-struct state state;
+#define INDEX_COPIES 32768
+
+struct state state = { .index_copies = INDEX_COPIES };
 
 static const char *const tables[] = {
 	[TABLE_MESSAGE] = "message",
@@ -51,6 +53,8 @@ state_open(const char *directory, uint64_t size, uint64_t spool_messages, uint64
 	if (error == OK)
 		error = forget_open();
 	if (error == OK)
+		error = index_open();
+	if (error == OK)
 		error = batch_open(now);
 	if (error)
 		log_error("store not loaded", "reason=\"%s\"", error_text(error));
@@ -61,6 +65,7 @@ void
 state_close(void)
 {
 	batch_close();
+	index_close();
 	forget_close();
 	spool_close();
 	account_close();
@@ -74,6 +79,7 @@ settle(bool committed)
 	account_settle(committed);
 	spool_settle(committed);
 	forget_settle(committed);
+	index_settle(committed);
 }
 
 int

@@ -45,7 +45,7 @@ static struct {
 	uint64_t now_ticks, now;
 } self;
 
-/* -- the surroundings ---------------------------------------------------------------------------- */
+/* -- the surroundings -------------------------------------------------------------------------- */
 
 uv_loop_t *
 daemon_loop(void)
@@ -123,7 +123,7 @@ daemon_ack(const struct frame *f)
 	self.dirty = true;
 }
 
-/* -- to the supervisor --------------------------------------------------------------------------- */
+/* -- to the supervisor ------------------------------------------------------------------------- */
 
 static void
 tell_supervisor(const struct process_message *message)
@@ -167,7 +167,7 @@ daemon_lost(enum role peer, unsigned index, uint32_t incarnation)
 	tell_supervisor(&message);
 }
 
-/* -- commands ------------------------------------------------------------------------------------ */
+/* -- commands ---------------------------------------------------------------------------------- */
 
 const char *
 daemon_condition(int error)
@@ -308,7 +308,7 @@ handle_control(const struct frame *f)
 	json_decref(result);
 }
 
-/* -- the router ---------------------------------------------------------------------------------- */
+/* -- the router -------------------------------------------------------------------------------- */
 
 static void
 handle_welcome(const struct frame *f)
@@ -402,7 +402,7 @@ router_linked(const struct process_message *message, int fd)
 		introduce();
 }
 
-/* -- from the supervisor ------------------------------------------------------------------------- */
+/* -- from the supervisor ----------------------------------------------------------------------- */
 
 /* Reads the sealed memfd with our slice of the configuration. */
 static int
@@ -550,7 +550,7 @@ control_ready(uv_poll_t *poll, int status, int events)
 	}
 }
 
-/* -- the loop ------------------------------------------------------------------------------------ */
+/* -- the loop ---------------------------------------------------------------------------------- */
 
 static void
 send_ack(void *arg, uint32_t origin, struct slice pairs)

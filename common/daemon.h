@@ -8,14 +8,16 @@
  *   listen()      once for each listening socket
  *   link()        once for each link other than the router's (c2sd and authd have one between them)
  *   start()       last moment to open anything; then sandbox_enter(), and HELLO goes to the router
- *   router()      WELCOME has come, also again after each restart of the router: send the replay. The
- *                 frame READY follows when this returns; the first time, the supervisor is told
+ *   router()      WELCOME has come, also again after each restart of the router: send the replay.
+ *                 The frame READY follows when this returns; the first time, the supervisor is told
  *                 that the daemon is ready, so a suite that has started is one in which all
  *                 daemons are registered
- *   resend()      each RESEND of the router: send again what is in custody, in its order
- *   frame()       each frame from the router that is not handled here (WELCOME, RESEND, CONTROL are)
- *   flush()       at the end of each loop iteration in which a frame came or daemon_dirty() was called:
- *                 commit, acknowledge; then acknowledgements and output are sent
+ *   resend()      each RESEND of the router, which was returned to it already: send again what is
+ *                 in custody, in its order
+ *   frame()       each frame from the router that is not handled here (WELCOME, RESEND, CONTROL
+ *                 are)
+ *   flush()       at the end of each loop iteration in which a frame came or daemon_dirty() was
+ *                 called: commit, acknowledge; then acknowledgements and output are sent
  *   router_gone() the router has died; its successor's link comes later
  *
  * The router itself runs under daemon_main() as well: it is the hub, has no link to a router, gets
@@ -35,7 +37,7 @@
 #include "link.h"
 #include "process.h"
 
-/* An administrator's command (aldisctl, later ad-hoc commands). Rows of a table end with a NULL name. */
+/* An administrator's command (aldisctl, later ad-hoc commands). A table ends with a NULL name. */
 struct command {
 	const char *name;       /* "user add" */
 	const char *arguments;  /* "JID" for the usage line; "" for none */
@@ -49,7 +51,7 @@ struct command {
 struct daemon_hooks {
 	enum role role;
 	const char *serves;              /* HELLO text, see frame.def; may be NULL */
-	void (*serves_more)(struct buf *text); /* adds lines that depend on the configuration; may be NULL */
+	void (*serves_more)(struct buf *text); /* adds lines that depend on the configuration */
 	const struct command *commands;  /* may be NULL */
 	int (*configure)(const struct config *config);
 	void (*listen)(const char *name, int fd);
@@ -60,7 +62,7 @@ struct daemon_hooks {
 	void (*resend)(void);            /* custody: send again what is unacknowledged */
 	void (*frame)(const struct frame *f, struct slice whole);
 	void (*flush)(void);
-	/* To the router: STATE of each child, and the answer to ASK; may be NULL, like all of the above. */
+	/* To the router: STATE of each child, and the answer to ASK. All hooks may be NULL. */
 	void (*process)(const struct process_message *message);
 };
 
@@ -85,7 +87,7 @@ void daemon_dirty(void);
 /* Acknowledges a frame taken (f->origin, f->seq): gathered and sent after flush(). */
 void daemon_ack(const struct frame *f);
 
-/* Finds the row of commands that words begin with, or the built-in "counters", and runs it; E_NOT_FOUND
+/* Finds the command that words begin with, or the built-in "counters", and runs it; E_NOT_FOUND
  * when there is none. *result: as in struct command. For CONTROL frames this is done already. */
 int daemon_command(struct slice *words, size_t count, json_t **result);
 /* The stanza error condition that stands for an error, for CONTROL_REPLY. */
@@ -93,8 +95,8 @@ const char *daemon_condition(int error);
 
 /* From the router: asks the supervisor to "reload" or "restart NAME". */
 void daemon_ask(const char *what);
-/* The link to this process was closed: when it turns out to be alive it is restarted. Believed from the
- * router, and from authd about c2sd. */
+/* The link to this process was closed: when it turns out to be alive it is restarted. Believed
+ * from the router, and from authd about c2sd. */
 void daemon_lost(enum role peer, unsigned index, uint32_t incarnation);
 
 #endif

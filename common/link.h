@@ -1,10 +1,10 @@
 /*
  * link.h: a socket to another process of the suite, carrying frames.
  *
- * What is sent in one loop iteration is written at its end in one system call; what comes is read in
- * large pieces and handed out frame by frame. A frame that does not fit the form, or that its sender's
- * role may not send, is dropped and logged; a stream that cannot be understood any more closes the
- * link, and the supervisor then restarts whoever is at the other end.
+ * What is sent in one loop iteration is written at its end in one system call; what comes is read
+ * in large pieces and handed out frame by frame. A frame that does not fit the form, or that its
+ * sender's role may not send, is dropped and logged; a stream that cannot be understood any more
+ * closes the link, and the supervisor then restarts whoever is at the other end.
  */
 #ifndef ALDIS_LINK_H
 #define ALDIS_LINK_H

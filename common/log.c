@@ -19,7 +19,8 @@
 #define QUOTE_MAX      200 /* bytes of a quoted text */
 #define QUOTE_RING     8
 
-/* Categories that do not print: controls, formats (which turn the direction), what is unassigned. */
+/* Categories that do not print: controls, formats (which turn the direction), what is
+ * unassigned. */
 #define UNPRINTABLE                                                                      \
 	(UC_CATEGORY_MASK_C | UC_CATEGORY_MASK_Zl | UC_CATEGORY_MASK_Zp)
 

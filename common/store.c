@@ -4,7 +4,8 @@
  * until store_commit() or store_abort() has ended it.
  *
  * Reads use the write transaction while there is one, so that they see what it has done. Otherwise
- * they use a read transaction, which is kept and renewed, since making one costs more than a look-up.
+ * they use a read transaction, which is kept and renewed, since making one costs more than a
+ * look-up.
  */
 #include "store.h"
 
@@ -279,8 +280,8 @@ store_remove(struct store *store, unsigned table, struct slice key)
 
 /* -- walking -- */
 
-/* Moves to the key after the one in place, from which the walk was called; the cursor is found again
- * when the walker has changed the store. */
+/* Moves to the key after the one in place, from which the walk was called; the cursor is found
+ * again when the walker has changed the store. */
 static int
 walk_next(MDB_cursor *cursor, bool changed, struct slice place, MDB_val *k, MDB_val *v)
 {

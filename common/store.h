@@ -1,11 +1,11 @@
 /*
  * store.h: what a daemon keeps on disk: named tables of ordered keys, one writer, transactions.
  *
- * LMDB stands behind it. A daemon opens its store before the sandbox closes, names all tables then, and does all
- * reading and writing of one loop iteration in one transaction, which store_commit() makes durable.
- * Keys are fixed-width, at most 64 bytes, compared bytewise (numbers big-endian: store_key_u64());
- * a value's first byte is its version. Slices that are returned point into the map and are valid
- * until the next change of the store or the end of the transaction.
+ * LMDB stands behind it. A daemon opens its store before the sandbox closes, names all tables then,
+ * and does all reading and writing of one loop iteration in one transaction, which store_commit()
+ * makes durable. Keys are fixed-width, at most 64 bytes, compared bytewise (numbers big-endian:
+ * store_key_u64()); a value's first byte is its version. Slices that are returned point into the
+ * map and are valid until the next change of the store or the end of the transaction.
  */
 #ifndef ALDIS_STORE_H
 #define ALDIS_STORE_H
@@ -19,16 +19,18 @@ struct store;
 
 /*
  * Opens or makes the store in directory/data.mdb.
- * tables: names, ended by NULL; a table is its index in this list from then on. size: the largest that it
- * may grow, in bytes. Returns 0 or E_SYSTEM (logged with the reason).
+ * tables: names, ended by NULL; a table is its index in this list from then on. size: the largest
+ * that it may grow, in bytes. Returns 0 or E_SYSTEM (logged with the reason).
  */
-int store_open(const char *directory, const char *const *tables, uint64_t size, struct store **store);
+int store_open(const char *directory, const char *const *tables, uint64_t size,
+    struct store **store);
 void store_close(struct store **store);
 
 /* A write transaction begins with the first call that needs one, and ends here. store_commit()
  * returns 0 after fdatasync(2), E_FULL when disk or map are full, E_SYSTEM; after an error nothing
- * of the transaction is there, and the next one can begin. Removing needs room too, for copies of the pages
- * that it changes: a store that has reached its size may refuse that as well until it may grow. Nothing to commit is no error. */
+ * of the transaction is there, and the next one can begin. Removing needs room too, for copies of
+ * the pages that it changes: a store that has reached its size may refuse that as well until it may
+ * grow. Nothing to commit is no error. */
 int store_commit(struct store *store);
 void store_abort(struct store *store);
 
@@ -47,11 +49,12 @@ int store_remove(struct store *store, unsigned table, struct slice key);
 int store_walk(struct store *store, unsigned table, struct slice from, struct slice prefix,
     bool (*each)(void *arg, struct slice key, struct slice value), void *arg);
 /* The last key that begins with prefix. */
-int store_last(struct store *store, unsigned table, struct slice prefix, struct slice *key, struct slice *value);
+int store_last(struct store *store, unsigned table, struct slice prefix, struct slice *key,
+    struct slice *value);
 uint64_t store_count(struct store *store, unsigned table);
 
-/* A consistent copy while the store is in use; directory exists. E_AGAIN while a write transaction is
- * open: commit first. */
+/* A consistent copy while the store is in use; directory exists. E_AGAIN while a write transaction
+ * is open: commit first. */
 int store_copy(struct store *store, const char *directory);
 
 /* Big-endian numbers in keys. */
