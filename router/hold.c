@@ -166,6 +166,7 @@ bool
 hold_again(struct session *s, struct peer *peer, const struct frame *f)
 {
 	struct held *h;
+	struct frame kept;
 
 	(void)peer;
 	if (s->queue == NULL)
@@ -173,8 +174,11 @@ hold_again(struct session *s, struct peer *peer, const struct frame *f)
 	TAILQ_FOREACH(h, s->queue, order) {
 		if (h->seq != f->seq || h->origin != f->origin)
 			continue;
-		if (!h->ready)
-			store_send(f);
+		if (!h->ready) {
+			/* As it was stamped and marked when it came first. */
+			ASSERT(frame_read(slice_of(h->frame, h->len), &kept) == 0);
+			store_send(&kept);
+		}
 		return true;
 	}
 	return false;
