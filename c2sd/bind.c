@@ -1,9 +1,9 @@
 /*
- * bind.c: resource binding (RFC 6120 section 7), and requests to register an account, which a client may send
- * before it has one (XEP-0077).
+ * bind.c: resource binding (RFC 6120 section 7), and requests to register an account, which a
+ * client may send before it has one (XEP-0077).
  *
- * Called by stream.c with elements, by main.c with the router's answers. While the router is away a client that
- * binds waits, and a new router is asked again.
+ * Called by stream.c with elements, by main.c with the router's answers. While the router is away
+ * a client that binds waits, and a new router is asked again.
  */
 #include "c2sd.h"
 
@@ -23,7 +23,8 @@
 static void
 add_error(struct conn *c, struct slice id, enum stanza_error error)
 {
-	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_IQ, .subtype = TYPE_SET, .id = id }, reply;
+	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_IQ, .subtype = TYPE_SET,
+	    .id = id }, reply;
 	struct buf scratch = { 0 };
 
 	if (stanza_error_reply(&f, error, SLICE_NONE, &scratch, &reply))
@@ -31,7 +32,7 @@ add_error(struct conn *c, struct slice id, enum stanza_error error)
 	buf_free(&scratch);
 }
 
-/* -- binding ---------------------------------------------------------------------------------------------- */
+/* -- binding ----------------------------------------------------------------------------------- */
 
 /* The error with this name; those that bind has no use for become internal-server-error. */
 static enum stanza_error
@@ -56,7 +57,8 @@ refuse(struct conn *c, struct slice id, enum stanza_error error)
 		stream_error(c, "policy-violation", "too many attempts to bind", NULL);
 }
 
-/* The resource that a bind request asks for. Returns 0 with *resource, absent when it leaves the choice to us. */
+/* The resource that a bind request asks for. Returns 0 with *resource, absent when it leaves the
+ * choice to us. */
 static int
 read_resource(const struct xml_element *element, struct buf *scratch, char *prepared,
     struct slice *resource)
@@ -84,7 +86,8 @@ on_bind(struct conn *c, const struct xml_element *element)
 	int error;
 
 	error = read_resource(element, &scratch, prepared, &resource);
-	if (element->id.len == 0 || element->id.len > ID_MAX || element->children != 1 || error != OK) {
+	if (element->id.len == 0 || element->id.len > ID_MAX || element->children != 1 ||
+	    error != OK) {
 		refuse(c, element->id, STANZA_ERROR_BAD_REQUEST);
 	} else {
 		MEM_FREE(&c->login->bind_id);
@@ -146,8 +149,8 @@ on_bound(struct conn *c, const struct frame *f)
 	buf_add_string(out, "</bind></iq>");
 	s = session_new(c->handle, f->jid, c->login->token);
 	session_attach(s, c);
-	log_info("session bound", "jid=%s address=%s handle=%016llx", s->jid, address_text(c->address),
-	    (unsigned long long)s->handle);
+	log_info("session bound", "jid=%s address=%s handle=%016llx", s->jid,
+	    address_text(c->address), (unsigned long long)s->handle);
 }
 
 void
@@ -161,7 +164,7 @@ bind_answer(struct conn *c, const struct frame *f)
 		refuse(c, slice_string(c->login->bind_id), error_of(f->condition));
 }
 
-/* -- registration --------------------------------------------------------------------------------------------- */
+/* -- registration ------------------------------------------------------------------------------ */
 
 void
 register_element(struct conn *c, const struct xml_element *element)

@@ -2,8 +2,8 @@
  * c2sd.h: the private header of c2sd, grouped by file.
  *
  * A connection (conn) carries one stream; a bound stream has a session, which can outlive it. From
- * below to above: deadline, address, key, tls, conn | domain, features, uplink | stream, sasl, bind |
- * session, outqueue, sm, presence, inbound, management, resume, move.
+ * below to above: deadline, address, key, tls, conn | domain, features, uplink | stream, sasl,
+ * bind | session, outqueue, sm, presence, inbound, management, resume, move.
  */
 #ifndef ALDIS_C2SD_H
 #define ALDIS_C2SD_H
@@ -24,7 +24,7 @@
 struct conn;
 struct session;
 
-/* -- settings.c: the configuration --------------------------------------------------------------------- */
+/* -- settings.c: the configuration ------------------------------------------------------------- */
 
 struct settings {
 	struct xml_limits login_limits; /* before authentication */
@@ -41,7 +41,7 @@ extern struct settings settings;
 
 int settings_configure(const struct config *config);
 
-/* -- deadline.c: one coarse timer for everything that waits ---------------------------------------- */
+/* -- deadline.c: one coarse timer for everything that waits ------------------------------------ */
 
 /* Something that happens at a time, to the second. Embedded in what waits. */
 struct deadline {
@@ -57,7 +57,7 @@ void deadline_set(struct deadline *d, uint64_t milliseconds);
 void deadline_hasten(struct deadline *d, uint64_t milliseconds);
 void deadline_clear(struct deadline *d);
 
-/* -- listener.c: accepting, and limits by address ---------------------------------------------------- */
+/* -- listener.c: accepting, and limits by address ---------------------------------------------- */
 
 struct address; /* of a peer: one for all its connections */
 
@@ -67,17 +67,17 @@ void listeners_resume(void);                  /* a connection has gone: there is
 const char *address_text(const struct address *address);
 void address_drop(struct address **address);
 
-/* -- key.c: private keys that authd holds ---------------------------------------------------------- */
+/* -- key.c: private keys that authd holds ------------------------------------------------------ */
 
 /* Takes the link to authd: a new one replaces the old. */
 void key_link(int fd);
-/* Has authd use the key of a domain, on a thread of the pool; blocks for 5 seconds at most. what: "sign",
- * "sign-hash" or "decrypt". result is from gnutls_malloc(). Returns 0, E_AGAIN (no answer in time),
- * E_FORBIDDEN (refused). */
+/* Has authd use the key of a domain, on a thread of the pool; blocks for 5 seconds at most.
+ * what: "sign", "sign-hash" or "decrypt". result is from gnutls_malloc(). Returns 0, E_AGAIN (no
+ * answer in time), E_FORBIDDEN (refused). */
 int key_use(const char *domain, const char *what, unsigned algorithm, const gnutls_datum_t *data,
     gnutls_datum_t *result);
 
-/* -- tls.c: certificates, handshakes, channel bindings ------------------------------------------------ */
+/* -- tls.c: certificates, handshakes, channel bindings ----------------------------------------- */
 
 /* The certificate chain of a domain with its key, which is at authd. Counted. */
 struct certificate;
@@ -102,7 +102,7 @@ struct bindings {
 void bindings_get(const struct conn *c, struct bindings *b);
 void bindings_free(struct bindings *b);
 
-/* -- domain.c: the domains that clients may log in to ------------------------------------------------- */
+/* -- domain.c: the domains that clients may log in to ------------------------------------------ */
 
 struct domain {
 	char *name;                      /* canonical */
@@ -121,7 +121,7 @@ void domains_forget_mechanisms(void);                 /* the router is gone */
 /* Whether a domain offers a mechanism; binding: -PLUS may be used. */
 bool domain_offers(const struct domain *domain, struct slice mechanism, bool binding);
 
-/* -- features.c: what a stream offers. No input or output ----------------------------------------------- */
+/* -- features.c: what a stream offers. No input or output -------------------------------------- */
 
 enum feature_binding { BINDING_EXPORTER = 1, BINDING_UNIQUE = 2, BINDING_ENDPOINT = 4 };
 
@@ -132,7 +132,7 @@ void features_bound(struct buf *out);
 /* The next word of a list of words; false at its end. */
 bool features_word(struct slice *list, struct slice *word);
 
-/* -- conn.c: the bytes of a connection --------------------------------------------------------------------- */
+/* -- conn.c: the bytes of a connection --------------------------------------------------------- */
 
 /*
  *   OPEN <-> HANDSHAKE        reading and writing; a thread of the pool has the TLS session
@@ -156,7 +156,8 @@ enum conn_state { CONN_OPEN, CONN_HANDSHAKE, CONN_FINISHING, CONN_LINGERING, CON
  * frame has been acknowledged (see sm.c), nothing before BOUND is.
  */
 enum stream_state {
-	STREAM_HEADER, STREAM_STARTTLS, STREAM_TLS, STREAM_LOGIN_HEADER, STREAM_LOGIN, STREAM_LOGIN_WAIT,
+	STREAM_HEADER, STREAM_STARTTLS, STREAM_TLS, STREAM_LOGIN_HEADER, STREAM_LOGIN,
+	    STREAM_LOGIN_WAIT,
 	STREAM_BIND_HEADER, STREAM_BIND, STREAM_BIND_WAIT, STREAM_RESUME_WAIT, STREAM_BOUND,
 	STREAM_ENDED, STREAM_STATE_COUNT
 };
@@ -207,6 +208,7 @@ struct conn {
 	struct buf wire;           /* the same, as they go to the socket */
 	struct buf cipher;         /* read from the socket and not yet taken by TLS */
 	uint64_t sealed;           /* bytes that have left out for wire, ever */
+	uint64_t probed_at;        /* sealed, when it was last probed */
 	uint64_t heard;            /* daemon_ticks() of the last byte read */
 	uint64_t stanza_began;     /* daemon_ticks(), 0: no stanza is being read */
 	uint64_t handle;           /* names the stream until it is bound or resumed */
@@ -228,7 +230,7 @@ void conn_secured(struct conn *c);          /* the handshake is done */
 void conn_flush(struct conn *c);            /* writes now */
 bool conn_alive(const struct conn *c);      /* the peer's TCP has acknowledged all that was sent */
 void conn_finish(struct conn *c);           /* writes what is left and closes */
-void conn_close(struct conn *c);            /* closes now; *c lives until the loop has let go of it */
+void conn_close(struct conn *c); /* closes now; *c lives until the loop has let go of it */
 void conns_flush(void);
 void conns_ease(void);                      /* the link to the router has room again, perhaps */
 size_t conn_count(void);
@@ -236,13 +238,13 @@ size_t conn_count(void);
 ssize_t conn_pull(gnutls_transport_ptr_t c, void *bytes, size_t len);
 ssize_t conn_push(gnutls_transport_ptr_t c, const void *bytes, size_t len);
 
-/* -- stream.c: RFC 6120 streams ------------------------------------------------------------------------------- */
+/* -- stream.c: RFC 6120 streams ---------------------------------------------------------------- */
 
 extern const struct xml_events stream_events;
 
 void stream_begin(struct conn *c, uint64_t login_time);
-/* Ends the stream with an error (RFC 6120 section 4.9) and the session with it. extra: more XML in the error
- * element, may be NULL. */
+/* Ends the stream with an error (RFC 6120 section 4.9) and the session with it. extra: more XML
+ * in the error element, may be NULL. */
 void stream_error(struct conn *c, const char *condition, const char *text, const char *extra);
 /* The same, but leaves the session to whoever calls. */
 void stream_error_only(struct conn *c, const char *condition, const char *text, const char *extra);
@@ -262,22 +264,23 @@ void stream_know(struct conn *c);
 void stream_forget(struct conn *c);
 uint64_t handle_new(void);
 
-/* -- sasl.c: RFC 6120 section 6, relayed to authd ---------------------------------------------------------------- */
+/* -- sasl.c: RFC 6120 section 6, relayed to authd ---------------------------------------------- */
 
 void sasl_element(struct conn *c, const struct xml_element *element);
-void sasl_frame(struct conn *c, const struct frame *f); /* AUTH_CHALLENGE, AUTH_SUCCESS, AUTH_FAILURE */
+void sasl_frame(struct conn *c, const struct frame *f); /* AUTH_CHALLENGE, AUTH_SUCCESS,
+    AUTH_FAILURE */
 void sasl_abandon(struct conn *c);                      /* the stream is gone, or the router */
 unsigned sasl_bindings(struct conn *c);                 /* enum feature_binding bits */
 
-/* -- bind.c: resource binding, and requests before authentication --------------------------------------------------- */
+/* -- bind.c: resource binding, and requests before authentication ------------------------------ */
 
 void bind_element(struct conn *c, const struct xml_element *element);   /* in BIND */
-void bind_answer(struct conn *c, const struct frame *f);                /* SESSION_BOUND, SESSION_REFUSED */
+void bind_answer(struct conn *c, const struct frame *f); /* SESSION_BOUND, SESSION_REFUSED */
 void bind_ask(struct conn *c);                                          /* again, of a new router */
 void register_element(struct conn *c, const struct xml_element *element); /* iq in LOGIN */
 void register_answer(struct conn *c, const struct frame *f);
 
-/* -- outqueue.c: what waits for a client. No input or output -------------------------------------------------------- */
+/* -- outqueue.c: what waits for a client. No input or output ----------------------------------- */
 
 /* A written frame, shared by all sessions that receive it. */
 struct kept {
@@ -335,7 +338,7 @@ bool outqueue_holds(const struct outqueue *q, uint64_t archive_id);
 void outqueue_clear(struct outqueue *q,
     void (*done)(void *, const struct outqueue_item *), void *arg);
 
-/* -- sm.c: XEP-0198, counters. No input or output --------------------------------------------------------------------- */
+/* -- sm.c: XEP-0198, counters. No input or output ---------------------------------------------- */
 
 struct sm_stanza {
 	uint64_t seq;    /* of its frame in custody; 0: handled here */
@@ -372,8 +375,8 @@ void sm_request(struct sm *sm);                 /* <r/> was read */
 bool sm_answer_due(const struct sm *sm);        /* all that it was about is handled */
 bool sm_answer_waits(const struct sm *sm);      /* some of it is not, and nothing was said yet */
 void sm_answered(struct sm *sm);                /* <a/> was written */
-/* An h from the client, with so many stanzas written and not acknowledged. Returns 0 with *count newly
- * acknowledged, or E_MISMATCH when it acknowledges more than was sent. */
+/* An h from the client, with so many stanzas written and not acknowledged. Returns 0 with *count
+ * newly acknowledged, or E_MISMATCH when it acknowledges more than was sent. */
 int sm_acknowledge(struct sm *sm, uint32_t h, uint32_t outstanding, uint32_t *count);
 void sm_wrote(struct sm *sm, size_t bytes);     /* a stanza was written */
 bool sm_ask_due(const struct sm *sm);           /* enough was written to ask */
@@ -381,7 +384,7 @@ void sm_asked(struct sm *sm);                   /* <r/> was written */
 void sm_detach(struct sm *sm);                  /* the connection is gone */
 void sm_free(struct sm *sm);
 
-/* -- presence.c: what a new router must be told of a session's presence --------------------------------------------------- */
+/* -- presence.c: what a new router must be told of a session's presence ------------------------ */
 
 struct presence {
 	struct buf broadcast;  /* the last one, a written frame; empty: unavailable */
@@ -393,12 +396,14 @@ struct presence {
 
 /* Takes note of a presence that the client sends; *presence is made when it must be. */
 void presence_note(struct presence **presence, const struct frame *f);
-/* Sets the fields of SESSION_REPLAY and SESSION_MOVE; text gets the addresses, each a line after prefix. */
-void presence_tell(const struct presence *presence, struct frame *f, const char *prefix, struct buf *text);
+/* Sets the fields of SESSION_REPLAY and SESSION_MOVE; text gets the addresses, each a line after
+ * prefix. */
+void presence_tell(const struct presence *presence, struct frame *f, const char *prefix,
+    struct buf *text);
 void presence_add_directed(struct presence **presence, struct slice address);
 void presence_free(struct presence **presence);
 
-/* -- uplink.c: frames to the router that must not be lost --------------------------------------------------------------------- */
+/* -- uplink.c: frames to the router that must not be lost -------------------------------------- */
 
 /* The first member of what wants to know that its frames were taken. */
 struct uplink_sender {
@@ -406,7 +411,8 @@ struct uplink_sender {
 };
 
 void uplink_start(void);
-/* Keeps a frame in custody and sends it; sender may be NULL. Returns 0 with its number and length. */
+/* Keeps a frame in custody and sends it; sender may be NULL. Returns 0 with its number and
+ * length. */
 int uplink_send(struct uplink_sender *sender, const struct frame *f, uint64_t *seq, size_t *len);
 void uplink_forget(const struct uplink_sender *sender);
 void uplink_ack(const struct frame *f);
@@ -419,7 +425,7 @@ void uplink_delivered(struct session *s, uint64_t archive_id);
 bool uplink_delivering(uint64_t handle, uint64_t archive_id);
 void uplink_report(void);
 
-/* -- session.c: bound sessions ------------------------------------------------------------------------------------------------- */
+/* -- session.c: bound sessions ----------------------------------------------------------------- */
 
 /*
  *   ATTACHED <-> DETACHED     the connection broke, session management lets it be resumed
@@ -430,8 +436,8 @@ void uplink_report(void);
  *
  *   ARRIVING -> ATTACHED      comes from another c2sd
  *
- *   any -> ENDED              SESSION_END was sent; kept until its frames are taken, since a new router
- *                             takes them from a session that it was told only
+ *   any -> ENDED              SESSION_END was sent; kept until its frames are taken, since a new
+ *                             router takes them only from a session that it was told
  */
 enum session_state {
 	SESSION_ATTACHED, SESSION_DETACHED, SESSION_LEAVING, SESSION_MOVED, SESSION_ARRIVING,
@@ -445,7 +451,6 @@ struct session {
 	uint8_t state;
 	bool interested;             /* asked for the roster */
 	bool paused;                 /* SESSION_PAUSE was sent */
-	bool overflow;               /* stored messages were left on the spool */
 	uint16_t bare_len;
 	uint16_t jid_len;
 	uint32_t delivering;         /* DELIVERED that are not acknowledged */
@@ -501,21 +506,24 @@ session_bare(const struct session *s)
 	return slice_of(s->jid, s->bare_len);
 }
 
-/* -- inbound.c: stanzas from clients -------------------------------------------------------------------------------------------- */
+/* -- inbound.c: stanzas from clients ----------------------------------------------------------- */
 
 void inbound_element(struct conn *c, const struct xml_element *element);
 
 /* What is wrong with a stanza, or what it is. */
 enum inbound_verdict { INBOUND_FINE, INBOUND_ERROR, INBOUND_STREAM_ERROR, INBOUND_DROP };
-/* Turns an element into a frame, for a session with these addresses. to: JID_MAX + 1 bytes for the prepared address. Sets
- * *error for INBOUND_ERROR, *condition for INBOUND_STREAM_ERROR. No input or output. */
-enum inbound_verdict inbound_frame(const struct xml_element *element, struct slice full, struct slice bare,
-    struct slice lang, char *to, struct frame *f, enum stanza_error *error, const char **condition);
+/* Turns an element into a frame, for a session with these addresses. to: JID_MAX + 1 bytes for
+ * the prepared address. Sets *error for INBOUND_ERROR, *condition for INBOUND_STREAM_ERROR. No
+ * input or output. */
+enum inbound_verdict inbound_frame(const struct xml_element *element, struct slice full,
+    struct slice bare, struct slice lang, char *to, struct frame *f, enum stanza_error *error,
+    const char **condition);
 
-/* -- management.c: the elements of XEP-0198 on a bound stream ------------------------------------------------------------------- */
+/* -- management.c: the elements of XEP-0198 on a bound stream ---------------------------------- */
 
 void management_element(struct conn *c, const struct xml_element *element);
-void management_write(struct session *s, bool late); /* <a/> and <r/> that are due; late: those that waited */
+/* Writes <a/> and <r/> that are due; late: also those that have waited. */
+void management_write(struct session *s, bool late);
 void management_failed(struct conn *c, const char *condition, bool known, uint32_t h);
 struct slice element_attribute(const struct xml_element *element, const char *name);
 /* The client acknowledges more than was sent: ends the stream. */
@@ -523,15 +531,15 @@ void management_too_high(struct conn *c, uint32_t h, uint32_t sent);
 /* An h from the client; false: the stream was ended with an error. */
 bool management_acknowledge(struct conn *c, struct session *s, uint32_t h);
 
-/* -- resume.c: XEP-0198 section 5, here and with other c2sd ------------------------------------------------------------------------- */
+/* -- resume.c: XEP-0198 section 5, here and with other c2sd ------------------------------------ */
 
 /* The handle in an SM-ID: that of the session when it was made; 0 when it is no SM-ID. */
 uint64_t resume_handle(struct slice id);
 void resume_element(struct conn *c, const struct xml_element *element); /* <resume/> */
-void resume_ask(struct conn *c);                    /* the c2sd that holds it; again, of a new router */
+void resume_ask(struct conn *c); /* the c2sd that holds it; again, of a new router */
 void resume_attach(struct conn *c, struct session *s, uint32_t h);
 void resume_asked(const struct frame *f);           /* SESSION_RESUME from the router */
-void resume_leave(struct session *s);               /* in LEAVING: its frames are taken, or time is up */
+void resume_leave(struct session *s); /* in LEAVING: its frames are taken, or time is up */
 void resume_moved(const struct frame *f);           /* SESSION_MOVE from the router */
 
 #endif

@@ -1,10 +1,11 @@
 /*
  * conn.c: the bytes of a connection, in and out.
  *
- * The loop calls it for each ready socket; stream.c and session.c append to its output, which is written once
- * at the end of the loop iteration. A readable socket costs one recv(2): GnuTLS takes its records from what
- * that has brought, and what it encrypts is gathered for one send(2). Between iterations an idle
- * connection has no buffers. Whatever fails ends the connection through stream_lost().
+ * The loop calls it for each ready socket; stream.c and session.c append to its output, which is
+ * written once at the end of the loop iteration. A readable socket costs one recv(2): GnuTLS takes
+ * its records from what that has brought, and what it encrypts is gathered for one send(2).
+ * Between iterations an idle connection has no buffers. Whatever fails ends the connection through
+ * stream_lost().
  */
 #include "c2sd.h"
 
@@ -54,7 +55,7 @@ conn_count(void)
 	return count;
 }
 
-/* -- memory ------------------------------------------------------------------------------------------ */
+/* -- memory ------------------------------------------------------------------------------------ */
 
 /* Gives an empty buffer memory that another has left. */
 static void
@@ -87,7 +88,7 @@ give_back(struct buf *b)
 	buf_free(b);
 }
 
-/* -- the life of a connection --------------------------------------------------------------------------- */
+/* -- the life of a connection ------------------------------------------------------------------ */
 
 static void
 deadline_due(struct deadline *d)
@@ -214,7 +215,7 @@ conn_alive(const struct conn *c)
 	    info.tcpi_unacked == 0 && info.tcpi_retransmits == 0 && buf_len(&c->wire) == 0;
 }
 
-/* -- transport functions of GnuTLS -------------------------------------------------------------------------- */
+/* -- transport functions of GnuTLS ------------------------------------------------------------- */
 
 ssize_t
 conn_pull(gnutls_transport_ptr_t arg, void *bytes, size_t len)
@@ -251,7 +252,7 @@ conn_push(gnutls_transport_ptr_t arg, const void *bytes, size_t len)
 	return (ssize_t)len;
 }
 
-/* -- reading ----------------------------------------------------------------------------------------------------- */
+/* -- reading ----------------------------------------------------------------------------------- */
 
 static bool
 wants_input(const struct conn *c)
@@ -400,7 +401,7 @@ conns_ease(void)
 	}
 }
 
-/* -- writing ----------------------------------------------------------------------------------------------------- */
+/* -- writing ----------------------------------------------------------------------------------- */
 
 struct buf *
 conn_out(struct conn *c)

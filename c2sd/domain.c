@@ -1,9 +1,9 @@
 /*
  * domain.c: the domains that clients may log in to, with their certificates and SASL mechanisms.
  *
- * Called by main.c with the configuration and with MECHANISMS, by tls.c and stream.c to look up. A domain
- * whose certificate cannot be read is served without TLS, which means that nobody can log in to it: that is
- * logged as an error.
+ * Called by main.c with the configuration and with MECHANISMS, by tls.c and stream.c to look up. A
+ * domain whose certificate cannot be read is served without TLS, which means that nobody can log
+ * in to it: that is logged as an error.
  */
 #include "c2sd.h"
 
@@ -85,7 +85,8 @@ domains_configure(const struct config *config)
 
 	for (i = 0; config_title(config, "domain", i, &title); i++) {
 		if (jid_prepare_domain(title, prepared, &name) != OK) {
-			log_error("domain refused", "name=%s reason=\"not a domain\"", log_quote(title));
+			log_error("domain refused", "name=%s reason=\"not a domain\"",
+			    log_quote(title));
 			return E_MALFORMED;
 		}
 		domain = domain_get(name);

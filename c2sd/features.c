@@ -1,6 +1,6 @@
 /*
- * features.c: the <stream:features/> of each phase (RFC 6120 section 4.3.2). Called by stream.c. No input or
- * output; cannot fail.
+ * features.c: the <stream:features/> of each phase (RFC 6120 section 4.3.2). Called by stream.c.
+ * No input or output; cannot fail.
  */
 #include "c2sd.h"
 

@@ -1,9 +1,9 @@
 /*
  * inbound.c: stanzas from clients become frames (RFC 6120 section 8).
  *
- * Called by stream.c for each stanza of a bound stream. What the client may not say ends its stream or is
- * answered with an error here; the rest goes to the router in custody. inbound_frame() decides without
- * input or output.
+ * Called by stream.c for each stanza of a bound stream. What the client may not say ends its
+ * stream or is answered with an error here; the rest goes to the router in custody.
+ * inbound_frame() decides without input or output.
  */
 #include "c2sd.h"
 
@@ -17,7 +17,8 @@
 
 #define ID_MAX 4096u
 
-/* Whether `from` is the client's own address, in whatever form it was written (RFC 6120 section 8.1.2.1). */
+/* Whether `from` is the client's own address, in whatever form it was written (RFC 6120 section
+ * 8.1.2.1). */
 static bool
 from_fits(struct slice from, struct slice full, struct slice bare)
 {
@@ -49,8 +50,8 @@ error_wanted(enum stanza_kind kind, enum stanza_type type)
 }
 
 enum inbound_verdict
-inbound_frame(const struct xml_element *element, struct slice full, struct slice bare, struct slice lang,
-    char *to, struct frame *f, enum stanza_error *error, const char **condition)
+inbound_frame(const struct xml_element *element, struct slice full, struct slice bare,
+    struct slice lang, char *to, struct frame *f, enum stanza_error *error, const char **condition)
 {
 	struct jid jid;
 	int wrong;
@@ -98,7 +99,8 @@ answer(struct session *s, const struct frame *reply)
 }
 
 static void
-answer_error(struct session *s, const struct xml_element *element, struct frame *f, enum stanza_error error)
+answer_error(struct session *s, const struct xml_element *element, struct frame *f,
+    enum stanza_error error)
 {
 	struct buf scratch = { 0 };
 	struct frame reply;
@@ -107,7 +109,8 @@ answer_error(struct session *s, const struct xml_element *element, struct frame 
 		f->subtype = TYPE_GET; /* of an unknown type: it is answered all the same */
 	else if (f->subtype == TYPE_NONE)
 		f->subtype = TYPE_PROBE;
-	/* The address as the client wrote it, which need not be one: it must know what was wrong. */
+	/* The address as the client wrote it, which need not be one: it must know what was
+	 * wrong. */
 	f->to = f->to.ptr != NULL ? f->to : element->to;
 	f->from = session_jid(s);
 	if (stanza_error_reply(f, error, SLICE_NONE, &scratch, &reply)) {
@@ -159,8 +162,8 @@ inbound_element(struct conn *c, const struct xml_element *element)
 	struct frame f;
 
 	COUNT(stanzas_in);
-	verdict = inbound_frame(element, session_jid(s), session_bare(s), slice_string(s->lang), to, &f,
-	    &error, &condition);
+	verdict = inbound_frame(element, session_jid(s), session_bare(s), slice_string(s->lang),
+	    to, &f, &error, &condition);
 	if (verdict == INBOUND_STREAM_ERROR) {
 		stream_error(c, condition, NULL, NULL);
 		return;

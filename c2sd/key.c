@@ -1,11 +1,11 @@
 /*
- * key.c: private keys that authd holds (DESIGN promise 3): one exchange of frames at a time over the link
- * between this process and authd.
+ * key.c: private keys that authd holds (DESIGN promise 3): one exchange of frames at a time over
+ * the link between this process and authd.
  *
- * key_use() is called by GnuTLS in the middle of a handshake, on a thread of the pool, and blocks until authd
- * has answered; key_link() is called on the loop. A signature is small and quick, so the threads take
- * turns. When authd is being restarted key_use() waits for the new link. It fails when no answer comes in
- * time, and the handshake with it.
+ * key_use() is called by GnuTLS in the middle of a handshake, on a thread of the pool, and blocks
+ * until authd has answered; key_link() is called on the loop. A signature is small and quick, so
+ * the threads take turns. When authd is being restarted key_use() waits for the new link. It fails
+ * when no answer comes in time, and the handshake with it.
  */
 #include "c2sd.h"
 

@@ -1,8 +1,9 @@
 /*
  * listener.c: listening sockets, and the limits on connections: in all and from one address.
  *
- * Called by main.c at start; the loop calls it for each connection, which it hands to conn.c. Running out of
- * descriptors, or into the limit of connections, stops accepting until a connection has gone.
+ * Called by main.c at start; the loop calls it for each connection, which it hands to conn.c.
+ * Running out of descriptors, or into the limit of connections, stops accepting until a connection
+ * has gone.
  */
 #include "c2sd.h"
 
@@ -53,7 +54,8 @@ address_key(const struct address *address)
 	return slice_of(address->key, sizeof address->key);
 }
 
-/* Finds or makes the address of a peer and counts one more connection; NULL when it has too many. */
+/* Finds or makes the address of a peer and counts one more connection; NULL when it has too
+ * many. */
 static struct address *
 address_get(const struct sockaddr_storage *peer)
 {
@@ -183,7 +185,8 @@ acceptable(uv_poll_t *poll, int status, int events)
 			return;
 		}
 		memset(&peer, 0, sizeof peer);
-		fd = accept4(listeners[i].fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		fd = accept4(listeners[i].fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK |
+		    SOCK_CLOEXEC);
 		if (fd >= 0) {
 			admit(fd, &peer, listeners[i].direct);
 			continue;
@@ -202,7 +205,8 @@ void
 listener_add(const char *name, int fd)
 {
 	if (listener_count == LISTENERS_MAX) {
-		log_error("listener refused", "name=%s reason=\"more than %d\"", name, LISTENERS_MAX);
+		log_error("listener refused", "name=%s reason=\"more than %d\"", name,
+		    LISTENERS_MAX);
 		close(fd);
 		return;
 	}

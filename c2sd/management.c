@@ -1,7 +1,8 @@
 /*
  * management.c: the elements of stream management (XEP-0198 sections 3 and 4) on a bound stream.
  *
- * Called by stream.c with elements, by session.c when something was written or handled. sm.c counts.
+ * Called by stream.c with elements, by session.c when something was written or handled. sm.c
+ * counts.
  */
 #include "c2sd.h"
 
@@ -95,7 +96,8 @@ management_too_high(struct conn *c, uint32_t h, uint32_t sent)
 {
 	char extra[128];
 
-	snprintf(extra, sizeof extra, "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>",
+	snprintf(extra, sizeof extra,
+	    "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>",
 	    h, sent);
 	stream_error(c, "undefined-condition", NULL, extra);
 }
@@ -137,7 +139,8 @@ management_element(struct conn *c, const struct xml_element *element)
 	} else if (slice_is(element->name, "resume")) {
 		management_failed(c, "unexpected-request", false, 0);
 	} else if (!s->sm.enabled) {
-		stream_error(c, "unsupported-stanza-type", "stream management is not enabled", NULL);
+		stream_error(c, "unsupported-stanza-type", "stream management is not enabled",
+		    NULL);
 	} else if (slice_is(element->name, "r")) {
 		sm_request(&s->sm);
 		management_write(s, false);
@@ -149,8 +152,8 @@ management_element(struct conn *c, const struct xml_element *element)
 }
 
 /*
- * A client's <r/> is answered when what it had sent before is handled, which takes a commit, or after a
- * second with what is. Ours goes out when enough was sent, or a second later.
+ * A client's <r/> is answered when what it had sent before is handled, which takes a commit, or
+ * after a second with what is. Ours goes out when enough was sent, or a second later.
  */
 void
 management_write(struct session *s, bool late)

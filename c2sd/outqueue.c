@@ -1,6 +1,6 @@
 /*
- * outqueue.c: a ring of what waits for a client: stanzas to be written, and written ones that nobody
- * has taken responsibility for yet.
+ * outqueue.c: a ring of what waits for a client: stanzas to be written, and written ones that
+ * nobody has taken responsibility for yet.
  *
  * Called by session.c, resume.c. No input or output, no clock; cannot fail. session.c bounds it.
  */
@@ -195,7 +195,8 @@ outqueue_append(struct outqueue *q, struct outqueue *other)
 }
 
 void
-outqueue_each(const struct outqueue *q, void (*each)(void *, const struct outqueue_item *), void *arg)
+outqueue_each(const struct outqueue *q, void (*each)(void *, const struct outqueue_item *),
+    void *arg)
 {
 	uint32_t i;
 

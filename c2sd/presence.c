@@ -1,7 +1,7 @@
 /*
- * presence.c: the last broadcast presence of a session and the addresses that it sent directed presence to,
- * kept here so that a new router can be told (SESSION_REPLAY). Called by inbound.c, session.c and
- * resume.c. No input or output; cannot fail.
+ * presence.c: the last broadcast presence of a session and the addresses that it sent directed
+ * presence to, kept here so that a new router can be told (SESSION_REPLAY). Called by inbound.c,
+ * session.c and resume.c. No input or output; cannot fail.
  */
 #include "c2sd.h"
 
@@ -95,7 +95,8 @@ presence_note(struct presence **presence, const struct frame *f)
 }
 
 void
-presence_tell(const struct presence *presence, struct frame *f, const char *prefix, struct buf *text)
+presence_tell(const struct presence *presence, struct frame *f, const char *prefix,
+    struct buf *text)
 {
 	struct frame last;
 	uint32_t i;

@@ -1,10 +1,12 @@
 /*
- * resume.c: resumption of a session by a new stream (XEP-0198 section 5), on this c2sd or from another one.
+ * resume.c: resumption of a session by a new stream (XEP-0198 section 5), on this c2sd or from
+ * another one.
  *
- * Called by bind.c with <resume/>, by main.c with the router's frames. A session that is held by another c2sd is
- * asked for by way of the router, which checks that both are the same account's. The holder waits until
- * its frames are taken, so that h is right, and sends state and stanzas over; after that it only passes on what still
- * comes. A session that cannot be resumed is answered with <failed/>, and the client binds anew.
+ * Called by bind.c with <resume/>, by main.c with the router's frames. A session that is held by
+ * another c2sd is asked for by way of the router, which checks that both are the same account's.
+ * The holder waits until its frames are taken, so that h is right, and sends state and stanzas
+ * over; after that it only passes on what still comes. A session that cannot be resumed is
+ * answered with <failed/>, and the client binds anew.
  */
 #include "c2sd.h"
 
@@ -55,7 +57,8 @@ resume_element(struct conn *c, const struct xml_element *element)
 	struct session *s;
 	uint64_t h;
 
-	if (previd.ptr == NULL || slice_number(element_attribute(element, "h"), UINT32_MAX, &h) != OK) {
+	if (previd.ptr == NULL || slice_number(element_attribute(element, "h"), UINT32_MAX,
+	    &h) != OK) {
 		refuse(c, "bad-request");
 		return;
 	}
@@ -129,7 +132,7 @@ resume_attach(struct conn *c, struct session *s, uint32_t h)
 	session_limits(s);
 }
 
-/* -- the holder ------------------------------------------------------------------------------------------- */
+/* -- the holder -------------------------------------------------------------------------------- */
 
 void
 resume_asked(const struct frame *f)
@@ -166,7 +169,8 @@ send_item(void *arg, const struct outqueue_item *item)
 	const struct session *s = arg;
 	struct frame f;
 
-	if (item->kept == NULL || frame_read(slice_of(item->kept->frame, item->kept->len), &f) != OK)
+	if (item->kept == NULL || frame_read(slice_of(item->kept->frame, item->kept->len),
+	    &f) != OK)
 		return;
 	f.handle = s->moved_to;
 	f.flags |= FLAG_HANDOVER;
@@ -180,8 +184,8 @@ add_state(const struct session *s, uint64_t priority, struct buf *text)
 	buf_printf(text, "sm-id %s\nin %u\nacked %u\nwritten %u\nseconds %u\nlast %llu\n", s->sm_id,
 	    sm_h(&s->sm), s->sm.acked, outqueue_unacknowledged(&s->queue), s->resume_seconds,
 	    (unsigned long long)s->last_id);
-	buf_printf(text, "priority %u\ninterested %u\npaused %u\n", (unsigned)priority, s->interested,
-	    s->paused);
+	buf_printf(text, "priority %u\ninterested %u\npaused %u\n", (unsigned)priority,
+	    s->interested, s->paused);
 }
 
 void
@@ -215,7 +219,7 @@ resume_leave(struct session *s)
 	deadline_set(&s->deadline, MOVED_MS);
 }
 
-/* -- the new holder --------------------------------------------------------------------------------------------- */
+/* -- the new holder ---------------------------------------------------------------------------- */
 
 /* What add_state() has written. */
 struct state {
@@ -252,7 +256,8 @@ read_line(struct session *s, struct state *state, struct slice line)
 	else if (slice_is(word, "directed"))
 		presence_add_directed(&s->presence, value);
 	for (i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-		if (slice_is(word, numbers[i].word) && slice_number(value, UINT64_MAX, &number) == OK)
+		if (slice_is(word, numbers[i].word) && slice_number(value, UINT64_MAX,
+		    &number) == OK)
 			*(uint64_t *)(void *)((char *)state + numbers[i].offset) = number;
 	}
 }
@@ -274,15 +279,16 @@ static void
 arrive(struct conn *c, const struct frame *f)
 {
 	struct frame presence = {
-		.kind = STANZA_PRESENCE, .subtype = TYPE_AVAILABLE, .payload = f->payload, .id = f->id,
+		.kind = STANZA_PRESENCE, .subtype = TYPE_AVAILABLE, .payload = f->payload,
+		    .id = f->id,
 		.lang = f->lang,
 	};
 	struct state state = { .sm_id = SLICE_NONE };
 	struct session *s;
 	struct jid jid;
 
-	if (c->login->arriving != NULL || jid_parse(f->jid, &jid) != OK || jid.resource.ptr == NULL ||
-	    !slice_is(jid_bare(&jid), c->login->jid)) {
+	if (c->login->arriving != NULL || jid_parse(f->jid, &jid) != OK ||
+	    jid.resource.ptr == NULL || !slice_is(jid_bare(&jid), c->login->jid)) {
 		log_error("session refused", "jid=%s account=%s", log_quote(f->jid), c->login->jid);
 		return;
 	}

@@ -1,9 +1,9 @@
 /*
  * sasl.c: SASL negotiation (RFC 6120 section 6), relayed between a client and authd.
  *
- * Called by stream.c with elements of the SASL namespace, by main.c with authd's answers. Nothing here
- * knows a mechanism. Each exchange has a handle of its own, so that an answer which comes after the
- * client has given up finds nobody.
+ * Called by stream.c with elements of the SASL namespace, by main.c with authd's answers. Nothing
+ * here knows a mechanism. Each exchange has a handle of its own, so that an answer which comes
+ * after the client has given up finds nobody.
  */
 #include "c2sd.h"
 
@@ -22,7 +22,8 @@
 
 /* Conditions that a client may be told (RFC 6120 section 6.5). */
 static const char *const conditions[] = {
-	"aborted", "account-disabled", "credentials-expired", "encryption-required", "incorrect-encoding",
+	"aborted", "account-disabled", "credentials-expired", "encryption-required",
+	    "incorrect-encoding",
 	"invalid-authzid", "invalid-mechanism", "malformed-request", "mechanism-too-weak",
 	"not-authorized", "temporary-auth-failure", NULL
 };
@@ -35,7 +36,8 @@ sasl_bindings(struct conn *c)
 
 	bindings_get(c, &b);
 	bits = (b.exporter.size != 0 ? BINDING_EXPORTER : 0u) |
-	    (b.unique.size != 0 ? BINDING_UNIQUE : 0u) | (b.endpoint_len != 0 ? BINDING_ENDPOINT : 0u);
+	    (b.unique.size != 0 ? BINDING_UNIQUE : 0u) | (b.endpoint_len != 0 ?
+	    BINDING_ENDPOINT : 0u);
 	bindings_free(&b);
 	return bits;
 }
@@ -63,8 +65,8 @@ condition_known(struct slice condition)
 	return "not-authorized";
 }
 
-/* Tells the client that its attempt has failed, and ends the stream after too many. Only guesses count as login-attempts:
- * a client may try several mechanisms until one suits both sides. */
+/* Tells the client that its attempt has failed, and ends the stream after too many. Only guesses
+ * count as login-attempts: a client may try several mechanisms until one suits both sides. */
 static void
 fail(struct conn *c, const char *condition, struct slice text)
 {
@@ -130,7 +132,7 @@ add_coded(struct buf *out, const char *name, struct slice data)
 	buf_printf(out, "</%s>", name);
 }
 
-/* -- what clients send ---------------------------------------------------------------------------------- */
+/* -- what clients send ------------------------------------------------------------------------- */
 
 static void
 start_send(struct conn *c, struct slice mechanism, struct slice response)
@@ -171,7 +173,8 @@ on_auth(struct conn *c, const struct xml_element *element)
 	}
 	if (c->domain->mechanisms == NULL || !daemon_router_up()) {
 		fail(c, "temporary-auth-failure", SLICE_NONE);
-	} else if (mechanism.ptr == NULL || !domain_offers(c->domain, mechanism, sasl_bindings(c) != 0)) {
+	} else if (mechanism.ptr == NULL || !domain_offers(c->domain, mechanism,
+	    sasl_bindings(c) != 0)) {
 		fail(c, "invalid-mechanism", SLICE_NONE);
 	} else if (decode(element->text, &data) != OK) {
 		fail(c, "incorrect-encoding", SLICE_NONE);
@@ -233,12 +236,13 @@ sasl_abandon(struct conn *c)
 		return;
 	daemon_send(&f);
 	if (c->state == CONN_OPEN)
-		fail(c, daemon_router_up() ? "malformed-request" : "temporary-auth-failure", SLICE_NONE);
+		fail(c, daemon_router_up() ? "malformed-request" : "temporary-auth-failure",
+		    SLICE_NONE);
 	else
 		exchange_over(c);
 }
 
-/* -- what authd answers ------------------------------------------------------------------------------------ */
+/* -- what authd answers ------------------------------------------------------------------------ */
 
 static void
 on_success(struct conn *c, const struct frame *f)
@@ -268,8 +272,8 @@ sasl_frame(struct conn *c, const struct frame *f)
 	if (f->type == FRAME_AUTH_CHALLENGE) {
 		add_coded(conn_out(c), "challenge", f->data.len > 0 ? f->data : SLICE_NONE);
 	} else if (f->type == FRAME_AUTH_FAILURE) {
-		log_info("login failed", "address=%s domain=%s condition=%s", address_text(c->address),
-		    c->domain->name, log_quote(f->condition));
+		log_info("login failed", "address=%s domain=%s condition=%s",
+		    address_text(c->address), c->domain->name, log_quote(f->condition));
 		fail(c, condition_known(f->condition), f->text);
 	} else {
 		on_success(c, f);

@@ -1,10 +1,11 @@
 /*
  * session.c: bound sessions: what comes for them, what goes from them, and their end.
  *
- * Called by main.c with the router's frames, by inbound.c with the client's stanzas, by conn.c when bytes can
- * be written or have gone, by uplink.c when frames were taken. The states are drawn in c2sd.h. A stored message is
- * reported as delivered when the client has acknowledged it, or without stream management when the
- * kernel has taken its last byte; until then it is on the spool.
+ * Called by main.c with the router's frames, by inbound.c with the client's stanzas, by conn.c
+ * when bytes can be written or have gone, by uplink.c when frames were taken. The states are drawn
+ * in c2sd.h. A stored message is reported as delivered when the client has acknowledged it, or
+ * without stream management when the kernel has taken its last byte; until then it is on the
+ * spool.
  */
 #include "c2sd.h"
 
@@ -28,7 +29,7 @@ static unsigned paused_count;
 static void taken(struct uplink_sender *sender, uint64_t seq);
 static void due(struct deadline *d);
 
-/* -- tables ---------------------------------------------------------------------------------------------- */
+/* -- tables ------------------------------------------------------------------------------------ */
 
 struct session *
 session_find(uint64_t handle)
@@ -88,7 +89,7 @@ set_paused(struct session *s, bool paused)
 	count();
 }
 
-/* -- beginning ----------------------------------------------------------------------------------------------- */
+/* -- beginning --------------------------------------------------------------------------------- */
 
 struct session *
 session_new(uint64_t handle, struct slice jid, const unsigned char token[32])
@@ -125,7 +126,7 @@ session_attach(struct session *s, struct conn *c)
 	conn_touch(c);
 }
 
-/* -- from the client ----------------------------------------------------------------------------------------------- */
+/* -- from the client --------------------------------------------------------------------------- */
 
 int
 session_send(struct session *s, struct frame *f)
@@ -169,7 +170,7 @@ taken(struct uplink_sender *sender, uint64_t seq)
 	}
 }
 
-/* -- to the client ----------------------------------------------------------------------------------------------------- */
+/* -- to the client ----------------------------------------------------------------------------- */
 
 static bool
 is_request(const struct frame *f)
@@ -327,7 +328,8 @@ overflow(struct session *s)
 {
 	struct conn *c = s->conn;
 
-	log_warn("queue overflow", "jid=%s stanzas=%u bytes=%zu", s->jid, s->queue.count, s->queue.bytes);
+	log_warn("queue overflow", "jid=%s stanzas=%u bytes=%zu", s->jid, s->queue.count,
+	    s->queue.bytes);
 	if (c != NULL)
 		stream_error(c, "policy-violation", "the client does not read", NULL);
 	else
@@ -359,7 +361,7 @@ session_limits(struct session *s)
 	}
 }
 
-/* -- the end ----------------------------------------------------------------------------------------------------------- */
+/* -- the end ----------------------------------------------------------------------------------- */
 
 void
 session_free(struct session *s)
@@ -399,7 +401,8 @@ bounce(void *arg, const struct outqueue_item *item)
 	    frame_read(slice_of(item->kept->frame, item->kept->len), &f) != OK || !is_request(&f) ||
 	    f.from.ptr == NULL)
 		return;
-	if (stanza_error_reply(&f, STANZA_ERROR_RECIPIENT_UNAVAILABLE, SLICE_NONE, &scratch, &reply)) {
+	if (stanza_error_reply(&f, STANZA_ERROR_RECIPIENT_UNAVAILABLE, SLICE_NONE, &scratch,
+	    &reply)) {
 		reply.from = SLICE_NONE; /* the router stamps it */
 		session_send(leftover->session, &reply);
 		COUNT(bounced);
@@ -417,6 +420,8 @@ tell_end(const struct session *s, const char *why, uint64_t undelivered)
 		.condition = slice_string(why),
 	};
 
+	/* While the router knows whose they are: what the client has acknowledged last. */
+	uplink_report();
 	daemon_send(&f);
 }
 
@@ -461,7 +466,8 @@ session_lost(struct session *s, bool properly, const char *why)
 		session_end(s, why);
 		return;
 	}
-	log_info("session detached", "jid=%s reason=\"%s\" waiting=%u", s->jid, why, s->queue.count);
+	log_info("session detached", "jid=%s reason=\"%s\" waiting=%u", s->jid, why,
+	    s->queue.count);
 	session_set_state(s, SESSION_DETACHED);
 	deadline_set(&s->deadline, s->resume_seconds * UINT64_C(1000));
 }
@@ -480,7 +486,7 @@ due(struct deadline *d)
 		session_free(s);
 }
 
-/* -- the router ------------------------------------------------------------------------------------------------------------ */
+/* -- the router -------------------------------------------------------------------------------- */
 
 static void
 replay(const struct session *s)
@@ -550,9 +556,11 @@ deliver_to(uint64_t handle, const struct frame *f, struct kept **kept)
 	if (c != NULL)
 		register_answer(c, f);
 	else if (HANDLE_INCARNATION(handle) != daemon_incarnation())
-		log_warn("stanza dropped", "handle=%016llx reason=\"not ours\"", (unsigned long long)handle);
+		log_warn("stanza dropped", "handle=%016llx reason=\"not ours\"",
+		    (unsigned long long)handle);
 	else
-		log_debug("stanza dropped", "handle=%016llx reason=\"gone\"", (unsigned long long)handle);
+		log_debug("stanza dropped", "handle=%016llx reason=\"gone\"",
+		    (unsigned long long)handle);
 }
 
 void

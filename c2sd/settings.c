@@ -1,5 +1,6 @@
 /*
- * settings.c: the configuration as c2sd uses it. Called by daemon_main() at the start; fails when a domain is none.
+ * settings.c: the configuration as c2sd uses it. Called by daemon_main() at the start; fails when
+ * a domain is none.
  */
 #include "c2sd.h"
 
@@ -29,7 +30,8 @@ set_limits(const struct config *config)
 		.elements = ELEMENTS,
 	};
 	settings.login_limits = (struct xml_limits){
-		.stanza_bytes = settings.login_bytes > HEADER_BYTES ? settings.login_bytes : HEADER_BYTES,
+		.stanza_bytes = settings.login_bytes > HEADER_BYTES ?
+		    settings.login_bytes : HEADER_BYTES,
 		.depth = LOGIN_DEPTH,
 		.attributes = ATTRIBUTES,
 		.elements = LOGIN_ELEMENTS,

@@ -1,8 +1,10 @@
 /*
- * stream.c: XML streams of clients (RFC 6120 section 4): headers, features, errors, closing, and their time.
+ * stream.c: XML streams of clients (RFC 6120 section 4): headers, features, errors, closing, and
+ * their time.
  *
- * Called by conn.c with the bytes that were read, through xml.h; sasl.c, bind.c, inbound.c do what happens within. The
- * states are drawn in c2sd.h. What a client does wrong ends its stream with the error that RFC 6120 names.
+ * Called by conn.c with the bytes that were read, through xml.h; sasl.c, bind.c, inbound.c do what
+ * happens within. The states are drawn in c2sd.h. What a client does wrong ends its stream with
+ * the error that RFC 6120 names.
  */
 #include "c2sd.h"
 
@@ -29,7 +31,7 @@ static const struct slice strip[] = {
 	{ NULL, 0 },
 };
 
-/* -- handles ------------------------------------------------------------------------------------------ */
+/* -- handles ----------------------------------------------------------------------------------- */
 
 uint64_t
 handle_new(void)
@@ -63,7 +65,7 @@ stream_forget(struct conn *c)
 	c->known = false;
 }
 
-/* -- beginning and end --------------------------------------------------------------------------------------- */
+/* -- beginning and end ------------------------------------------------------------------------- */
 
 void
 stream_begin(struct conn *c, uint64_t login_time)
@@ -100,7 +102,8 @@ login_free(struct conn *c)
 static void
 login_abandon(struct conn *c)
 {
-	struct frame f = { .type = FRAME_SESSION_END, .handle = c->handle, .condition = SLICE("not bound") };
+	struct frame f = { .type = FRAME_SESSION_END, .handle = c->handle,
+	    .condition = SLICE("not bound") };
 
 	if (c->login == NULL)
 		return;
@@ -130,14 +133,15 @@ stream_lost(struct conn *c, const char *why)
 		c->session = NULL;
 		session_lost(s, false, why);
 	} else if (c->login != NULL) {
-		log_debug("connection lost", "address=%s reason=\"%s\"", address_text(c->address), why);
+		log_debug("connection lost", "address=%s reason=\"%s\"", address_text(c->address),
+		    why);
 		login_abandon(c);
 	}
 	c->stream = STREAM_ENDED;
 	conn_close(c);
 }
 
-/* -- headers ------------------------------------------------------------------------------------------------------ */
+/* -- headers ----------------------------------------------------------------------------------- */
 
 /* Sends our header. from: what the client's header had, or absent. */
 static void
@@ -149,7 +153,8 @@ send_header(struct conn *c, struct slice from)
 	size_t i;
 
 	gnutls_rnd(GNUTLS_RND_NONCE, id, sizeof id);
-	buf_add_string(out, "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='"
+	buf_add_string(out,
+	    "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='"
 	    NS_STREAM "' id='");
 	for (i = 0; i < sizeof id; i++)
 		buf_printf(out, "%02x", id[i]);
@@ -173,7 +178,8 @@ version_supported(struct slice version)
 		return false;
 	len = (size_t)(dot - version.ptr);
 	return slice_number(slice_part(version, 0, len), 1000, &major) == OK &&
-	    slice_number(slice_part(version, len + 1, version.len), 1000000, &minor) == OK && major >= 1;
+	    slice_number(slice_part(version, len + 1, version.len), 1000000, &minor) == OK &&
+	    major >= 1;
 }
 
 /* Checks to whom the header is addressed; sets c->domain. NULL when it is fine. */
@@ -310,7 +316,7 @@ stream_authenticated(struct conn *c)
 	xml_stream_set_domain(c->xml, slice_string(c->domain->name));
 }
 
-/* -- errors and the end ------------------------------------------------------------------------------------------------ */
+/* -- errors and the end ------------------------------------------------------------------------ */
 
 void
 stream_error_only(struct conn *c, const char *condition, const char *text, const char *extra)
@@ -380,7 +386,7 @@ on_end(void *arg)
 	conn_finish(c);
 }
 
-/* -- elements ------------------------------------------------------------------------------------------------------------ */
+/* -- elements ---------------------------------------------------------------------------------- */
 
 static bool
 is_stanza(const struct xml_element *element)
@@ -398,10 +404,12 @@ starttls_element(struct conn *c, const struct xml_element *element)
 		return;
 	}
 	if (slice_is(element->ns, NS_SASL) && ++c->login->failures < settings.login_attempts) {
-		buf_add_string(conn_out(c), "<failure xmlns='" NS_SASL "'><encryption-required/></failure>");
+		buf_add_string(conn_out(c),
+		    "<failure xmlns='" NS_SASL "'><encryption-required/></failure>");
 		return;
 	}
-	stream_error(c, is_stanza(element) ? "not-authorized" : "policy-violation", "use STARTTLS first",
+	stream_error(c, is_stanza(element) ? "not-authorized" : "policy-violation",
+	    "use STARTTLS first",
 	    NULL);
 }
 
@@ -413,14 +421,16 @@ login_element(struct conn *c, const struct xml_element *element)
 	else if (is_stanza(element) && slice_is(element->name, "iq"))
 		register_element(c, element);
 	else
-		stream_error(c, is_stanza(element) ? "not-authorized" : "unsupported-stanza-type", NULL, NULL);
+		stream_error(c, is_stanza(element) ? "not-authorized" : "unsupported-stanza-type",
+		    NULL, NULL);
 }
 
 /* The client had to wait for our answer. */
 static void
 early_element(struct conn *c, const struct xml_element *element)
 {
-	stream_error(c, is_stanza(element) ? "not-authorized" : "policy-violation", "wait for the answer",
+	stream_error(c, is_stanza(element) ? "not-authorized" : "policy-violation",
+	    "wait for the answer",
 	    NULL);
 }
 
@@ -439,7 +449,8 @@ bound_element(struct conn *c, const struct xml_element *element)
 static void
 on_element(void *arg, const struct xml_element *element)
 {
-	static void (*const handlers[STREAM_STATE_COUNT])(struct conn *, const struct xml_element *) = {
+	static void (*const handlers[STREAM_STATE_COUNT])(struct conn *,
+	    const struct xml_element *) = {
 		[STREAM_STARTTLS] = starttls_element,
 		[STREAM_TLS] = early_element,
 		[STREAM_LOGIN] = login_element,
@@ -455,8 +466,8 @@ on_element(void *arg, const struct xml_element *element)
 	if (c->stream == STREAM_ENDED || c->state != CONN_OPEN)
 		return;
 	if (slice_is(element->ns, NS_STREAM) && slice_is(element->name, "error")) {
-		log_info("stream error of the client", "address=%s condition=%s", address_text(c->address),
-		    log_quote(element->child_name));
+		log_info("stream error of the client", "address=%s condition=%s",
+		    address_text(c->address), log_quote(element->child_name));
 		on_end(c);
 		return;
 	}
@@ -468,9 +479,10 @@ on_element(void *arg, const struct xml_element *element)
 
 const struct xml_events stream_events = { on_header, on_element, on_end };
 
-/* -- bytes ---------------------------------------------------------------------------------------------------------------- */
+/* -- bytes ------------------------------------------------------------------------------------- */
 
-/* After <starttls/>: nothing may follow it before the handshake, an attacker could have put it there. */
+/* After <starttls/>: nothing may follow it before the handshake, an attacker could have put it
+ * there. */
 static void
 start_tls(struct conn *c)
 {
@@ -500,7 +512,8 @@ stream_feed(struct conn *c, struct slice bytes)
 	if (login != NULL && login->jid == NULL) {
 		login->bytes += bytes.len;
 		if (login->bytes > settings.login_bytes) {
-			stream_error(c, "policy-violation", "too many bytes before authentication", NULL);
+			stream_error(c, "policy-violation",
+			    "too many bytes before authentication", NULL);
 			return;
 		}
 	}
@@ -521,7 +534,7 @@ stream_feed(struct conn *c, struct slice bytes)
 	}
 }
 
-/* -- time ------------------------------------------------------------------------------------------------------------------- */
+/* -- time -------------------------------------------------------------------------------------- */
 
 void
 stream_rearm(struct conn *c)
@@ -549,8 +562,8 @@ check_silence(struct conn *c)
 	if (c->blocked)
 		c->heard = daemon_ticks(); /* it is us who do not listen */
 	else if (silence >= 2 * settings.idle_time && c->probed) {
-		/* A client need not answer white space; its TCP does. */
-		if (s->sm.enabled || !conn_alive(c)) {
+		/* A client need not answer white space; its TCP does, or it takes what we send. */
+		if (c->sealed == c->probed_at && (s->sm.enabled || !conn_alive(c))) {
 			stream_lost(c, "silent");
 			return;
 		}
@@ -558,12 +571,16 @@ check_silence(struct conn *c)
 		c->probed = false;
 	} else if (silence >= settings.idle_time && !c->probed) {
 		c->probed = true;
-		if (s->sm.enabled) {
+		if (s->sm.enabled && !s->sm.asked) {
 			buf_add_string(conn_out(c), "<r xmlns='" NS_SM "'/>");
 			sm_asked(&s->sm);
 		} else {
 			buf_add_char(conn_out(c), ' ');
 		}
+		conn_flush(c);
+		c->probed_at = c->sealed;
+		if (c->session == NULL)
+			return;
 	}
 	stream_rearm(c);
 }
@@ -573,7 +590,8 @@ stream_due(struct conn *c)
 {
 	uint64_t now = daemon_ticks();
 
-	if (c->state == CONN_FINISHING || c->state == CONN_LINGERING || c->state == CONN_HANDSHAKE) {
+	if (c->state == CONN_FINISHING || c->state == CONN_LINGERING ||
+	    c->state == CONN_HANDSHAKE) {
 		if (c->state == CONN_HANDSHAKE)
 			log_info("handshake failed", "address=%s reason=\"out of time\"",
 			    address_text(c->address));
@@ -593,7 +611,7 @@ stream_due(struct conn *c)
 	}
 }
 
-/* -- the router -------------------------------------------------------------------------------------------------------------- */
+/* -- the router -------------------------------------------------------------------------------- */
 
 void
 streams_router_gone(void)

@@ -1,10 +1,10 @@
 /*
  * tls.c: credentials, handshakes, channel bindings.
  *
- * Called by stream.c (STARTTLS) and conn.c (direct TLS, socket events). A handshake runs step by step on
- * the thread pool, since it costs a private-key operation of authd and a key exchange of ours; between
- * steps the loop waits for the socket. A handshake that fails closes its connection. Certificates are
- * chosen by SNI, then by the `to` of the stream.
+ * Called by stream.c (STARTTLS) and conn.c (direct TLS, socket events). A handshake runs step by
+ * step on the thread pool, since it costs a private-key operation of authd and a key exchange of
+ * ours; between steps the loop waits for the socket. A handshake that fails closes its connection.
+ * Certificates are chosen by SNI, then by the `to` of the stream.
  */
 #include "c2sd.h"
 
@@ -43,7 +43,7 @@ static gnutls_certificate_credentials_t credentials;
 static gnutls_priority_t priorities;
 static gnutls_datum_t ticket_key;
 
-/* -- private keys at authd -------------------------------------------------------------------------- */
+/* -- private keys at authd --------------------------------------------------------------------- */
 
 /* Asks authd; the result is a GnuTLS error code. */
 static int
@@ -104,7 +104,7 @@ key_info(gnutls_privkey_t key, unsigned flags, void *arg)
 	return 0;
 }
 
-/* -- certificates ---------------------------------------------------------------------------------------- */
+/* -- certificates ------------------------------------------------------------------------------ */
 
 /* The hash of RFC 5929 section 4.1. For EdDSA nobody has defined one. */
 static void
@@ -164,8 +164,8 @@ make_key(struct certificate *certificate)
 	code = gnutls_privkey_init(&certificate->key);
 	if (code < 0)
 		return code;
-	return gnutls_privkey_import_ext4(certificate->key, certificate, sign_data, sign_hash, decrypt,
-	    NULL, key_info, 0);
+	return gnutls_privkey_import_ext4(certificate->key, certificate, sign_data, sign_hash,
+	    decrypt, NULL, key_info, 0);
 }
 
 int
@@ -185,7 +185,8 @@ certificate_new(const char *domain, struct slice pem, struct certificate **resul
 		code = make_key(certificate);
 	gnutls_free(text.data);
 	if (code < 0) {
-		log_error("certificate refused", "domain=%s reason=\"%s\"", domain, gnutls_strerror(code));
+		log_error("certificate refused", "domain=%s reason=\"%s\"", domain,
+		    gnutls_strerror(code));
 		certificate_drop(&certificate);
 		return E_MALFORMED;
 	}
@@ -218,7 +219,7 @@ certificate_drop(struct certificate **certificate)
 	free(c);
 }
 
-/* -- sessions ------------------------------------------------------------------------------------------------ */
+/* -- sessions ---------------------------------------------------------------------------------- */
 
 /* The domain that the client means: its SNI, or the `to` of its stream, or the first one. */
 static struct domain *
@@ -238,10 +239,11 @@ domain_meant(struct conn *c)
 	return domain;
 }
 
-/* GnuTLS asks for the certificate of a handshake, on a thread of the pool. c->certificate was set before
- * by the loop for the domain of the stream; the SNI may name another. */
+/* GnuTLS asks for the certificate of a handshake, on a thread of the pool. c->certificate was
+ * set before by the loop for the domain of the stream; the SNI may name another. */
 static int
-choose_certificate(gnutls_session_t tls, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **chain,
+choose_certificate(gnutls_session_t tls, const struct gnutls_cert_retr_st *info,
+    gnutls_pcert_st **chain,
     unsigned *count, gnutls_ocsp_data_st **ocsp, unsigned *ocsp_count, gnutls_privkey_t *key,
     unsigned *flags)
 {
@@ -303,7 +305,7 @@ make_session(struct conn *c, bool direct)
 	return code;
 }
 
-/* -- handshakes ------------------------------------------------------------------------------------------------ */
+/* -- handshakes -------------------------------------------------------------------------------- */
 
 /* On a thread of the pool. */
 static void
@@ -398,7 +400,7 @@ tls_begin(struct conn *c, bool direct)
 	conn_watch(c, UV_READABLE);
 }
 
-/* -- channel bindings ---------------------------------------------------------------------------------------------- */
+/* -- channel bindings -------------------------------------------------------------------------- */
 
 void
 bindings_get(const struct conn *c, struct bindings *b)
@@ -407,8 +409,8 @@ bindings_get(const struct conn *c, struct bindings *b)
 	bool extended = gnutls_session_ext_master_secret_status(c->tls) != 0;
 
 	memset(b, 0, sizeof *b);
-	/* Without the extended master secret two sessions can share their secrets (RFC 7627), and then
-	 * these two bind nothing. */
+	/* Without the extended master secret two sessions can share their secrets (RFC 7627),
+	 * and then these two bind nothing. */
 	if (tls13 || extended)
 		gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_EXPORTER, &b->exporter);
 	if (!tls13 && extended)

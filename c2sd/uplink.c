@@ -1,9 +1,11 @@
 /*
- * uplink.c: frames to the router that must not be lost: stanzas of clients, and reports of delivery.
+ * uplink.c: frames to the router that must not be lost: stanzas of clients, and reports of
+ * delivery.
  *
- * Each is kept in custody until it is acknowledged, and sent again when the router asks for that. What is
- * sent before a new router has asked for the first time waits in custody: it must not overtake older frames.
- * Called by session.c, bind.c, main.c. session.c bounds what is kept of each session.
+ * Each is kept in custody until it is acknowledged, and sent again when the router asks for that.
+ * What is sent before a new router has asked for the first time waits in custody: it must not
+ * overtake older frames. Called by session.c, bind.c, main.c. session.c bounds what is kept of
+ * each session.
  */
 #include "c2sd.h"
 
@@ -128,7 +130,7 @@ uplink_full(void)
 	    (daemon_router() != NULL && link_full(daemon_router()));
 }
 
-/* -- reports of delivery -------------------------------------------------------------------------------- */
+/* -- reports of delivery ----------------------------------------------------------------------- */
 
 static bool
 has_pair(const struct buf *list, uint64_t handle, uint64_t archive_id)

@@ -125,6 +125,7 @@ enum session_state { SESSION_GRANTED, SESSION_LOADING, SESSION_BOUND };
 struct session {
 	TAILQ_ENTRY(session) siblings;
 	uint64_t handle;
+	uint64_t first_handle;    /* before it moved: what its SM-ID names (XEP-0198) */
 	struct peer *peer;        /* NULL: its c2sd has died, and the grace time runs */
 	struct account *account;  /* from LOADING on */
 	char *jid;                /* bare when GRANTED, full afterwards */
@@ -137,7 +138,8 @@ struct session {
 	bool draining;            /* archived is sending what waits for it */
 	bool asked;               /* DRAIN was sent, DRAINED has not come */
 	bool drain_again;         /* and must do so once more from the beginning */
-	uint32_t moved_from;      /* incarnation of the c2sd that is handing it over, 0: none */
+	uint32_t moved_from;      /* incarnation of the c2sd that hands it over, 0: none */
+	uint64_t moved_until;     /* ticks until which that one may pass on what comes late; 0: moving */
 	bool killed;              /* SESSION_KILL was sent: nothing more for it */
 	bool ending;              /* its c2sd is dead and its end is in the queue */
 	int8_t priority;

@@ -16,6 +16,7 @@
 #include "mem.h"
 
 #define GRACE_TIME   5000 /* milliseconds that the sessions of a dead c2sd stay */
+#define MOVED_TIME   10000 /* milliseconds in which the former holder may pass on what comes late */
 #define DIRECTED_MAX 500
 
 enum conflict { CONFLICT_REPLACE, CONFLICT_REFUSE, CONFLICT_RENAME };
@@ -73,6 +74,7 @@ session_new(struct peer *peer, uint64_t handle, struct slice jid, struct slice t
 	struct session *s = mem_alloc(sizeof *s);
 
 	s->handle = handle;
+	s->first_handle = handle;
 	s->peer = peer;
 	s->jid = slice_dup(jid);
 	s->jid_len = jid.len;
@@ -328,6 +330,8 @@ session_replay(struct peer *peer, const struct frame *f)
 	s = session_new(peer, f->handle, f->jid, f->token);
 	s->interested = (f->flags & FLAG_INTERESTED) != 0;
 	s->last_id = f->archive_id;
+	if (f->stamp != 0)
+		s->first_handle = f->stamp;
 	replay_directed(s, f->text);
 	if (f->flags & FLAG_AVAILABLE) {
 		struct frame presence = { .type = FRAME_STANZA, .kind = STANZA_PRESENCE,
@@ -432,18 +436,33 @@ session_ended(struct session *s, const struct frame *f)
 	account_drop(account);
 }
 
+/* The session of an account that began with this handle. */
+static struct session *
+session_of_first(const struct account *account, uint64_t handle)
+{
+	struct session *s;
+
+	if (account == NULL)
+		return NULL;
+	TAILQ_FOREACH(s, &account->sessions, siblings) {
+		if (s->first_handle == handle)
+			return s;
+	}
+	return NULL;
+}
+
 /* A stream on one c2sd wants a session that another one holds: both must be the same account's. */
 void
 session_resume(struct peer *peer, const struct frame *f)
 {
-	struct session *new = session_find(f->handle), *old = session_find(f->archive_id);
+	struct session *new = session_find(f->handle), *old;
 	struct frame refusal = { .type = FRAME_SESSION_MOVE, .number = f->handle,
 		.handle = f->archive_id, .condition = SLICE("item-not-found") };
 
 	if (new == NULL || new->peer != peer || new->state != SESSION_GRANTED)
 		return;
-	if (old == NULL || old->peer == NULL || old->peer == peer || old->account == NULL ||
-	    old->killed || !slice_equal(account_jid(old->account), session_jid(new)))
+	old = session_of_first(account_find(session_jid(new)), f->archive_id);
+	if (old == NULL || old->peer == NULL || old->peer == peer || old->killed)
 		peer_send(peer, &refusal);
 	else
 		peer_send(old->peer, f);
@@ -456,6 +475,7 @@ session_rebind(struct session *old, struct session *new)
 	map_remove(sessions, slice_of(&old->handle, sizeof old->handle));
 	map_remove(sessions, slice_of(&new->handle, sizeof new->handle));
 	old->moved_from = old->peer->incarnation;
+	old->moved_until = 0;
 	old->handle = new->handle;
 	old->peer = new->peer;
 	memcpy(old->token, new->token, sizeof old->token);
@@ -490,12 +510,12 @@ session_move(struct peer *peer, const struct frame *f)
 			return;
 		session_rebind(old, new);
 		new = old;
-	} else if (new->moved_from != peer->incarnation) {
+	} else if (new->moved_from != peer->incarnation || new->moved_until != 0) {
 		return;
 	}
 	peer_send(new->peer, f);
 	if (!first) {
-		new->moved_from = 0;
+		new->moved_until = daemon_ticks() + MOVED_TIME;
 		drain_resume(new);
 	}
 }
@@ -505,7 +525,8 @@ session_handover(struct peer *peer, const struct frame *f)
 {
 	struct session *s = session_find(f->handle);
 
-	if (s != NULL && s->peer != NULL && s->moved_from == peer->incarnation)
+	if (s != NULL && s->peer != NULL && s->moved_from == peer->incarnation &&
+	    (s->moved_until == 0 || daemon_ticks() < s->moved_until))
 		peer_send(s->peer, f);
 }
 

@@ -1,6 +1,6 @@
 /*
- * test_inbound.c: stanzas of clients: what is let through, and as what (RFC 6120 section 8), and what a new router
- * is told of presence.
+ * test_inbound.c: stanzas of clients: what is let through, and as what (RFC 6120 section 8), and
+ * what a new router is told of presence.
  *
  * Links: c2sd
  */
@@ -25,8 +25,8 @@ judge(const struct xml_element *element)
 {
 	error = STANZA_ERROR_NONE;
 	condition = NULL;
-	return inbound_frame(element, SLICE("juliet@example.com/balcony"), SLICE("juliet@example.com"),
-	    SLICE("it"), to, &f, &error, &condition);
+	return inbound_frame(element, SLICE("juliet@example.com/balcony"),
+	    SLICE("juliet@example.com"), SLICE("it"), to, &f, &error, &condition);
 }
 
 static struct xml_element
@@ -162,7 +162,8 @@ test_no_stanza(void **state)
 static void
 note(struct presence **p, const char *type, const char *address, unsigned priority)
 {
-	struct frame presence = { .type = FRAME_STANZA, .kind = STANZA_PRESENCE, .to = slice_string(address),
+	struct frame presence = { .type = FRAME_STANZA, .kind = STANZA_PRESENCE,
+	    .to = slice_string(address),
 		.subtype = type == NULL ? TYPE_AVAILABLE : TYPE_UNAVAILABLE, .number = priority,
 		.payload = SLICE("<show>away</show>") };
 

@@ -47,7 +47,8 @@ static void
 test_kept_is_shared(void **state)
 {
 	uint64_t numbers[3] = { 1, 2, 3 };
-	struct frame f = { .type = FRAME_STANZA, .id = SLICE("a"), .numbers = slice_of(numbers, 24) }, back;
+	struct frame f = { .type = FRAME_STANZA, .id = SLICE("a"), .numbers = slice_of(numbers,
+	    24) }, back;
 	struct kept *kept = kept_new(&f), *again = kept_hold(kept);
 
 	(void)state;

@@ -1,5 +1,6 @@
 /*
- * test_sm.c: the counters of stream management (XEP-0198) and the window of stanzas that are not handled.
+ * test_sm.c: the counters of stream management (XEP-0198) and the window of stanzas that are not
+ * handled.
  *
  * Links: c2sd
  */
