@@ -111,7 +111,7 @@ peer_send(struct peer *peer, const struct frame *f)
 	if (error)
 		log_warn("frame dropped", "to=%s type=%s reason=\"%s\"", role_text(peer->role),
 		    frame_text(f->type), error_text(error));
-	peer->congested = link_full(peer->link);
+	peer->congested |= link_full(peer->link);
 }
 
 void
@@ -236,8 +236,10 @@ on_ready(struct peer *peer)
 		peer_resync(peer);
 		return;
 	}
-	if (peer->role == ROLE_AUTHD)
+	if (peer->role == ROLE_AUTHD) {
 		account_reload_all();
+		deliver_ask_all();
+	}
 	if (is_taker(peer))
 		peers_resync();
 	if (peer->role == ROLE_ARCHIVED)
@@ -304,8 +306,7 @@ on_ack(struct peer *peer, const struct frame *f)
 	struct peer *entry = peer_by_incarnation(f->origin);
 	size_t i;
 
-	(void)peer;
-	if (entry == NULL)
+	if (entry == NULL || !is_taker(peer))
 		return;
 	/* Only whole pairs: frame_read() has checked the unit of 8 bytes. */
 	for (i = 0; i + 1 < frame_count(f); i += 2) {
@@ -325,6 +326,7 @@ on_delivered(struct peer *peer, const struct frame *f)
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 	struct buf numbers = { 0 };
 	struct frame out = { .type = FRAME_DELIVERED, .origin = peer->incarnation, .seq = f->seq };
+	struct frame drop = { .type = FRAME_DROP };
 	size_t i;
 
 	if (peer->resyncing || archived == NULL)
@@ -334,8 +336,16 @@ on_delivered(struct peer *peer, const struct frame *f)
 	for (i = 0; i + 1 < frame_count(f); i += 2) {
 		struct session *s = session_find(frame_at(f, i));
 
-		if (s == NULL || s->peer != peer || s->account == NULL || s->account->spool == 0)
+		if (s == NULL || s->peer != peer || s->account == NULL)
 			continue;
+		if (s->account->spool == 0) {
+			/* After a restart its number is not known yet. Should this be lost with archived, the
+			 * report comes again. */
+			drop.jid = account_jid(s->account);
+			drop.archive_id = frame_at(f, i + 1);
+			peer_send(archived, &drop);
+			continue;
+		}
 		buf_add_u64(&numbers, s->account->spool);
 		buf_add_u64(&numbers, frame_at(f, i + 1));
 	}
@@ -349,8 +359,10 @@ on_session_end(struct peer *peer, const struct frame *f)
 {
 	struct session *s = session_find(f->handle);
 
-	if (s != NULL && s->peer == peer)
-		hold_frame(s, f);
+	if (s == NULL || s->peer != peer || s->ending)
+		return;
+	s->ending = s->queue != NULL || s->state == SESSION_LOADING;
+	hold_frame(s, f);
 }
 
 static void

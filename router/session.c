@@ -32,6 +32,7 @@ sessions_configure(const struct config *config)
 {
 	struct slice policy = config_text(config, "c2s", "", "resource-conflict");
 
+	map_free(&sessions);
 	sessions = map_new();
 	conflict_policy = slice_is(policy, "refuse") ? CONFLICT_REFUSE
 	    : slice_is(policy, "rename") ? CONFLICT_RENAME : CONFLICT_REPLACE;
@@ -264,6 +265,19 @@ session_bind(struct peer *peer, const struct frame *f)
 	buf_free(&full);
 }
 
+/* Tells a new session that it is bound, and has one from before a restart fed. */
+static void
+session_enter(struct session *s)
+{
+	struct frame f = { .type = FRAME_SESSION_BOUND, .handle = s->handle, .jid = session_jid(s) };
+
+	if (s->announce && s->peer != NULL)
+		peer_send(s->peer, &f);
+	else if (s->peer != NULL)
+		drain_begin(s, 0);
+	s->announce = false;
+}
+
 /* Sessions that waited for the roster are bound; those of no account are ended. */
 void
 session_loaded(struct account *account, bool exists)
@@ -271,24 +285,18 @@ session_loaded(struct account *account, bool exists)
 	struct session *s, *next;
 
 	for (s = TAILQ_FIRST(&account->sessions); s != NULL; s = next) {
-		next = TAILQ_NEXT(s, siblings);
-		if (!exists) {
-			session_kill(s, "not-authorized", "The account does not exist any more");
-			continue;
-		}
-		if (s->state != SESSION_LOADING)
-			continue;
-		s->state = SESSION_BOUND;
-		if (s->announce && s->peer != NULL) {
-			struct frame f = { .type = FRAME_SESSION_BOUND, .handle = s->handle,
-				.jid = session_jid(s) };
+		uint64_t handle = s->handle;
+		bool loading = s->state == SESSION_LOADING;
 
-			peer_send(s->peer, &f);
-			s->announce = false;
-		}
-		if (s->available && s->priority >= 0)
-			drain_begin(s, 0);
-		hold_run(s);
+		next = TAILQ_NEXT(s, siblings);
+		s->state = SESSION_BOUND;
+		if (!exists)
+			session_kill(s, "not-authorized", "The account does not exist any more");
+		else if (loading)
+			session_enter(s);
+		/* What was killed without a c2sd is gone. */
+		if (loading && session_find(handle) == s)
+			hold_run(s);
 	}
 }
 
@@ -329,7 +337,6 @@ session_replay(struct peer *peer, const struct frame *f)
 	}
 	s = session_new(peer, f->handle, f->jid, f->token);
 	s->interested = (f->flags & FLAG_INTERESTED) != 0;
-	s->last_id = f->archive_id;
 	if (f->stamp != 0)
 		s->first_handle = f->stamp;
 	replay_directed(s, f->text);
