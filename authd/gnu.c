@@ -91,8 +91,12 @@ gnu_new(enum scram_hash hash, bool plus, const struct scram_keys *keys, struct s
 	g->values[ITER] = slice_dup(buf_slice(&text));
 	g->values[STORED] = base64(keys->stored, size);
 	g->values[SERVER] = base64(keys->server, size);
-	g->values[EXPORTER] = base64(exporter.ptr, exporter.len);
-	g->values[UNIQUE] = base64(unique.ptr, unique.len);
+	/* GNU SASL refuses flag y when it knows a binding, even if no -PLUS was offered; what was
+	 * offered is checked before, in sasl.c. */
+	if (plus) {
+		g->values[EXPORTER] = base64(exporter.ptr, exporter.len);
+		g->values[UNIQUE] = base64(unique.ptr, unique.len);
+	}
 	buf_clear(&text);
 	buf_printf(&text, "%s%s", scram_name(hash), plus ? "-PLUS" : "");
 	buf_add_char(&text, '\0');

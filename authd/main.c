@@ -268,7 +268,6 @@ static const char serves[] =
     "feature " NS_VCARD "\n"
     "feature " NS_PRIVATE "\n"
     "feature " NS_REGISTER "\n"
-    "feature " NS_LAST "\n"
     "account-feature " NS_VCARD "\n"
     "account-feature " NS_LAST "\n";
 

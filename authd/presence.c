@@ -10,7 +10,7 @@
 #include "log.h"
 
 static struct {
-	struct buf changes, pushes, stanzas;
+	struct buf changes, pushes, stanzas, grants;
 } effects;
 
 /* Hands the gathered frames over in their order. */
@@ -20,19 +20,24 @@ effects_end(void)
 	out_raw(buf_slice(&effects.changes));
 	out_raw(buf_slice(&effects.pushes));
 	out_raw(buf_slice(&effects.stanzas));
+	out_raw(buf_slice(&effects.grants));
 	buf_free(&effects.changes);
 	buf_free(&effects.pushes);
 	buf_free(&effects.stanzas);
+	buf_free(&effects.grants);
 }
 
+/* Tells the router of a subscription. Presence follows from it: it comes after the stanza that grants it
+ * (RFC 6121 section 3.1.5), and its end before the stanza that takes it away. */
 static void
-change(struct slice account, struct slice contact, unsigned bits)
+change(struct slice account, struct slice contact, unsigned old, unsigned bits)
 {
+	bool granted = bits & ~old & ROSTER_FROM;
 	struct frame f = { .type = FRAME_ROSTER_CHANGE, .number = bits };
 
 	f.jid = account;
 	f.to = contact;
-	frame_write(&f, &effects.changes);
+	frame_write(&f, granted ? &effects.grants : &effects.changes);
 }
 
 /* A subscription stanza to an account's sessions, or without audience to a remote domain. */
@@ -75,7 +80,7 @@ item_change(struct slice account, uint64_t id, struct roster_item *item, unsigne
 		roster_put(id, item);
 	if (seen)
 		roster_advance(id);
-	change(account, item->jid, bits);
+	change(account, item->jid, old, bits);
 	if (bits & ROSTER_LISTED && (seen || always))
 		roster_push(account, id, item, false, &effects.pushes);
 }
@@ -101,11 +106,8 @@ inbound(struct slice account, struct slice contact, enum stanza_type type,
 	struct account a;
 	bool answers = false;
 
-	if (account_find(account, &a) != OK) {
-		/* Section 3.1.3 has a request to nobody refused; the others are ignored (8.5.1). */
-		*answer = TYPE_UNSUBSCRIBED;
-		return type == TYPE_SUBSCRIBE;
-	}
+	if (account_find(account, &a) != OK)
+		return false; /* section 8.5.1: all of them are ignored, so that nobody can tell */
 	roster_get(a.id, contact, &memory, &item);
 	step = subscription_inbound(type, item.bits);
 	if (item.bits == 0 && step.bits == ROSTER_PENDING_IN && !roster_request_room(a.id)) {
@@ -203,7 +205,7 @@ presence_remove(struct slice account, uint64_t id, const struct roster_item *ite
 	roster_put(id, &gone);
 	if (item->bits & ROSTER_LISTED)
 		roster_advance(id);
-	change(account, item->jid, 0);
+	change(account, item->jid, item->bits, 0);
 	if (push)
 		roster_push(account, id, &gone, true, &effects.pushes);
 	if (item->bits & (ROSTER_TO | ROSTER_PENDING_OUT))
@@ -220,7 +222,7 @@ presence_update(struct slice account, uint64_t id, const struct roster_item *ite
 	roster_put(id, item);
 	roster_advance(id);
 	if (item->bits != old_bits)
-		change(account, item->jid, item->bits);
+		change(account, item->jid, old_bits, item->bits);
 	roster_push(account, id, item, false, &effects.pushes);
 	effects_end();
 }

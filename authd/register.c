@@ -8,15 +8,18 @@
 #include "log.h"
 #include "xmlout.h"
 
-#define ACCOUNTS_MAX  50      /* that one address may make */
+#define ACCOUNTS_MAX  50      /* names that one address may try to take */
 #define ACCOUNTS_TIME 3600000 /* in so many milliseconds */
+#define CHANGES_MAX   10      /* passwords that one account may set */
+#define CHANGES_TIME  600000  /* in so many milliseconds: each costs as much as many logins */
 
-static struct throttle *made;
+static struct throttle *made, *changed;
 
 int
 register_open(void)
 {
 	made = throttle_new(ACCOUNTS_MAX, ACCOUNTS_TIME);
+	changed = throttle_new(CHANGES_MAX, CHANGES_TIME);
 	return OK;
 }
 
@@ -24,6 +27,7 @@ void
 register_close(void)
 {
 	throttle_free(&made);
+	throttle_free(&changed);
 }
 
 /* What a form says, prepared. */
@@ -99,12 +103,14 @@ create(const struct request *r, const struct form *form)
 		goto done;
 	}
 	error = account_create(buf_slice(&bare), form->password, r->now);
+	/* Names that are taken count too, or one could find out which are. */
+	if (error == OK || error == E_EXISTS)
+		throttle_fail(made, address, r->now);
 	if (error == E_EXISTS) {
 		request_refuse(r->f, STANZA_ERROR_CONFLICT, "this name is taken");
 	} else if (error) {
 		request_refuse(r->f, STANZA_ERROR_INTERNAL_SERVER_ERROR, NULL);
 	} else {
-		throttle_fail(made, address, r->now);
 		request_answer(r->f, SLICE(""));
 	}
 done:
@@ -180,10 +186,14 @@ password_change(const struct request *r, const struct jid *jid)
 		    STANZA_ERROR_NOT_ACCEPTABLE, NULL);
 	else if (!slice_equal(form.local, jid->local))
 		request_refuse(r->f, STANZA_ERROR_NOT_ALLOWED, "this is not your user name");
+	else if (throttle_count(changed, r->from, r->now) >= CHANGES_MAX)
+		request_refuse(r->f, STANZA_ERROR_RESOURCE_CONSTRAINT, "too many changes");
 	else if (account_set_password(r->from, form.password) != OK)
 		request_refuse(r->f, STANZA_ERROR_INTERNAL_SERVER_ERROR, NULL);
-	else
+	else {
+		throttle_fail(changed, r->from, r->now);
 		request_answer(r->f, SLICE(""));
+	}
 	gnutls_memset(&form, 0, sizeof form);
 }
 

@@ -32,6 +32,8 @@
 #define MESSAGE_MAX   8192  /* bytes of a client's message */
 #define NONCE_BYTES   18
 #define OPEN_MAX      20    /* exchanges of one account side by side that are not slowed */
+#define CHECKS_MAX    64    /* passwords that are checked or wait for a thread */
+#define CHECK_LATER   100   /* milliseconds until there may be room for one more */
 
 struct mechanism {
 	const char *name;
@@ -91,6 +93,7 @@ static struct throttle *open_exchanges; /* by account: guesses side by side gain
 static uint64_t now;                    /* ticks of the caller */
 static void (*verify)(struct sasl_job *job);
 static uint64_t serial;
+static unsigned checks; /* passwords with verify(), also of exchanges that have gone */
 
 /* -- opening, mechanisms -- */
 
@@ -141,6 +144,7 @@ int
 sasl_open(void (*verifier)(struct sasl_job *job))
 {
 	verify = verifier;
+	checks = 0;
 	exchanges = map_new();
 	by_account = throttle_new(state.failures_account, state.failures_time);
 	by_address = throttle_new(state.failures_address, state.failures_time);
@@ -282,13 +286,13 @@ account_load(struct exchange *ex, struct slice username)
 	buf_printf(&text, "@%s", ex->domain);
 	jid = buf_slice(&text);
 	ex->account = slice_dup(jid);
+	/* Made for all, since it takes time. */
+	scram_false(ex->mechanism->hash, state.salt_key, jid, state.iterations, &ex->keys);
 	ex->exists = valid && account_find(jid, &account) == OK;
 	if (ex->exists) {
 		ex->disabled = account.flags & ACCOUNT_DISABLED;
 		ex->keys = account.keys[ex->mechanism->hash];
 		gnutls_memset(account.keys, 0, sizeof account.keys);
-	} else {
-		scram_false(ex->mechanism->hash, state.salt_key, jid, state.iterations, &ex->keys);
 	}
 	buf_free(&text);
 }
@@ -420,13 +424,28 @@ plain_split(struct slice message, struct slice part[3])
 	    memchr(part[2].ptr, '\0', part[2].len) != NULL ? E_MALFORMED : OK;
 }
 
-/* Has the password checked in a thread. */
+static void
+exchange_delay(struct exchange *ex, unsigned milliseconds)
+{
+	ex->due = now + milliseconds;
+	ex->state = DELAYED;
+	TAILQ_INSERT_TAIL(&delays, ex, by_delay);
+}
+
+/* Has the password checked in a thread. Not too many at a time: a check costs milliseconds, and
+ * goes on when its client has given up. */
 static void
 plain_begin(struct exchange *ex)
 {
-	struct sasl_job *job = mem_alloc(sizeof *job);
 	struct slice part[3], password;
+	struct sasl_job *job;
 
+	if (checks >= CHECKS_MAX) {
+		exchange_delay(ex, CHECK_LATER);
+		return;
+	}
+	checks++;
+	job = mem_alloc(sizeof *job);
 	job->handle = ex->handle;
 	job->serial = ex->serial;
 	job->keys = ex->keys;
@@ -471,9 +490,7 @@ exchange_admit(struct exchange *ex)
 	}
 	COUNT(logins_slowed);
 	log_info("login slowed", "account=%s milliseconds=%u", log_quote(account), delay);
-	ex->due = now + delay;
-	ex->state = DELAYED;
-	TAILQ_INSERT_TAIL(&delays, ex, by_delay);
+	exchange_delay(ex, delay);
 }
 
 /* Reads the client's first message. */
@@ -560,6 +577,7 @@ sasl_job_done(const struct sasl_job *job, uint64_t ticks)
 	struct exchange *ex = exchange_find(job->handle);
 
 	now = ticks;
+	checks--;
 	if (ex == NULL || ex->serial != job->serial || ex->state != CHECKING)
 		return;
 	if (job->right)

@@ -57,21 +57,26 @@ refuse(struct conn *c, struct slice id, enum stanza_error error)
 		stream_error(c, "policy-violation", "too many attempts to bind", NULL);
 }
 
-/* The resource that a bind request asks for. Returns 0 with *resource, absent when it leaves the
- * choice to us. */
-static int
-read_resource(const struct xml_element *element, struct buf *scratch, char *prepared,
+int
+bind_resource(const struct xml_element *element, struct buf *scratch, char *prepared,
     struct slice *resource)
 {
-	struct xmlin_element bind, wanted;
+	struct xmlin_element bind, wanted, more;
 	struct slice text;
+	struct xmlin in;
 
 	*resource = SLICE_NONE;
 	if (!xmlin_find(element->payload, SLICE(NS_CLIENT), "bind", NS_BIND, &bind))
 		return E_MALFORMED;
-	if (!xmlin_find(bind.content, bind.ns, "resource", NS_BIND, &wanted))
-		return OK;
-	if (xmlin_text(&wanted, scratch, &text) != OK)
+	xmlin_begin(&in, bind.content, bind.ns);
+	if (!xmlin_child(&in, &wanted))
+		return in.error;
+	if (xmlin_child(&in, &more) || in.error || !slice_is(wanted.name, "resource") ||
+	    !slice_is(wanted.ns, NS_BIND))
+		return E_MALFORMED;
+	/* Text and nothing else. */
+	xmlin_begin(&in, wanted.content, wanted.ns);
+	if (xmlin_child(&in, &more) || in.error || xmlin_text(&wanted, scratch, &text) != OK)
 		return E_MALFORMED;
 	return text.len == 0 ? OK : jid_prepare_resource(text, prepared, resource);
 }
@@ -85,7 +90,7 @@ on_bind(struct conn *c, const struct xml_element *element)
 	struct slice resource;
 	int error;
 
-	error = read_resource(element, &scratch, prepared, &resource);
+	error = bind_resource(element, &scratch, prepared, &resource);
 	if (element->id.len == 0 || element->id.len > ID_MAX || element->children != 1 ||
 	    error != OK) {
 		refuse(c, element->id, STANZA_ERROR_BAD_REQUEST);

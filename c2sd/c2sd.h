@@ -269,11 +269,16 @@ uint64_t handle_new(void);
 void sasl_element(struct conn *c, const struct xml_element *element);
 void sasl_frame(struct conn *c, const struct frame *f); /* AUTH_CHALLENGE, AUTH_SUCCESS,
     AUTH_FAILURE */
-void sasl_abandon(struct conn *c);                      /* the stream is gone, or the router */
+void sasl_drop(struct conn *c);                         /* the stream is gone: nothing is said */
+void sasl_abandon(struct conn *c);                      /* the client is told */
 unsigned sasl_bindings(struct conn *c);                 /* enum feature_binding bits */
 
 /* -- bind.c: resource binding, and requests before authentication ------------------------------ */
 
+/* The resource that a bind request asks for, prepared into JID_PART_MAX + 1 bytes. Returns 0 with
+ * *resource, absent when it leaves the choice to us, or an error. No input or output. */
+int bind_resource(const struct xml_element *element, struct buf *scratch, char *prepared,
+    struct slice *resource);
 void bind_element(struct conn *c, const struct xml_element *element);   /* in BIND */
 void bind_answer(struct conn *c, const struct frame *f); /* SESSION_BOUND, SESSION_REFUSED */
 void bind_ask(struct conn *c);                                          /* again, of a new router */
@@ -419,6 +424,7 @@ void uplink_ack(const struct frame *f);
 void uplink_resend(void);
 void uplink_up(void);
 void uplink_down(void);
+bool uplink_live(void);     /* the router has asked for what it must take, and follows */
 bool uplink_full(void);
 /* A stored message was delivered to a session: gathered, sent by uplink_report(). */
 void uplink_delivered(struct session *s, uint64_t archive_id);
@@ -436,8 +442,8 @@ void uplink_report(void);
  *
  *   ARRIVING -> ATTACHED      comes from another c2sd
  *
- *   any -> ENDED              SESSION_END was sent; kept until its frames are taken, since a new
- *                             router takes them only from a session that it was told
+ *   any -> ENDED              kept until all its frames are taken, since the router takes them only
+ *                             from a session that it knows; then SESSION_END is sent
  */
 enum session_state {
 	SESSION_ATTACHED, SESSION_DETACHED, SESSION_LEAVING, SESSION_MOVED, SESSION_ARRIVING,
@@ -454,6 +460,8 @@ struct session {
 	uint16_t bare_len;
 	uint16_t jid_len;
 	uint32_t delivering;         /* DELIVERED that are not acknowledged */
+	uint64_t undelivered;        /* stanzas that it was left with, in ENDED */
+	char *why;                   /* it has ended */
 	uint32_t resume_seconds;
 	uint32_t arrived_written;    /* in ARRIVING: how many of its stanzas the client may have */
 	char *jid;                   /* full */
@@ -465,7 +473,7 @@ struct session {
 	struct outqueue queue;
 	struct deadline deadline;    /* of DETACHED, LEAVING and MOVED */
 	uint64_t last_id;            /* archive id of the last stored message that came */
-	uint64_t moved_to;           /* handle, in LEAVING and MOVED */
+	uint64_t moved_to;           /* handle, in LEAVING and MOVED; in DETACHED of who waits for it */
 };
 
 struct session *session_new(uint64_t handle, struct slice jid, const unsigned char token[32]);
@@ -480,6 +488,8 @@ void session_part(struct session *s);
 /* Ends it: undelivered requests are answered, the router is told. *s may be freed. */
 void session_end(struct session *s, const char *why);
 void session_free(struct session *s);
+bool session_is_settled(const struct session *s); /* nothing of it waits to be taken */
+void session_settle(struct session *s);    /* goes on when it is; *s may be freed */
 /* The connection of a session is gone. properly: the stream was closed by both. */
 void session_lost(struct session *s, bool properly, const char *why);
 /* A stanza for it. kept: shared by all receivers of a frame, made by the first that needs it. */
@@ -538,6 +548,7 @@ uint64_t resume_handle(struct slice id);
 void resume_element(struct conn *c, const struct xml_element *element); /* <resume/> */
 void resume_ask(struct conn *c); /* the c2sd that holds it; again, of a new router */
 void resume_attach(struct conn *c, struct session *s, uint32_t h);
+void resume_taken(struct session *s); /* all frames of a detached session were taken */
 void resume_asked(const struct frame *f);           /* SESSION_RESUME from the router */
 void resume_leave(struct session *s); /* in LEAVING: its frames are taken, or time is up */
 void resume_moved(const struct frame *f);           /* SESSION_MOVE from the router */

@@ -50,6 +50,44 @@ refuse(struct conn *c, const char *condition)
 	c->stream = STREAM_BIND;
 }
 
+/* Ends the stream that has the session now. */
+static void
+take_over(struct session *s)
+{
+	struct conn *old = s->conn;
+
+	if (old == NULL)
+		return;
+	session_part(s);
+	stream_error_only(old, "conflict", "resumed by another stream", NULL);
+}
+
+/* Resumes a session of ours when its frames are taken, so that h is right: what a client is not told
+ * of it sends again, and its receiver would get it twice. */
+static void
+resume_here(struct conn *c, struct session *s, uint32_t h)
+{
+	take_over(s);
+	session_set_state(s, SESSION_DETACHED);
+	deadline_set(&s->deadline, s->resume_seconds * UINT64_C(1000));
+	c->login->previd = mem_string(s->sm_id);
+	c->login->resume_h = h;
+	c->stream = STREAM_RESUME_WAIT;
+	s->moved_to = c->handle;
+	stream_know(c);
+	session_settle(s);
+}
+
+void
+resume_taken(struct session *s)
+{
+	struct conn *c = stream_find(s->moved_to);
+
+	s->moved_to = 0;
+	if (c != NULL && c->stream == STREAM_RESUME_WAIT)
+		resume_attach(c, s, c->login->resume_h);
+}
+
 void
 resume_element(struct conn *c, const struct xml_element *element)
 {
@@ -65,7 +103,7 @@ resume_element(struct conn *c, const struct xml_element *element)
 	s = session_by_sm_id(previd);
 	if (s != NULL && slice_is(session_bare(s), c->login->jid) &&
 	    (s->state == SESSION_ATTACHED || s->state == SESSION_DETACHED)) {
-		resume_attach(c, s, (uint32_t)h);
+		resume_here(c, s, (uint32_t)h);
 	} else if (s != NULL || resume_handle(previd) == 0) {
 		refuse(c, "item-not-found");
 	} else {
@@ -91,18 +129,6 @@ resume_ask(struct conn *c)
 	daemon_send(&f);
 }
 
-/* Ends the stream that has the session now. */
-static void
-take_over(struct session *s)
-{
-	struct conn *old = s->conn;
-
-	if (old == NULL)
-		return;
-	session_part(s);
-	stream_error_only(old, "conflict", "resumed by another stream", NULL);
-}
-
 void
 resume_attach(struct conn *c, struct session *s, uint32_t h)
 {
@@ -111,11 +137,6 @@ resume_attach(struct conn *c, struct session *s, uint32_t h)
 	};
 	struct buf *out;
 
-	take_over(s);
-	if (s->state == SESSION_ATTACHED) {
-		session_set_state(s, SESSION_DETACHED);
-		deadline_set(&s->deadline, s->resume_seconds * UINT64_C(1000));
-	}
 	if (!management_acknowledge(c, s, h))
 		return;
 	outqueue_rewind(&s->queue);
@@ -159,8 +180,7 @@ resume_asked(const struct frame *f)
 	s->moved_to = f->handle;
 	session_set_state(s, SESSION_LEAVING);
 	deadline_set(&s->deadline, LEAVE_MS);
-	if (s->sm.count == 0)
-		resume_leave(s);
+	session_settle(s);
 }
 
 static void
@@ -324,6 +344,7 @@ arrived(struct conn *c)
 	if (later != NULL)
 		outqueue_append(&s->queue, later);
 	session_set_state(s, SESSION_DETACHED);
+	deadline_set(&s->deadline, s->resume_seconds * UINT64_C(1000));
 	resume_attach(c, s, c->login->resume_h);
 }
 

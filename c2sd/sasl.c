@@ -228,18 +228,23 @@ sasl_element(struct conn *c, const struct xml_element *element)
 }
 
 void
-sasl_abandon(struct conn *c)
+sasl_drop(struct conn *c)
 {
 	struct frame f = { .type = FRAME_AUTH_ABORT, .handle = c->handle };
 
 	if (c->stream != STREAM_LOGIN_WAIT)
 		return;
 	daemon_send(&f);
-	if (c->state == CONN_OPEN)
-		fail(c, daemon_router_up() ? "malformed-request" : "temporary-auth-failure",
-		    SLICE_NONE);
-	else
-		exchange_over(c);
+	exchange_over(c);
+}
+
+void
+sasl_abandon(struct conn *c)
+{
+	if (c->stream != STREAM_LOGIN_WAIT)
+		return;
+	sasl_drop(c);
+	fail(c, daemon_router_up() ? "malformed-request" : "temporary-auth-failure", SLICE_NONE);
 }
 
 /* -- what authd answers ------------------------------------------------------------------------ */

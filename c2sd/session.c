@@ -163,10 +163,8 @@ taken(struct uplink_sender *sender, uint64_t seq)
 		session_ease(s);
 		if (s->sm.answer)
 			conn_touch(s->conn);
-	} else if (s->sm.count == 0 && s->state == SESSION_LEAVING) {
-		resume_leave(s);
-	} else if (s->sm.count == 0 && s->state == SESSION_ENDED && daemon_router_up()) {
-		session_free(s);
+	} else {
+		session_settle(s);
 	}
 }
 
@@ -176,6 +174,25 @@ static bool
 is_request(const struct frame *f)
 {
 	return f->kind == STANZA_IQ && (f->subtype == TYPE_GET || f->subtype == TYPE_SET);
+}
+
+/* Counts a stanza that a session is left with when it ends; a request is answered in its name. */
+static void
+leave_over(struct session *s, const struct frame *f)
+{
+	struct buf scratch = { 0 };
+	struct frame reply;
+
+	s->undelivered++;
+	if (!is_request(f) || f->from.ptr == NULL)
+		return;
+	if (stanza_error_reply(f, STANZA_ERROR_RECIPIENT_UNAVAILABLE, SLICE_NONE, &scratch,
+	    &reply)) {
+		reply.from = SLICE_NONE; /* the router stamps it */
+		session_send(s, &reply);
+		COUNT(bounced);
+	}
+	buf_free(&scratch);
 }
 
 /* Writes one stanza to the connection; returns its length. */
@@ -248,6 +265,8 @@ session_deliver(struct session *s, const struct frame *f, struct kept **kept)
 
 	if (s->state == SESSION_MOVED)
 		pass_on(s, f);
+	if (s->state == SESSION_ENDED)
+		leave_over(s, f);
 	if (s->state == SESSION_MOVED || s->state == SESSION_ENDED)
 		return;
 	if (f->archive_id != 0) {
@@ -378,73 +397,77 @@ session_free(struct session *s)
 	outqueue_clear(&s->queue, NULL, NULL);
 	sm_free(&s->sm);
 	free(s->jid);
+	free(s->why);
 	free(s->lang);
 	free(s);
 }
 
-/* What could not be delivered when a session ends. */
-struct leftover {
-	struct session *session;
-	uint64_t count;
-};
-
-/* Answers a request that nobody will answer any more. */
 static void
 bounce(void *arg, const struct outqueue_item *item)
 {
-	struct leftover *leftover = arg;
-	struct buf scratch = { 0 };
-	struct frame f, reply;
+	struct frame f = { .kind = STANZA_NONE };
 
-	leftover->count++;
-	if (item->kept == NULL ||
-	    frame_read(slice_of(item->kept->frame, item->kept->len), &f) != OK || !is_request(&f) ||
-	    f.from.ptr == NULL)
-		return;
-	if (stanza_error_reply(&f, STANZA_ERROR_RECIPIENT_UNAVAILABLE, SLICE_NONE, &scratch,
-	    &reply)) {
-		reply.from = SLICE_NONE; /* the router stamps it */
-		session_send(leftover->session, &reply);
-		COUNT(bounced);
-	}
-	buf_free(&scratch);
+	if (item->kept != NULL)
+		ASSERT(frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK);
+	leave_over(arg, &f);
 }
 
+/* Says that it is not available any more: at once, while the end waits until all is taken. */
 static void
-tell_end(const struct session *s, const char *why, uint64_t undelivered)
+withdraw(struct session *s)
+{
+	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_PRESENCE,
+		.subtype = TYPE_UNAVAILABLE, .payload = SLICE(""), .number = 128 };
+
+	if (s->presence != NULL)
+		session_send(s, &f);
+}
+
+bool
+session_is_settled(const struct session *s)
+{
+	return s->sm.count == 0 && s->delivering == 0;
+}
+
+void
+session_settle(struct session *s)
 {
 	struct frame f = {
 		.type = FRAME_SESSION_END,
 		.handle = s->handle,
-		.number = undelivered,
-		.condition = slice_string(why),
+		.number = s->undelivered,
+		.condition = slice_string(s->why),
 	};
 
-	/* While the router knows whose they are: what the client has acknowledged last. */
-	uplink_report();
-	daemon_send(&f);
+	if (!session_is_settled(s))
+		return;
+	if (s->state == SESSION_LEAVING) {
+		resume_leave(s);
+	} else if (s->state == SESSION_DETACHED && s->moved_to != 0) {
+		resume_taken(s);
+	} else if (s->state == SESSION_ENDED && uplink_live()) {
+		daemon_send(&f);
+		session_free(s);
+	}
 }
 
 void
 session_end(struct session *s, const char *why)
 {
-	struct leftover leftover = { s, 0 };
-
 	if (s->state == SESSION_ENDED || s->state == SESSION_MOVED)
 		return;
 	if (s->conn != NULL)
 		session_part(s);
-	outqueue_clear(&s->queue, bounce, &leftover);
-	tell_end(s, why, leftover.count);
+	outqueue_clear(&s->queue, bounce, s);
+	withdraw(s);
 	log_info("session ended", "jid=%s reason=\"%s\" undelivered=%llu", s->jid, why,
-	    (unsigned long long)leftover.count);
+	    (unsigned long long)s->undelivered);
 	deadline_clear(&s->deadline);
 	session_forget_name(s);
 	set_paused(s, false);
-	presence_free(&s->presence);
+	s->why = mem_string(why);
 	session_set_state(s, SESSION_ENDED);
-	if (s->sm.count == 0 && daemon_router_up())
-		session_free(s);
+	session_settle(s);
 }
 
 void
@@ -534,11 +557,8 @@ sessions_resent(void)
 	if (by_handle == NULL)
 		return;
 	for (at = 0; (s = map_each(by_handle, &at)) != NULL; ) {
-		if (s->state != SESSION_ENDED)
-			continue;
-		tell_end(s, "ended before", 1);
-		if (s->sm.count == 0)
-			session_free(s);
+		if (s->state == SESSION_ENDED)
+			session_settle(s);
 	}
 }
 
@@ -604,12 +624,10 @@ session_kill(const struct frame *f)
 
 	if (c != NULL) {
 		stream_error(c, condition, text, NULL);
-	} else if (s != NULL && s->state != SESSION_ENDED && s->state != SESSION_MOVED) {
-		session_end(s, condition);
-	} else {
-		if (s != NULL && s->state == SESSION_ENDED)
-			session_free(s);
+	} else if (s == NULL || s->state == SESSION_MOVED) {
 		daemon_send(&end);
+	} else {
+		session_end(s, condition); /* one that has ended says so when its frames are taken */
 	}
 	free(text);
 }

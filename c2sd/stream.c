@@ -108,7 +108,7 @@ login_abandon(struct conn *c)
 	if (c->login == NULL)
 		return;
 	if (c->stream == STREAM_LOGIN_WAIT)
-		sasl_abandon(c);
+		sasl_drop(c);
 	else if (c->login->jid != NULL)
 		daemon_send(&f);
 	stream_forget(c);
@@ -669,7 +669,8 @@ streams_router_back(void)
 		replay_grant(c);
 		if (c->stream == STREAM_BIND_WAIT)
 			bind_ask(c);
-		else if (c->stream == STREAM_RESUME_WAIT)
-			resume_ask(c);
+		else if (c->stream == STREAM_RESUME_WAIT &&
+		    session_by_sm_id(slice_string(c->login->previd)) == NULL)
+			resume_ask(c); /* else it is one of ours, see resume_here() */
 	}
 }

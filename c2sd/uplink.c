@@ -27,7 +27,7 @@ struct report {
 };
 
 static struct custody *custody;
-static bool live; /* the router has asked for what was unacknowledged, and follows */
+static bool live;
 static LIST_HEAD(, report) reports = LIST_HEAD_INITIALIZER(reports);
 static struct buf pairs;   /* of the next report */
 static struct buf scratch;
@@ -124,6 +124,12 @@ uplink_down(void)
 }
 
 bool
+uplink_live(void)
+{
+	return live && daemon_router_up();
+}
+
+bool
 uplink_full(void)
 {
 	return custody_bytes(custody) > CUSTODY_MAX ||
@@ -172,8 +178,10 @@ report_taken(struct uplink_sender *sender, uint64_t seq)
 	for (; rest.len >= 16; rest = slice_part(rest, 16, rest.len)) {
 		memcpy(&handle, rest.ptr, 8);
 		s = session_find(handle);
-		if (s != NULL && s->delivering > 0)
-			s->delivering--;
+		if (s == NULL || s->delivering == 0)
+			continue;
+		s->delivering--;
+		session_settle(s);
 	}
 	LIST_REMOVE(report, all);
 	buf_free(&report->pairs);

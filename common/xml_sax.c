@@ -329,7 +329,7 @@ delay_is_ours(struct xml_parse *p, const struct sax_attribute *from)
 	return p->domain->ptr != NULL && slice_equal(jid.domain, *p->domain);
 }
 
-/* Whether a child of a stanza is left out. */
+/* Whether a child of a stanza is left out. An origin-id is the sender's own (XEP-0359). */
 static bool
 child_stripped(struct xml_parse *p, const xmlChar *name, struct slice ns,
     const struct sax_attribute *a, int count)
@@ -340,7 +340,7 @@ child_stripped(struct xml_parse *p, const xmlChar *name, struct slice ns,
 		return false;
 	for (strip = p->strip; strip != NULL && strip->ptr != NULL; strip++)
 		if (slice_equal(ns, *strip))
-			return true;
+			return !(slice_is(ns, NS_SID) && text_is(name, "origin-id"));
 	return slice_is(ns, NS_DELAY) && text_is(name, "delay") &&
 	    delay_is_ours(p, attribute_find(a, count, "from"));
 }

@@ -218,7 +218,8 @@ main(int argc, char **argv)
 	int status;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "+c:js:", options, NULL)) != -1) {
+	/* They may stand anywhere: no command has a word that begins with a dash. */
+	while ((option = getopt_long(argc, argv, "c:js:", options, NULL)) != -1) {
 		if (option == 'c')
 			ctl.config = optarg;
 		else if (option == 'j')
@@ -235,10 +236,6 @@ main(int argc, char **argv)
 	/* This one works when the suite does not run: it is for the time before. */
 	if (strcmp(argv[0], "check") == 0 && argc == 1)
 		return check(&ctl);
-	if (strcmp(argv[0], "check") == 0 && argc == 3 && strcmp(argv[1], "-c") == 0) {
-		ctl.config = argv[2];
-		return check(&ctl);
-	}
 	if (ctl_socket_open(ctl.socket_path, &ctl.socket) != OK) {
 		fprintf(stderr, "aldisctl: %s: %s\n", ctl.socket_path, strerror(errno));
 		return CTL_ABSENT;

@@ -31,6 +31,7 @@ struct request {
 	uint64_t number;
 	struct client *client;  /* NULL: has gone */
 	uint64_t client_number;
+	uint32_t incarnation;   /* of the daemon whose reply counts, 0: of all */
 	unsigned missing;       /* replies that are still to come */
 	bool gather;            /* "show counters": an array of what all say */
 	json_t *result;
@@ -316,7 +317,7 @@ control_reply(struct peer *peer, const struct frame *f)
 	struct request *r = request_find(f->number);
 	json_t *result;
 
-	if (r == NULL)
+	if (r == NULL || (r->incarnation != 0 && r->incarnation != peer->incarnation))
 		return;
 	r->missing--;
 	if (r->gather) {
@@ -388,6 +389,7 @@ on_command(void *arg, struct link *link, const struct frame *f, struct slice who
 	struct slice words[WORDS_MAX];
 	size_t count = split(f->text, words);
 	json_t *result = NULL;
+	struct request *r;
 	int error;
 
 	(void)link;
@@ -399,7 +401,9 @@ on_command(void *arg, struct link *link, const struct frame *f, struct slice who
 	}
 	registry_each("command", search_each, &search);
 	if (search.peer != NULL) {
-		forward(request_new(client, f->number), search.peer, f->text);
+		r = request_new(client, f->number);
+		r->incarnation = search.peer->incarnation;
+		forward(r, search.peer, f->text);
 		return;
 	}
 	if (search.known) {

@@ -111,9 +111,15 @@ static void
 message_give(struct receivers *r, struct session *s, const struct frame *f)
 {
 	if (f->archive_id != 0) {
-		if (s->paused || s->draining || s->peer == NULL || s->peer->congested)
+		if (s->paused || s->draining || s->peer == NULL)
 			return;
-		s->last_id = f->archive_id;
+		if (s->peer->congested) {
+			drain_owe(s);
+			return;
+		}
+		/* It waited in its sender's queue, and a drain of the receiver has passed it. */
+		if (f->archive_id <= s->drain_id)
+			return;
 	}
 	receivers_add(r, s);
 }
@@ -141,9 +147,8 @@ message_wait(const struct frame *f, struct slice account)
 	struct waiting *w;
 
 	/* Unheard, it stays on the spool as if the account existed. */
-	if (authd == NULL || waiting_count == WAITING_MAX)
+	if (waiting_count == WAITING_MAX || frame_write(f, &bytes))
 		return;
-	frame_write(f, &bytes);
 	w = mem_alloc(sizeof *w + buf_len(&bytes));
 	w->len = buf_len(&bytes);
 	memcpy(w->frame, buf_slice(&bytes).ptr, w->len);
@@ -151,7 +156,22 @@ message_wait(const struct frame *f, struct slice account)
 	buf_free(&bytes);
 	TAILQ_INSERT_TAIL(&waiting, w, all);
 	waiting_count++;
-	peer_send(authd, &ask);
+	if (authd != NULL)
+		peer_send(authd, &ask);
+}
+
+void
+deliver_ask_all(void)
+{
+	struct peer *authd = peer_of(ROLE_AUTHD);
+	struct waiting *w;
+
+	TAILQ_FOREACH(w, &waiting, all) {
+		struct frame ask = { .type = FRAME_ACCOUNT_ASK, .jid = slice_string(w->jid) };
+
+		if (authd != NULL)
+			peer_send(authd, &ask);
+	}
 }
 
 /* A message that no session takes now. */
@@ -186,8 +206,9 @@ deliver_message(const struct frame *f)
 	if (s != NULL) {
 		message_give(r, s, f);
 		taken = true;
-	} else if (f->subtype == TYPE_GROUPCHAT) {
-		route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
+	} else if (f->subtype == TYPE_GROUPCHAT ||
+	    (f->subtype == TYPE_NORMAL && f->to.len > bare.len)) {
+		message_bounce(f);
 		return;
 	} else if (f->subtype == TYPE_ERROR ||
 	    (f->subtype == TYPE_HEADLINE && f->to.len > bare.len)) {

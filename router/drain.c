@@ -6,6 +6,10 @@
  *
  * While a session drains, stored messages are not given to it live: archived sends them, since it answers
  * in the order of its commits. What a session may get twice its c2sd recognises by the archive id.
+ *
+ * After a time in which something was kept from a session it is fed from the beginning of its
+ * spool: messages of several origins do not come live in the order of their ids, so no id tells
+ * what it has.
  */
 #include "router.h"
 
@@ -40,12 +44,18 @@ drain_begin(struct session *s, uint64_t after)
 	drain_ask(s);
 }
 
-/* Whether a session is one that gets what waits for its account. */
+void
+drain_owe(struct session *s)
+{
+	s->draining = true;
+	s->drain_id = 0;
+}
+
+/* Whether a session can be fed: drain_stanza() says with what. */
 static bool
 is_fed(const struct session *s)
 {
-	return s->state == SESSION_BOUND && s->peer != NULL && !s->killed &&
-	    ((s->available && s->priority >= 0) || s->draining);
+	return s->state == SESSION_BOUND && s->peer != NULL && !s->killed && !s->ending;
 }
 
 static bool
@@ -67,8 +77,8 @@ drain_all(void)
 static bool
 drain_of_peer(void *arg, struct session *s)
 {
-	if (s->peer == arg && is_fed(s) && !s->paused)
-		drain_begin(s, s->draining ? s->drain_id : s->last_id);
+	if (s->peer == arg && s->draining && !s->asked && is_fed(s) && !s->paused)
+		drain_begin(s, s->drain_id);
 	return true;
 }
 
@@ -104,11 +114,10 @@ drain_stanza(const struct frame *f)
 	if (s->paused || s->drain_again)
 		return; /* asked for once more later */
 	s->drain_id = f->archive_id;
-	if (s->last_id < f->archive_id)
-		s->last_id = f->archive_id;
-	/* What is for another session that lives is that one's. */
+	/* What is for another session that lives is that one's; a session without presence, or with a
+	 * negative priority, gets what is for itself. */
 	other = to.resource.ptr ? session_of_resource(s->account, to.full) : NULL;
-	if (other != NULL && other != s)
+	if (other != NULL ? other != s : !s->available || s->priority < 0)
 		return;
 	out.flags = (f->flags & FLAG_FROM_ENTRY) | FLAG_SPOOL;
 	COUNT(messages_routed);
@@ -146,7 +155,7 @@ drain_pause(struct session *s)
 		return;
 	s->paused = true;
 	if (!s->draining)
-		s->drain_id = s->last_id;
+		s->drain_id = 0;
 }
 
 void

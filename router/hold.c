@@ -32,18 +32,16 @@ helds_new(void)
 	return list;
 }
 
-/* Puts a copy of a frame at the end of a session's queue; NULL when that is too long. */
+/* Puts a copy of a frame at the end of a session's queue; NULL when that is too long. There is
+ * always room for the end of a session. */
 static struct held *
 held_push(struct session *s, const struct frame *f, bool ready)
 {
 	struct buf bytes = { 0 };
 	struct held *h;
 
-	if (s->queue_len >= QUEUE_MAX) {
-		log_warn("frame dropped", "session=%s reason=\"queue full\"", s->jid);
+	if ((s->queue_len >= QUEUE_MAX && f->type != FRAME_SESSION_END) || frame_write(f, &bytes))
 		return NULL;
-	}
-	frame_write(f, &bytes);
 	h = mem_alloc(sizeof *h + buf_len(&bytes));
 	memcpy(h->frame, buf_slice(&bytes).ptr, buf_len(&bytes));
 	h->len = buf_len(&bytes);
@@ -130,13 +128,23 @@ hold_run(struct session *s)
 	}
 }
 
+/* Ends a session whose queue is full. A later frame may have passed this one, so that it could not
+ * come again: it is done with, and nobody can ask its sender's client for what became of it. */
+static void
+overflow(struct session *s, const struct frame *f)
+{
+	log_warn("queue full", "session=%s length=%u", s->jid, s->queue_len);
+	session_kill(s, "policy-violation", "Too much is under way");
+	peer_ack(f->origin, f->seq);
+}
+
 void
 hold_frame(struct session *s, const struct frame *f)
 {
 	if (s->queue == NULL && s->state != SESSION_LOADING)
 		frame_turn(s, f);
-	else
-		held_push(s, f, true);
+	else if (held_push(s, f, true) == NULL)
+		overflow(s, f);
 }
 
 /* Passes a message to archived, unless it is away: then it comes again. */
@@ -154,8 +162,10 @@ hold_store(struct session *s, struct peer *peer, const struct frame *f)
 {
 	struct held *h = held_push(s, f, false);
 
-	if (h == NULL)
+	if (h == NULL) {
+		overflow(s, f);
 		return;
+	}
 	if (peer->storing == NULL)
 		peer->storing = helds_new();
 	TAILQ_INSERT_TAIL(peer->storing, h, storing);
@@ -163,16 +173,15 @@ hold_store(struct session *s, struct peer *peer, const struct frame *f)
 }
 
 bool
-hold_again(struct session *s, struct peer *peer, const struct frame *f)
+hold_again(struct session *s, uint32_t origin, uint64_t seq)
 {
 	struct held *h;
 	struct frame kept;
 
-	(void)peer;
 	if (s->queue == NULL)
 		return false;
 	TAILQ_FOREACH(h, s->queue, order) {
-		if (h->seq != f->seq || h->origin != f->origin)
+		if (h->seq != seq || h->origin != origin)
 			continue;
 		if (!h->ready) {
 			/* As it was stamped and marked when it came first. */

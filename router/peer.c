@@ -49,6 +49,8 @@ peer_forget(struct peer *peer)
 {
 	TAILQ_REMOVE(&peers, peer, all);
 	registry_remove(peer);
+	if (peer->role == ROLE_AUTHD || peer->role == ROLE_C2SD)
+		exchanges_end(peer->role == ROLE_AUTHD ? 0 : peer->incarnation);
 	hold_peer_gone(peer);
 	sessions_orphan(peer);
 	acks_free(&peer->acks);
@@ -280,7 +282,9 @@ on_auth_request(struct peer *peer, const struct frame *f)
 		    role_text(peer->role), peer->index);
 		return;
 	}
-	if (authd != NULL)
+	if (f->type == FRAME_AUTH_ABORT)
+		exchange_end(f->handle);
+	if (authd != NULL && (f->type == FRAME_AUTH_ABORT || exchange_begin(f->handle)))
 		peer_send(authd, f);
 	else if (f->type != FRAME_AUTH_ABORT)
 		peer_send(peer, &failure);
@@ -293,6 +297,7 @@ on_auth_answer(struct peer *peer, const struct frame *f)
 	struct peer *entry = peer_by_incarnation(HANDLE_INCARNATION(f->handle));
 
 	(void)peer;
+	exchange_end(f->handle);
 	if (entry == NULL || entry->state == PEER_CONNECTED)
 		return;
 	if (f->type == FRAME_AUTH_SUCCESS)

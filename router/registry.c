@@ -40,6 +40,18 @@ line_of(enum role role, struct slice text)
 	return NULL;
 }
 
+/* Whether a daemon may serve this: our own domains are nobody's, and what faces the network gets no
+ * requests to accounts or the server, nor an administrator's words. */
+static bool
+may_serve(const struct peer *peer, struct slice word, struct slice value)
+{
+	if (peer->role == ROLE_C2SD)
+		return slice_is(word, "feature") || slice_is(word, "identity");
+	if (peer->role == ROLE_S2SD && (slice_is(word, "account-ns") || slice_is(word, "server-ns")))
+		return false;
+	return !slice_is(word, "domain") || !registry_local_domain(value);
+}
+
 static void
 line_add(struct peer *peer, struct slice text)
 {
@@ -50,8 +62,13 @@ line_add(struct peer *peer, struct slice text)
 		line->peer = peer;
 		return;
 	}
-	if (space == NULL || line_count == LINES_MAX)
+	if (space == NULL || line_count == LINES_MAX ||
+	    !may_serve(peer, slice_of(text.ptr, (size_t)(space - text.ptr)),
+	    slice_part(text, (size_t)(space - text.ptr) + 1, SIZE_MAX))) {
+		log_warn("registration refused", "from=%s line=%s", role_text(peer->role),
+		    log_quote(text));
 		return;
+	}
 	line = mem_alloc(sizeof *line);
 	line->peer = peer;
 	line->role = peer->role;
@@ -93,8 +110,12 @@ void
 registry_set_domains(const struct config *config)
 {
 	struct slice title;
-	size_t i;
+	size_t i, at = 0;
+	char *old;
 
+	while (local_domains != NULL && (old = map_each(local_domains, &at)) != NULL)
+		free(old);
+	map_free(&local_domains);
 	local_domains = map_new();
 	for (i = 0; config_title(config, "domain", i, &title); i++) {
 		char *name = slice_dup(title);

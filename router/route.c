@@ -160,6 +160,17 @@ inbound_stranger(struct peer *peer, const struct frame *f)
 		route_error(&out, STANZA_ERROR_RESOURCE_CONSTRAINT, "The service is away");
 }
 
+/* Bytes of a frame when it is written. */
+static size_t
+frame_size(const struct frame *f)
+{
+	size_t size = FRAME_HEAD, i;
+
+	for (i = 0; i < FIELD_COUNT; i++)
+		size += f->field[i].ptr ? 4 + f->field[i].len : 0;
+	return size;
+}
+
 /* Checks and stamps what a c2sd has sent; false when it is dropped. */
 static bool
 inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f, struct frame *out)
@@ -182,6 +193,11 @@ inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f,
 	out->stamp = daemon_now();
 	out->numbers = out->jid = out->resource = out->domain = out->data = SLICE_NONE;
 	out->token = out->text = out->address = out->condition = SLICE_NONE;
+	/* With the addresses that it gets here it must still be a frame. */
+	if (frame_size(out) > FRAME_MAX - 2 * (4 + JID_MAX)) {
+		route_error(out, STANZA_ERROR_NOT_ACCEPTABLE, "Too large");
+		return false;
+	}
 	return true;
 }
 
@@ -210,13 +226,13 @@ route_inbound(struct peer *peer, const struct frame *f)
 	}
 	if (!again)
 		peer->seen = f->seq;
-	if (s->killed || !inbound_stamp(peer, s, f, &out)) {
+	else if (hold_again(s, peer->incarnation, f->seq))
+		return;
+	if (s->killed || s->ending || !inbound_stamp(peer, s, f, &out)) {
 		peer_ack(peer->incarnation, f->seq);
 		return;
 	}
 	classify(&out, s, &r);
-	if (again && hold_again(s, peer, &out))
-		return;
 	if (r.target == TARGET_STORE) {
 		mark_for_store(&out, s);
 		hold_store(s, peer, &out);

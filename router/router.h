@@ -43,7 +43,8 @@ struct peer {
 	struct helds *storing;  /* its messages at archived, by number */
 	struct buf serves;      /* HELLO text */
 	struct acks *acks;
-	bool congested;         /* its output is full: its sessions are fed from the spool */
+	bool congested;         /* its output was full and has not drained: its sessions are fed from
+	                           the spool */
 };
 
 TAILQ_HEAD(peers, peer);
@@ -60,6 +61,12 @@ bool peers_waiting(void);                      /* for a tick */
 void peers_resync(void);                       /* RESEND to all entry daemons */
 void peer_grants_known(void);                  /* lets waiting entry daemons register */
 
+/* -- exchange.c: SASL exchanges that wait for authd -------------------------------------------------- */
+
+bool exchange_begin(uint64_t handle);          /* false: too many */
+void exchange_end(uint64_t handle);
+void exchanges_end(uint32_t incarnation);      /* of a c2sd that died; 0: authd did, all fail */
+
 /* -- registry.c: what the daemons serve ------------------------------------------------------------ */
 
 void registry_add(struct peer *peer, struct slice text);
@@ -67,7 +74,7 @@ void registry_remove(const struct peer *peer);
 /* Milliseconds for which the daemon that serves this domain or namespace has been away. */
 #define AWAY_TIME 10000
 uint64_t registry_away(struct slice domain, struct slice ns);
-void registry_set_domains(const struct config *config);
+void registry_set_domains(const struct config *config); /* instead of what was set before */
 bool registry_local_domain(struct slice domain);     /* a domain with accounts */
 /* Who serves a domain, a namespace. *known: whether anybody does; NULL with *known: it is away. */
 struct peer *registry_domain(struct slice domain, bool *known);
@@ -141,14 +148,13 @@ struct session {
 	uint32_t moved_from;      /* incarnation of the c2sd that hands it over, 0: none */
 	uint64_t moved_until;     /* ticks until which that one may pass on what comes late; 0: moving */
 	bool killed;              /* SESSION_KILL was sent: nothing more for it */
-	bool ending;              /* its c2sd is dead and its end is in the queue */
+	bool ending;              /* its end is in the queue: nothing may come behind it */
 	int8_t priority;
 	char *presence;           /* the last broadcast presence, a written frame */
 	size_t presence_len;
 	char **directed;          /* who got directed presence, and is told when it goes */
 	size_t directed_count;
-	uint64_t last_id;         /* archive id of the last stored message sent to it */
-	uint64_t drain_id;        /* where the drain goes on */
+	uint64_t drain_id;        /* up to here the drain has gone */
 	uint64_t since;           /* milliseconds since 1970 */
 	uint64_t orphaned;        /* ticks when its c2sd died */
 	struct helds *queue;      /* in order: being stored, and what waits behind; NULL when empty */
@@ -210,7 +216,7 @@ void hold_frame(struct session *s, const struct frame *f);
 void hold_store(struct session *s, struct peer *peer, const struct frame *f);
 /* A number that was seen before comes again: whether it is held. If it is being stored it is passed to
  * archived once more. */
-bool hold_again(struct session *s, struct peer *peer, const struct frame *f);
+bool hold_again(struct session *s, uint32_t origin, uint64_t seq);
 void hold_stored(const struct frame *f);    /* STORED */
 void hold_peer_gone(struct peer *peer);
 void hold_run(struct session *s);           /* goes on; s may be gone afterwards */
@@ -232,6 +238,7 @@ void route_reply(const struct frame *f);
 
 void deliver_message(const struct frame *f);   /* to a local account */
 void deliver_exists(struct slice jid, bool exists); /* authd's answer */
+void deliver_ask_all(void);                    /* authd is back: what was asked is asked again */
 void deliver_iq(const struct frame *f);        /* to a full JID of a local account */
 void deliver_to(struct session *s, const struct frame *f);
 /* archived has named the spool of the account that this message is for. */
@@ -246,6 +253,7 @@ void receivers_send(struct receivers *r, const struct frame *f); /* and forget t
 /* -- drain.c: sessions fed from the spool --------------------------------------------------------------- */
 
 void drain_begin(struct session *s, uint64_t after);
+void drain_owe(struct session *s);             /* something was kept from it while its peer is congested */
 void drain_all(void);                          /* archived is back */
 void drain_peer(struct peer *peer);            /* its link has room again */
 void drain_account(struct account *account);

@@ -202,6 +202,17 @@ sessions_of(const struct account *account)
 	return n;
 }
 
+/* Whether there is no place for one more session; one that will be replaced leaves its own. */
+static bool
+bind_crowded(const struct account *account, struct slice full)
+{
+	const struct session *other = session_of_resource(account, full);
+	bool replaced = other != NULL &&
+	    (other->peer == NULL || conflict_policy == CONFLICT_REPLACE);
+
+	return sessions_of(account) - replaced >= sessions_per_account;
+}
+
 /* Makes the wanted address free, by the policy for conflicts; false when it stays taken. */
 static bool
 bind_resolve(struct session *s, struct account *account, struct buf *full)
@@ -252,7 +263,7 @@ session_bind(struct peer *peer, const struct frame *f)
 	account->pinned = true;
 	if (buf_len(&full) == 0)
 		bind_refuse(s, "bad-request");
-	else if (sessions_of(account) >= sessions_per_account)
+	else if (bind_crowded(account, buf_slice(&full)))
 		bind_refuse(s, "resource-constraint");
 	else if (!bind_resolve(s, account, &full))
 		bind_refuse(s, "conflict");

@@ -205,6 +205,36 @@ test_register_rate(void **unused)
 	assert_int_equal(made, 50);
 }
 
+/* Names that are taken count as well: else one could try out who is here. */
+static void
+test_register_guesses(void **unused)
+{
+	unsigned i;
+
+	(void)unused;
+	for (i = 0; i < 50; i++) {
+		test_ask(NULL, "example.org", TYPE_SET, NS_REGISTER, FORM("romeo", "x"), false);
+		test_error("conflict");
+	}
+	test_ask(NULL, "example.org", TYPE_SET, NS_REGISTER, FORM("romeo", "x"), false);
+	test_error("not-acceptable");
+}
+
+/* A change costs far more than a login: nobody may keep authd busy with them. */
+static void
+test_change_rate(void **unused)
+{
+	unsigned i;
+
+	(void)unused;
+	for (i = 0; i < 10; i++) {
+		test_ask(ROMEO, NULL, TYPE_SET, NS_REGISTER, FORM("romeo", "quill"), false);
+		test_result(NULL);
+	}
+	test_ask(ROMEO, NULL, TYPE_SET, NS_REGISTER, FORM("romeo", "quill"), false);
+	test_error("resource-constraint");
+}
+
 static void
 test_own_registration(void **unused)
 {
@@ -400,7 +430,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_accounts), TEST(test_reopened), TEST(test_removed), TEST(test_register),
-		TEST(test_register_malformed), TEST(test_register_rate),
+		TEST(test_register_malformed), TEST(test_register_rate), TEST(test_register_guesses),
+		TEST(test_change_rate),
 		TEST(test_own_registration), TEST(test_vcard), TEST(test_private),
 		TEST(test_last), TEST(test_commands),
 	};

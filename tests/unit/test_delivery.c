@@ -81,6 +81,7 @@ tear_down(void **state)
 	world_die(archived);
 	world_ticks += 100000;
 	sessions_tick();
+	deliver_exists(SLICE("paris@localhost"), true); /* what still waits to hear that */
 	world_die(authd);
 	assert_int_equal(session_count(), 0);
 	assert_int_equal(account_count(), 0);
@@ -202,7 +203,7 @@ static const struct rule {
 	{ STANZA_IQ, TYPE_RESULT, "romeo@localhost/work", false, WORK },
 	{ STANZA_IQ, TYPE_ERROR, "romeo@localhost/work", false, WORK },
 	/* 8.5.3.2: a full JID that does not */
-	{ STANZA_MESSAGE, TYPE_NORMAL, "romeo@localhost/gone", true, HOME_WORK },
+	{ STANZA_MESSAGE, TYPE_NORMAL, "romeo@localhost/gone", true, ERROR },
 	{ STANZA_MESSAGE, TYPE_CHAT, "romeo@localhost/gone", true, HOME_WORK },
 	{ STANZA_MESSAGE, TYPE_GROUPCHAT, "romeo@localhost/gone", true, ERROR },
 	{ STANZA_MESSAGE, TYPE_HEADLINE, "romeo@localhost/gone", true, DROPPED },
@@ -292,6 +293,8 @@ drive(const struct rule *rule)
 	}
 	expect_ack(f.seq);
 	world_silent(c2sd);
+	if (stored && rule->outcome == ERROR)
+		world_expect(archived, FRAME_DROP);
 }
 
 static void
@@ -394,6 +397,7 @@ static void
 archived_restarts(void **state)
 {
 	struct frame first, second, got;
+	unsigned i;
 
 	(void)state;
 	everybody_in();
@@ -404,9 +408,9 @@ archived_restarts(void **state)
 	world_die(archived);
 	start_archived();
 	world_expect(c2sd, FRAME_RESEND);
-	/* Drains are asked for anew, for all that can receive. */
-	world_expect(archived, FRAME_DRAIN);
-	world_expect(archived, FRAME_DRAIN);
+	/* Drains are asked for anew, for all: what was for one of them alone is on the spool, too. */
+	for (i = JULIET_N; i <= PARIS_N; i++)
+		world_expect(archived, FRAME_DRAIN);
 	world_silent(archived);
 	/* Until the echo, what c2sd has in custody does not count. */
 	world_say(c2sd, &second);
@@ -596,6 +600,382 @@ pause_and_drain(void **state)
 	assert_true(got.archive_id == next_id);
 }
 
+/* -- what restarts and several origins do ------------------------------------------------------------------ */
+
+/* A session has got a stored message. */
+static void
+say_delivered(unsigned n, uint64_t id)
+{
+	struct buf numbers = { 0 };
+	struct frame f = { .type = FRAME_DELIVERED, .origin = INCARNATION, .seq = ++next_seq };
+
+	buf_add_u64(&numbers, handle_of(n));
+	buf_add_u64(&numbers, id);
+	f.numbers = buf_slice(&numbers);
+	world_say(c2sd, &f);
+	buf_free(&numbers);
+}
+
+/* After a restart the number of a spool is not known: the message must go by its address. */
+static void
+delivered_without_spool(void **state)
+{
+	struct frame got;
+
+	(void)state;
+	log_in(HOME_N, "romeo@localhost", "home");
+	say_delivered(HOME_N, 55);
+	got = world_expect(archived, FRAME_DROP);
+	assert_true(slice_is(got.jid, "romeo@localhost") && got.archive_id == 55);
+	assert_true(got.flags == 0);
+	got = world_expect(archived, FRAME_DELIVERED);
+	assert_true(frame_count(&got) == 0 && got.seq == next_seq);
+}
+
+/* Messages of two origins come live in another order than that of their ids: what was kept from a
+ * session while it was paused is asked for from the beginning. */
+static void
+resume_asks_for_all(void **state)
+{
+	struct frame first, second, got;
+	struct frame pause = { .type = FRAME_SESSION_PAUSE, .handle = handle_of(HOME_N) };
+	struct frame drain = { .type = FRAME_SESSION_DRAIN, .handle = handle_of(HOME_N) };
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	log_in(PARIS_N, "paris@localhost", "hall");
+	log_in(HOME_N, "romeo@localhost", "home");
+	send_presence(HOME_N, 0);
+	first = say_chat(JULIET_N, "romeo@localhost");
+	second = say_chat(PARIS_N, "romeo@localhost");
+	world_expect(archived, FRAME_STANZA);
+	world_expect(archived, FRAME_STANZA);
+	say_stored(second.seq, next_id + 2);
+	got = world_expect(c2sd, FRAME_STANZA);
+	expect_ack(second.seq);
+	world_say(c2sd, &pause);
+	say_stored(first.seq, next_id + 1);
+	next_id += 2;
+	expect_ack(first.seq);
+	world_silent(c2sd);
+	world_say(c2sd, &drain);
+	got = world_expect(archived, FRAME_DRAIN);
+	assert_true(got.archive_id < next_id - 1);
+}
+
+/* A link that was full: nothing stored overtakes what was kept back, until a drain is over. */
+static void
+congestion_keeps_order(void **state)
+{
+	struct frame f, got, done = { .type = FRAME_DRAINED, .handle = handle_of(HOME_N) };
+	unsigned i;
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	log_in(HOME_N, "romeo@localhost", "home");
+	send_presence(HOME_N, 0);
+	c2sd->full = true;
+	f = say_chat(JULIET_N, "romeo@localhost"); /* the acknowledgement finds the link full */
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, ++next_id);
+	world_expect(c2sd, FRAME_STANZA);
+	expect_ack(f.seq);
+	f = say_chat(JULIET_N, "romeo@localhost");
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, ++next_id);
+	expect_ack(f.seq);
+	c2sd->full = false; /* below the mark, but not drained */
+	for (i = 0; i < 2; i++) {
+		f = say_chat(JULIET_N, "romeo@localhost");
+		world_expect(archived, FRAME_STANZA);
+		say_stored(f.seq, ++next_id);
+		expect_ack(f.seq);
+		world_silent(c2sd);
+	}
+	c2sd->events->drained(c2sd->arg, c2sd);
+	got = world_expect(archived, FRAME_DRAIN);
+	assert_true(got.handle == handle_of(HOME_N) && got.archive_id < next_id - 2);
+	world_say(archived, &done);
+	f = say_chat(JULIET_N, "romeo@localhost");
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, ++next_id);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true(got.archive_id == next_id);
+}
+
+/* A message whose turn comes after a drain has passed it is not given twice. */
+static void
+late_turn_is_no_second(void **state)
+{
+	struct frame f, got, drain = { .type = FRAME_SESSION_DRAIN, .handle = handle_of(HOME_N) };
+	struct frame pause = { .type = FRAME_SESSION_PAUSE, .handle = handle_of(HOME_N) };
+	struct frame done = { .type = FRAME_DRAINED, .handle = handle_of(HOME_N) };
+	struct frame spooled = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
+		.handle = handle_of(HOME_N), .from = SLICE("juliet@localhost/balcony"),
+		.to = SLICE("romeo@localhost"), .payload = SLICE(""), .flags = FLAG_SPOOL, .number = 77 };
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	log_in(HOME_N, "romeo@localhost", "home");
+	send_presence(HOME_N, 0);
+	f = say_chat(JULIET_N, "romeo@localhost");
+	world_expect(archived, FRAME_STANZA);
+	world_say(c2sd, &pause);
+	world_say(c2sd, &drain);
+	world_expect(archived, FRAME_DRAIN);
+	spooled.archive_id = done.archive_id = ++next_id;
+	world_say(archived, &spooled);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true(got.archive_id == next_id);
+	world_say(archived, &done);
+	say_stored(f.seq, next_id);
+	expect_ack(f.seq);
+	world_silent(c2sd);
+}
+
+/* A session without presence is fed too, with what is for itself alone. */
+static void
+mute_is_fed(void **state)
+{
+	struct frame got;
+	struct frame spooled = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
+		.handle = handle_of(MUTE_N), .from = SLICE("juliet@localhost/balcony"),
+		.to = SLICE("romeo@localhost"), .payload = SLICE(""), .flags = FLAG_SPOOL, .number = 77 };
+
+	(void)state;
+	log_in(MUTE_N, "romeo@localhost", "mute");
+	world_die(archived);
+	start_archived();
+	world_expect(c2sd, FRAME_RESEND);
+	world_echo(c2sd);
+	got = world_expect(archived, FRAME_DRAIN);
+	assert_true(got.handle == handle_of(MUTE_N));
+	spooled.archive_id = ++next_id;
+	world_say(archived, &spooled);
+	world_silent(c2sd);
+	spooled.archive_id = ++next_id;
+	spooled.to = SLICE("romeo@localhost/mute");
+	world_say(archived, &spooled);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true(got.archive_id == next_id);
+}
+
+/* authd dies with a question: it is asked again. */
+static void
+asked_again(void **state)
+{
+	struct frame f, got, is = { .type = FRAME_ACCOUNT_IS, .jid = SLICE("ghost@localhost") };
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	f = say_chat(JULIET_N, "ghost@localhost");
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, ++next_id);
+	world_expect(authd, FRAME_ACCOUNT_ASK);
+	expect_ack(f.seq);
+	world_die(authd);
+	start_authd();
+	world_expect(c2sd, FRAME_MECHANISMS);
+	world_expect(c2sd, FRAME_RESEND);
+	world_echo(c2sd);
+	world_expect(authd, FRAME_ROSTER_LOAD);
+	got = world_expect(authd, FRAME_ACCOUNT_ASK);
+	assert_true(slice_is(got.jid, "ghost@localhost"));
+	world_say(authd, &is);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_int_equal(got.subtype, TYPE_ERROR);
+	world_expect(archived, FRAME_DROP);
+}
+
+/* authd dies with exchanges: who waits for its answer is told, and nobody else. */
+static void
+exchange_fails(void **state)
+{
+	struct frame start = { .type = FRAME_AUTH_START, .handle = handle_of(21),
+		.name = SLICE("PLAIN"), .domain = SLICE("localhost") }, got;
+	struct frame challenge = { .type = FRAME_AUTH_CHALLENGE, .handle = handle_of(22) };
+	struct frame abort = { .type = FRAME_AUTH_ABORT, .handle = handle_of(23) };
+
+	(void)state;
+	world_say(c2sd, &start);
+	start.handle = challenge.handle;
+	world_say(c2sd, &start);
+	world_say(authd, &challenge);
+	world_expect(c2sd, FRAME_AUTH_CHALLENGE);
+	start.handle = abort.handle;
+	world_say(c2sd, &start);
+	world_say(c2sd, &abort);
+	world_silent(c2sd);
+	world_die(authd);
+	got = world_expect(c2sd, FRAME_AUTH_FAILURE);
+	assert_true(got.handle == handle_of(21));
+	assert_true(slice_is(got.condition, "temporary-auth-failure"));
+	world_silent(c2sd);
+	world_say(c2sd, &start);
+	world_expect(c2sd, FRAME_AUTH_FAILURE);
+	start_authd();
+}
+
+/* A session is killed with a message in the store, and archived dies: it must come through. */
+static void
+killed_while_storing(void **state)
+{
+	struct frame f, got;
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	f = say_chat(JULIET_N, "paris@localhost");
+	world_expect(archived, FRAME_STANZA);
+	session_kill(session_find(handle_of(JULIET_N)), "conflict", "x");
+	world_expect(c2sd, FRAME_SESSION_KILL);
+	world_die(archived);
+	start_archived();
+	world_expect(c2sd, FRAME_RESEND);
+	world_echo(c2sd);
+	world_say(c2sd, &f);
+	got = world_expect(archived, FRAME_STANZA);
+	assert_true(got.seq == f.seq);
+	say_stored(f.seq, ++next_id);
+	expect_ack(f.seq);
+}
+
+/* An account is gone when the roster of its sessions comes after a restart. */
+static void
+replay_without_account(void **state)
+{
+	char token[32];
+	struct frame f = { .type = FRAME_SESSION_REPLAY, .handle = handle_of(9),
+		.jid = SLICE("rosaline@localhost/home"), .token = slice_of(token, 32) };
+	struct frame roster = { .type = FRAME_ROSTER, .jid = SLICE("rosaline@localhost"),
+		.payload = SLICE("") };
+	struct frame end = { .type = FRAME_SESSION_END, .handle = handle_of(9) };
+
+	(void)state;
+	world_token(handle_of(9), "rosaline@localhost", token);
+	world_say(c2sd, &f);
+	world_expect(authd, FRAME_ROSTER_LOAD);
+	world_say(authd, &roster);
+	world_expect(c2sd, FRAME_SESSION_KILL);
+	world_say(c2sd, &end);
+	assert_int_equal(session_count(), 0);
+	assert_int_equal(account_count(), 0);
+}
+
+/* -- what a daemon that was taken over may try -------------------------------------------------------------- */
+
+/* A message behind the end of its session. */
+static void
+message_after_end(void **state)
+{
+	struct frame first, second, end = { .type = FRAME_SESSION_END, .handle = handle_of(JULIET_N) };
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	first = say_chat(JULIET_N, "paris@localhost");
+	world_expect(archived, FRAME_STANZA);
+	world_say(c2sd, &end);
+	second = say_chat(JULIET_N, "paris@localhost");
+	expect_ack(second.seq);
+	world_silent(archived);
+	say_stored(first.seq, ++next_id);
+	expect_ack(first.seq);
+	assert_int_equal(session_count(), 0);
+	say_stored(second.seq, ++next_id);
+}
+
+/* A stanza that is no frame any more with the address that it gets here. */
+static void
+too_large(void **state)
+{
+	size_t len = FRAME_MAX - FRAME_HEAD - 100;
+	char *payload = mem_alloc(len);
+	struct frame f, got;
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	memset(payload, ' ', len);
+	f = stanza(JULIET_N, STANZA_PRESENCE, TYPE_AVAILABLE, NULL);
+	f.payload = slice_of(payload, len);
+	world_say(c2sd, &f);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_int_equal(got.subtype, TYPE_ERROR);
+	expect_ack(f.seq);
+	f = stanza(JULIET_N, STANZA_MESSAGE, TYPE_CHAT, "paris@localhost");
+	f.flags = FLAG_CONTENT;
+	f.payload = slice_of(payload, len);
+	world_say(c2sd, &f);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_int_equal(got.subtype, TYPE_ERROR);
+	expect_ack(f.seq);
+	world_silent(archived);
+	free(payload);
+}
+
+/* More than a session may have under way ends it, and its end is taken all the same. */
+static void
+queue_full(void **state)
+{
+	struct frame f, end = { .type = FRAME_SESSION_END, .handle = handle_of(JULIET_N) };
+	unsigned i;
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	for (i = 0; i < 1024; i++)
+		say_chat(JULIET_N, "paris@localhost");
+	world_silent(c2sd);
+	f = say_chat(JULIET_N, "paris@localhost");
+	world_expect(c2sd, FRAME_SESSION_KILL);
+	expect_ack(f.seq);
+	world_say(c2sd, &end);
+	world_discard(archived);
+	for (i = 1; i < f.seq; i++)
+		say_stored(i, ++next_id);
+	assert_int_equal(session_count(), 0);
+}
+
+static void
+no_line(void *arg, struct peer *peer, struct slice value)
+{
+	(void)arg;
+	(void)peer;
+	(void)value;
+	fail_msg("a line that must not be there");
+}
+
+/* Only who takes responsibility acknowledges; only a service gets what is for accounts. */
+static void
+false_services(void **state)
+{
+	struct link *other = world_start(ROLE_C2SD, 1, 6);
+	struct frame f, ack = { .type = FRAME_ACK, .origin = INCARNATION };
+	struct buf numbers = { 0 };
+	bool known;
+
+	(void)state;
+	world_hello(other, "account-ns urn:x:stolen\nserver-ns urn:x:stolen\ndomain stolen.example\n"
+	    "command user add\tJID\tsteal a password\nfeature urn:x:fine\n");
+	registry_each("command", no_line, NULL);
+	registry_account_ns(SLICE("urn:x:stolen"), &known);
+	assert_false(known);
+	registry_server_ns(SLICE("urn:x:stolen"), &known);
+	assert_false(known);
+	registry_domain(SLICE("stolen.example"), &known);
+	assert_false(known);
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	f = say_chat(JULIET_N, "paris@localhost");
+	world_expect(archived, FRAME_STANZA);
+	buf_add_u64(&numbers, 1);
+	buf_add_u64(&numbers, f.seq);
+	ack.numbers = buf_slice(&numbers);
+	world_say(other, &ack);
+	world_silent(c2sd);
+	world_say(authd, &ack);
+	world_expect(c2sd, FRAME_ACK);
+	say_stored(f.seq, ++next_id);
+	buf_free(&numbers);
+	world_die(other);
+}
+
 int
 main(void)
 {
@@ -611,6 +991,19 @@ main(void)
 		TEST(no_grant_no_bind),
 		TEST(conflict_replaces),
 		TEST(pause_and_drain),
+		TEST(delivered_without_spool),
+		TEST(resume_asks_for_all),
+		TEST(congestion_keeps_order),
+		TEST(late_turn_is_no_second),
+		TEST(mute_is_fed),
+		TEST(asked_again),
+		TEST(exchange_fails),
+		TEST(killed_while_storing),
+		TEST(replay_without_account),
+		TEST(message_after_end),
+		TEST(too_large),
+		TEST(queue_full),
+		TEST(false_services),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

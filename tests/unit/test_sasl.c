@@ -14,10 +14,18 @@
 
 static uint64_t ticks;
 static unsigned jobs;
+static bool hold;               /* the threads are busy */
+static struct sasl_job *held[200];
+static size_t held_count;
 
 static void
 verify(struct sasl_job *job)
 {
+	if (hold) {
+		assert_true(held_count < sizeof held / sizeof held[0]);
+		held[held_count++] = job;
+		return;
+	}
 	sasl_job_run(job);
 	sasl_job_done(job, ticks);
 	free(job);
@@ -29,6 +37,8 @@ open_all(void **unused)
 {
 	ticks = 1000000;
 	jobs = 0;
+	hold = false;
+	held_count = 0;
 	test_open(unused);
 	return sasl_open(verify);
 }
@@ -474,6 +484,41 @@ test_side_by_side(void **unused)
 	assert_string_equal(plain(SLICE("\0romeo\0pencil"), NULL, FLAG_TLS), "success");
 }
 
+/* Who gives up at once cannot pile up work that goes on without him. */
+static void
+test_checks_bounded(void **unused)
+{
+	struct attempt a = { .mechanism = "PLAIN" };
+	struct frame f;
+	size_t i;
+
+	(void)unused;
+	hold = true;
+	for (i = 0; i < 150; i++) {
+		f = frame_of(FRAME_AUTH_START, &a, SLICE("\0romeo\0guess"));
+		f.handle = HANDLE_A + 1 + i;
+		sasl_frame(&f, ticks);
+		f = frame_of(FRAME_AUTH_ABORT, &a, SLICE_NONE);
+		f.handle = HANDLE_A + 1 + i;
+		sasl_frame(&f, ticks);
+	}
+	assert_int_equal(held_count, 64);
+	test_collect();
+	buf_free(&test_said);
+	assert_string_equal(plain(SLICE("\0romeo\0pencil"), NULL, FLAG_TLS), "silence");
+	hold = false;
+	assert_true(sasl_tick(ticks += 200)); /* still no room */
+	while (held_count > 0) {
+		sasl_job_run(held[--held_count]);
+		sasl_job_done(held[held_count], ticks);
+		free(held[held_count]);
+	}
+	assert_false(sasl_tick(ticks += 200));
+	test_collect();
+	assert_string_equal(outcome(&f), "success");
+	assert_false(sasl_busy());
+}
+
 static void
 test_false_challenge(void **unused)
 {
@@ -525,7 +570,7 @@ main(void)
 		TEST(test_mechanisms), TEST(test_bindings), TEST(test_downgrade),
 		TEST(test_authzid), TEST(test_plain), TEST(test_wrong), TEST(test_rubbish_final),
 		TEST(test_timeout), TEST(test_slowed), TEST(test_address_slowed),
-		TEST(test_side_by_side), TEST(test_false_challenge), TEST(test_list),
+		TEST(test_side_by_side), TEST(test_checks_bounded), TEST(test_false_challenge), TEST(test_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -461,6 +461,12 @@ test_full_spool(void **arg)
 	drop(JULIET, ids[1], 0);
 	chat(11, "x");
 	assert_string_equal(answers(), "stored 10 refused 0; stored 11 #6 2; ");
+	/* A refusal whose answer was lost stays one over a restart: it is below the watermark. */
+	reopen(SIZE, 100);
+	chat(9, "9");
+	chat(10, "10");
+	chat(11, "11");
+	assert_string_equal(answers(), "stored 9 refused 0; stored 10 refused 0; stored 11 0 0; ");
 }
 
 static void

@@ -1,0 +1,58 @@
+/*
+ * exchange.c: SASL exchanges for which authd owes an answer. Called by peer.c; what is begun when
+ * too many are under way is refused there.
+ *
+ * When authd dies its exchanges die with it: those that wait are told at once, the others when
+ * their next step reaches the new authd.
+ */
+#include "router.h"
+
+#include <stdlib.h>
+
+#include "mem.h"
+
+#define EXCHANGES_MAX 65536
+
+static struct map *exchanges; /* handles, by themselves */
+
+bool
+exchange_begin(uint64_t handle)
+{
+	uint64_t *entry;
+
+	if (exchanges == NULL)
+		exchanges = map_new();
+	if (map_get(exchanges, slice_of(&handle, sizeof handle)) != NULL)
+		return true;
+	if (map_count(exchanges) >= EXCHANGES_MAX)
+		return false;
+	entry = mem_copy(&handle, sizeof handle);
+	map_put(exchanges, slice_of(entry, sizeof *entry), entry);
+	return true;
+}
+
+void
+exchange_end(uint64_t handle)
+{
+	if (exchanges != NULL)
+		free(map_remove(exchanges, slice_of(&handle, sizeof handle)));
+}
+
+void
+exchanges_end(uint32_t incarnation)
+{
+	uint64_t *handle;
+	size_t at = 0;
+
+	while (exchanges != NULL && (handle = map_each(exchanges, &at)) != NULL) {
+		struct frame failure = { .type = FRAME_AUTH_FAILURE, .handle = *handle,
+			.condition = SLICE("temporary-auth-failure") };
+		struct peer *peer = peer_by_incarnation(HANDLE_INCARNATION(*handle));
+
+		if (incarnation != 0 && HANDLE_INCARNATION(*handle) != incarnation)
+			continue;
+		if (incarnation == 0 && peer != NULL)
+			peer_send(peer, &failure);
+		exchange_end(failure.handle);
+	}
+}
