@@ -80,7 +80,8 @@ item_change(struct slice account, uint64_t id, struct roster_item *item, unsigne
 		roster_put(id, item);
 	if (seen)
 		roster_advance(id);
-	change(account, item->jid, old, bits);
+	/* What comes again may be all of it new to the router. */
+	change(account, item->jid, always ? 0 : old, bits);
 	if (bits & ROSTER_LISTED && (seen || always))
 		roster_push(account, id, item, false, &effects.pushes);
 }

@@ -198,22 +198,25 @@ control_read(void)
 
 /* -- the process ------------------------------------------------------------------------------- */
 
-/* Gives up root: files are opened by the supervisor, and /dev/log is for everyone. */
+/* Gives up root: files are opened by the supervisor, and /dev/log is for everyone. Failing is fatal. */
 static void
 give_up(void)
 {
-	const struct passwd *nobody = geteuid() == 0 ? getpwnam("nobody") : NULL;
+	const struct passwd *nobody;
 	const struct rlimit none = { 0, 0 };
 
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	openlog("aldis", LOG_NDELAY, LOG_DAEMON);
-	if (nobody == NULL)
+	if (geteuid() != 0)
 		return;
-	if (setgroups(0, NULL) != 0 ||
+	nobody = getpwnam("nobody");
+	if (nobody == NULL || setgroups(0, NULL) != 0 ||
 	    setresgid(nobody->pw_gid, nobody->pw_gid, nobody->pw_gid) != 0 ||
-	    setresuid(nobody->pw_uid, nobody->pw_uid, nobody->pw_uid) != 0)
-		write_line("log", getpid(), "warn: cannot become nobody");
+	    setresuid(nobody->pw_uid, nobody->pw_uid, nobody->pw_uid) != 0) {
+		write_line("log", getpid(), "error: cannot become nobody");
+		exit(EXIT_FAILURE);
+	}
 }
 
 int

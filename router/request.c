@@ -129,6 +129,7 @@ disco_info_account(const struct frame *f, struct session *sender)
 	buf_add_string(&out, "><identity category='account' type='registered'/>");
 	add_feature(&out, SLICE(NS_DISCO_INFO));
 	add_feature(&out, SLICE(NS_DISCO_ITEMS));
+	add_feature(&out, SLICE(NS_SID));
 	registry_each("account-feature", each_feature, &out);
 	buf_add_string(&out, "</query>");
 	answer(f, buf_slice(&out));
