@@ -26,9 +26,11 @@ DEP_CFLAGS := $(sort $(COMMON_CFLAGS) $(XML_CFLAGS) $(GSASL_CFLAGS) $(CONFUSE_CF
 
 # -- sources ------------------------------------------------------------------------------------
 
-# Directories of daemons; one without a main file yet is skipped.
-DIRS := $(foreach d,router authd archived c2sd,$(if $(wildcard $d/*.c),$d))
-MAINS := $(wildcard router/aldisd.c router/aldisctl.c $(DIRS:%=%/main.c))
+# Directories of programs. Those below router/ have their names, the daemons aldis-NAME.
+DIRS := router router/aldisd router/aldisctl authd archived c2sd
+MAINS := $(DIRS:%=%/main.c)
+TOOLS := $(filter router/%/main.c,$(MAINS))
+DAEMONS := $(filter-out $(TOOLS),$(MAINS))
 XML_SRC := $(wildcard common/xml.c common/xml_*.c)
 COMMON_SRC := $(filter-out $(XML_SRC),$(wildcard common/*.c))
 LIB_SRC = $(filter-out $(MAINS),$(wildcard $1/*.c))
@@ -36,8 +38,7 @@ objects = $(patsubst %.c,$B/%.o,$1)
 
 LIBALDIS := $B/libaldis.a
 LIBXML := $B/libaldisxml.a
-PROGRAMS := $(patsubst router/%.c,$B/bin/%,$(filter router/aldis%,$(MAINS))) \
-	$(patsubst %/main.c,$B/bin/aldis-%,$(filter %/main.c,$(MAINS)))
+PROGRAMS := $(TOOLS:router/%/main.c=$B/bin/%) $(DAEMONS:%/main.c=$B/bin/aldis-%)
 
 all: $(PROGRAMS)
 
@@ -82,9 +83,9 @@ $1: $(call objects,$2) $B/lib$(patsubst %/,%,$(dir $2)).a $(LIBXML) $(LIBALDIS)
 	@echo "  LINK  $$@"
 	@$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(GROUP) $3 $$(COMMON_LIBS)
 endef
-$(foreach m,$(filter router/aldis%,$(MAINS)),$(eval \
-	$(call program,$(m:router/%.c=$B/bin/%),$m,$(CONFUSE_LIBS))))
-$(foreach m,$(filter %/main.c,$(MAINS)),$(eval \
+$(foreach m,$(TOOLS),$(eval \
+	$(call program,$(m:router/%/main.c=$B/bin/%),$m,$(CONFUSE_LIBS))))
+$(foreach m,$(DAEMONS),$(eval \
 	$(call program,$(m:%/main.c=$B/bin/aldis-%),$m,$(if $(filter c2sd/%,$m),$(XML_LIBS)) \
 	$(if $(filter authd/%,$m),$(GSASL_LIBS)))))
 

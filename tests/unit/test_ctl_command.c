@@ -1,7 +1,7 @@
 /*
  * test_ctl_command.c: what command lines of aldisctl mean, and what it says to those that mean nothing.
  *
- * Links: router
+ * Links: router/aldisctl
  */
 #include <setjmp.h>
 #include <stdarg.h>

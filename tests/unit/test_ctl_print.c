@@ -1,7 +1,7 @@
 /*
  * test_ctl_print.c: how aldisctl shows JSON.
  *
- * Links: router
+ * Links: router/aldisctl
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,7 @@
 /*
  * test_settings.c: aldis.conf: what is refused and where, defaults, and who gets what.
+ *
+ * Links: router/aldisd
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
  * ctl_socket.c: the connection of aldisctl to the router: one CONTROL frame a command, one
  * CONTROL_REPLY frame an answer, matched by their number.
  *
- * Called by aldisctl.c and ctl_import.c. Blocks; fails when the suite is away, is silent for too
+ * Called by main.c and ctl_import.c. Blocks; fails when the suite is away, is silent for too
  * long, or says what is no answer.
  */
 #include <errno.h>

@@ -1,5 +1,5 @@
 /*
- * settings.c: reads aldis.conf with libconfuse and cuts it into slices. Called by aldisd.c at the
+ * settings.c: reads aldis.conf with libconfuse and cuts it into slices. Called by main.c at the
  * start and for -n, and by supervise.c on reload. Fails on anything in the file that is not right,
  * with its line.
  *

@@ -1,5 +1,5 @@
 /*
- * supervise.c: the suite as a whole: its start, its end, its reload. Called by aldisd.c, which has
+ * supervise.c: the suite as a whole: its start, its end, its reload. Called by main.c, which has
  * read the settings, and by child.c. The start fails, and all of it ends, when something cannot
  * be opened or a daemon ends before it was ready; after that nothing but a signal ends it.
  */

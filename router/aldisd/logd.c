@@ -1,7 +1,7 @@
 /*
  * logd.c: the log role, a process of its own: reads the stderr of each daemon from a pipe, and
  * writes its lines with time, name and pid, so that no daemon can speak in another's name. Called
- * by aldisd.c when it was started as that. Ends when the supervisor has gone and all pipes have
+ * by main.c when it was started as that. Ends when the supervisor has gone and all pipes have
  * ended.
  *
  * Lines come from processes that may have been taken over: they are cut, and what does not print is

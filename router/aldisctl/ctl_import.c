@@ -2,7 +2,7 @@
  * ctl_import.c: adds the accounts of a file, lines "user@domain password", over one connection, with
  * a window of commands that wait for their answers.
  *
- * Called by aldisctl.c. A line that fails is said and counted, and the rest goes on; a lost
+ * Called by main.c. A line that fails is said and counted, and the rest goes on; a lost
  * connection ends it.
  */
 #include <errno.h>

@@ -2,7 +2,7 @@
  * ctl_secret.c: reads a password from the terminal or from standard input, never from the command
  * line, where other users would see it.
  *
- * Called by aldisctl.c. Fails when there is none, or when what was typed twice is not the same.
+ * Called by main.c. Fails when there is none, or when what was typed twice is not the same.
  */
 #include <signal.h>
 #include <stdio.h>

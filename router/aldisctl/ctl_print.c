@@ -1,7 +1,7 @@
 /*
  * ctl_print.c: JSON for people: tables, lines of key and value, plain text.
  *
- * Called by aldisctl.c with what the suite answered. Cannot fail. Strings may hold what users chose
+ * Called by main.c with what the suite answered. Cannot fail. Strings may hold what users chose
  * (resources, names): characters that do not print are escaped, so that they cannot steer a terminal.
  */
 #include <stdlib.h>
