@@ -41,7 +41,10 @@ static struct watermarks *marks;
 static struct stored *stored;
 static size_t stored_count, stored_room;
 
-/* Messages that were refused lately: if they come again the answer is the same. */
+/* Messages that were refused lately: if they come again the answer is the same, also after a
+ * restart: they are below the watermark, and nobody may take them for stored. Each slot is a row of
+ * meta. */
+#define REFUSED_NAME "refused:"
 static struct {
 	uint32_t origin;
 	uint64_t seq;
@@ -126,17 +129,60 @@ was_refused(const struct frame *f)
 	return false;
 }
 
+static struct slice
+refused_key(size_t slot, char out[sizeof REFUSED_NAME - 1 + 8])
+{
+	memcpy(out, REFUSED_NAME, sizeof REFUSED_NAME - 1);
+	store_key_u64(out + sizeof REFUSED_NAME - 1, slot);
+	return slice_of(out, sizeof REFUSED_NAME - 1 + 8);
+}
+
+/* Remembers that a message was refused. */
+static int
+refused_add(const struct frame *f)
+{
+	size_t slot = refused_at++ % REFUSED_MAX;
+	char key[sizeof REFUSED_NAME - 1 + 8], value[17] = { VALUE_VERSION };
+
+	refused[slot].origin = f->origin;
+	refused[slot].seq = f->seq;
+	store_key_u64(value + 1, f->origin);
+	store_key_u64(value + 9, f->seq);
+	return store_put(state.store, TABLE_META, refused_key(slot, key),
+	    slice_of(value, sizeof value));
+}
+
+static bool
+refused_load(void *arg, struct slice key, struct slice value)
+{
+	struct value_reader r = { .rest = value };
+	uint64_t slot, origin, seq;
+
+	(void)arg;
+	value_u8(&r);
+	origin = value_u64(&r);
+	seq = value_u64(&r);
+	if (r.error || key.len != sizeof REFUSED_NAME - 1 + 8)
+		return true;
+	slot = store_key_read_u64(key.ptr + sizeof REFUSED_NAME - 1) % REFUSED_MAX;
+	refused[slot].origin = (uint32_t)origin;
+	refused[slot].seq = seq;
+	/* Incarnations grow, and so do numbers: the newest is the one to go on after. */
+	if (refused_at == 0 || origin > refused[(refused_at - 1) % REFUSED_MAX].origin ||
+	    (origin == refused[(refused_at - 1) % REFUSED_MAX].origin &&
+	    seq > refused[(refused_at - 1) % REFUSED_MAX].seq))
+		refused_at = slot + 1;
+	return true;
+}
+
 /* Refuses a message for good. */
-static void
+static int
 refuse(const struct frame *f, const char *reason)
 {
 	log_debug("message refused", "to=%s reason=\"%s\"", log_quote(f->to), reason);
 	run.refused++;
-	if (f->seq != 0) {
-		refused[refused_at % REFUSED_MAX].origin = f->origin;
-		refused[refused_at++ % REFUSED_MAX].seq = f->seq;
-	}
 	stored_add(f, STORED_REFUSED, 0);
+	return f->seq != 0 ? refused_add(f) : OK;
 }
 
 /* What an aborted transaction has refused may be taken when it is tried again. */
@@ -165,10 +211,8 @@ message_take(const struct frame *f, struct slice whole)
 
 	if (error)
 		return error;
-	if (receives && spool_count(to->id) >= state.spool_messages) {
-		refuse(f, "spool full");
-		return OK;
-	}
+	if (receives && spool_count(to->id) >= state.spool_messages)
+		return refuse(f, "spool full");
 	if (f->flags & FLAG_FROM_LOCAL)
 		sender = from->id;
 	id = id_next(run.now);
@@ -188,10 +232,8 @@ static int
 take_stanza(const struct frame *f, struct slice whole)
 {
 	if (!(f->flags & FLAG_STORE) || !(f->flags & (FLAG_FROM_LOCAL | FLAG_TO_LOCAL)) ||
-	    f->kind != STANZA_MESSAGE || f->from.len == 0 || f->to.len == 0) {
-		refuse(f, "not a message to be stored");
-		return OK;
-	}
+	    f->kind != STANZA_MESSAGE || f->from.len == 0 || f->to.len == 0)
+		return refuse(f, "not a message to be stored");
 	return message_take(f, whole);
 }
 
@@ -449,8 +491,13 @@ batch_expire(uint64_t now)
 int
 batch_open(uint64_t now)
 {
+	int error;
+
 	marks = watermarks_new();
-	return batch_expire(now);
+	refused_at = 0;
+	error = store_walk(state.store, TABLE_META, SLICE(REFUSED_NAME), SLICE(REFUSED_NAME),
+	    refused_load, NULL);
+	return error ? error : batch_expire(now);
 }
 
 void

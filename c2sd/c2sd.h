@@ -232,6 +232,7 @@ bool conn_alive(const struct conn *c);      /* the peer's TCP has acknowledged a
 void conn_finish(struct conn *c);           /* writes what is left and closes */
 void conn_close(struct conn *c); /* closes now; *c lives until the loop has let go of it */
 void conns_flush(void);
+void conn_ease(struct conn *c);               /* reads on, now or when the link has room */
 void conns_ease(void);                      /* the link to the router has room again, perhaps */
 size_t conn_count(void);
 /* Reads and writes of GnuTLS (transport functions), see conn.c. */
@@ -457,6 +458,7 @@ struct session {
 	uint8_t state;
 	bool interested;             /* asked for the roster */
 	bool paused;                 /* SESSION_PAUSE was sent */
+	bool skipped;                /* and a stored message was left to the spool, as are those behind */
 	uint16_t bare_len;
 	uint16_t jid_len;
 	uint32_t delivering;         /* DELIVERED that are not acknowledged */

@@ -387,6 +387,13 @@ conn_block(struct conn *c, bool blocked)
 }
 
 void
+conn_ease(struct conn *c)
+{
+	if (!choke(c))
+		conn_block(c, false);
+}
+
+void
 conns_ease(void)
 {
 	struct conn *c;

@@ -85,6 +85,7 @@ set_paused(struct session *s, bool paused)
 	if (s->paused == paused)
 		return;
 	s->paused = paused;
+	s->skipped = false;
 	paused_count += paused ? 1u : -1u;
 	count();
 }
@@ -148,8 +149,8 @@ session_send(struct session *s, struct frame *f)
 void
 session_ease(struct session *s)
 {
-	if (s->conn != NULL && s->conn->blocked && sm_window_low(&s->sm) && !uplink_full())
-		conn_block(s->conn, false);
+	if (s->conn != NULL && s->conn->blocked && sm_window_low(&s->sm))
+		conn_ease(s->conn);
 }
 
 /* One of its frames was taken. */
@@ -272,9 +273,10 @@ session_deliver(struct session *s, const struct frame *f, struct kept **kept)
 	if (f->archive_id != 0) {
 		if ((f->flags & FLAG_SPOOL) && is_repeated(s, f))
 			return;
-		if (q->bytes > HARD_LIMIT * settings.queue_bytes ||
-		    q->count > HARD_LIMIT * settings.queue_stanzas)
-			return; /* it is on the spool, and comes again after SESSION_DRAIN */
+		s->skipped |= s->paused && (q->bytes > HARD_LIMIT * settings.queue_bytes ||
+		    q->count > HARD_LIMIT * settings.queue_stanzas);
+		if (s->skipped)
+			return; /* it is on the spool, and comes again after SESSION_DRAIN, in its order */
 		if (f->archive_id > s->last_id)
 			s->last_id = f->archive_id;
 	}

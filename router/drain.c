@@ -164,5 +164,5 @@ drain_resume(struct session *s)
 	if (!s->paused || s->account == NULL)
 		return;
 	s->paused = false;
-	drain_begin(s, s->drain_again ? 0 : s->drain_id);
+	drain_begin(s, 0); /* c2sd may have left some of what it got before the pause to the spool */
 }
