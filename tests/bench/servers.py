@@ -217,6 +217,8 @@ class Aldis(Server):
         if not (ROOT / "Makefile").exists():
             raise Unavailable("no Makefile: nothing to run yet")
         self.directory = self.directory / "run"
+        self.directory.mkdir(exist_ok=True)
+        (self.directory / "aldis.conf").write_text(self.template("aldis.conf.in", {}))
 
     def command(self):
         return ["make", "--no-print-directory", "-C", str(ROOT), "run", f"RUN={self.directory}",
