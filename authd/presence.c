@@ -27,8 +27,8 @@ effects_end(void)
 	buf_free(&effects.grants);
 }
 
-/* Tells the router of a subscription. Presence follows from it: it comes after the stanza that grants it
- * (RFC 6121 section 3.1.5), and its end before the stanza that takes it away. */
+/* Tells the router of a subscription. Presence follows from it: it comes after the stanza that
+ * grants it (RFC 6121 section 3.1.5), and its end before the stanza that takes it away. */
 static void
 change(struct slice account, struct slice contact, unsigned old, unsigned bits)
 {

@@ -326,8 +326,8 @@ plus_offered(const struct exchange *ex)
 }
 
 /*
- * Checks the flag of a client-first-message (RFC 5802 section 6). Returns a condition or NULL.
- * None of this is a guess at a password, so the condition is not not-authorized: there are clients that
+ * Checks the flag of a client-first-message (RFC 5802 section 6). Returns a condition or NULL. None
+ * of this is a guess at a password, so the condition is not not-authorized: there are clients that
  * begin with a binding which TLS 1.3 does not have, and go on to the next mechanism.
  */
 static const char *

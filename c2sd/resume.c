@@ -62,8 +62,8 @@ take_over(struct session *s)
 	stream_error_only(old, "conflict", "resumed by another stream", NULL);
 }
 
-/* Resumes a session of ours when its frames are taken, so that h is right: what a client is not told
- * of it sends again, and its receiver would get it twice. */
+/* Resumes a session of ours when its frames are taken, so that h is right: what a client is not
+ * told of it sends again, and its receiver would get it twice. */
 static void
 resume_here(struct conn *c, struct session *s, uint32_t h)
 {

@@ -1,12 +1,12 @@
 /*
  * config.h: the slice of the configuration that a daemon gets from the supervisor.
  *
- * The supervisor reads /etc/aldis/aldis.conf against option.def and hands each daemon what option.def
- * says that it may see, in a sealed memfd of lines "section<TAB>title<TAB>option<TAB>value". Values
- * were checked there; lists are several lines. A daemon's slice is complete: options that the
- * file does not name are there with their defaults. For title-less sections the title is empty.
- * Files that an option names (certificates, keys) are in the slice by content: the option
- * "certificate" of a domain holds base64 of the PEM file.
+ * The supervisor reads /etc/aldis/aldis.conf against option.def and hands each daemon what
+ * option.def says that it may see, in a sealed memfd of lines
+ * "section<TAB>title<TAB>option<TAB>value". Values were checked there; lists are several lines. A
+ * daemon's slice is complete: options that the file does not name are there with their defaults.
+ * For title-less sections the title is empty. Files that an option names (certificates, keys) are
+ * in the slice by content: the option "certificate" of a domain holds base64 of the PEM file.
  */
 #ifndef ALDIS_CONFIG_H
 #define ALDIS_CONFIG_H

@@ -6,8 +6,8 @@
  * UsernameCaseMapped profile (RFC 8265 section 3.3) and free of the characters that RFC 7622
  * section 3.3.1 forbids, the domainpart an IDNA2008 U-label in lower case, an IPv4 or a bracketed
  * IPv6 address, without a final dot (section 3.2), the resourcepart enforced by the PRECIS
- * OpaqueString profile (RFC 8265 section 4.2). Each part is 1 to 1023 bytes long. Two canonical JIDs
- * are equal exactly when their bytes are.
+ * OpaqueString profile (RFC 8265 section 4.2). Each part is 1 to 1023 bytes long. Two canonical
+ * JIDs are equal exactly when their bytes are.
  *
  * ASCII takes a fast path that does not call libunistring or libidn2.
  */
@@ -29,9 +29,9 @@ struct jid {
 };
 
 /*
- * Brings text into canonical form.
- * out: at least JID_MAX + 1 bytes, owned by the caller; *jid points into it afterwards; a NUL follows.
- * Returns 0, E_MALFORMED when the text is not a JID, or E_TOO_BIG when a part is too long.
+ * Brings text into canonical form. out: at least JID_MAX + 1 bytes, owned by the caller; *jid
+ * points into it afterwards; a NUL follows. Returns 0, E_MALFORMED when the text is not a JID, or
+ * E_TOO_BIG when a part is too long.
  */
 int jid_prepare(struct slice text, char *out, struct jid *jid);
 

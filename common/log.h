@@ -1,9 +1,9 @@
 /*
  * log.h: one line a decision, with its reason, as "event key=value ...".
  *
- * Lines go to stderr, which the supervisor made a pipe to the log role; that one stamps time, daemon
- * and pid. Never log a message body or a secret. Text from outside goes through LOG_TEXT fields
- * only: they are quoted and what does not print is escaped.
+ * Lines go to stderr, which the supervisor made a pipe to the log role; that one stamps time,
+ * daemon and pid. Never log a message body or a secret. Text from outside goes through
+ * log_quote() only, which escapes what does not print.
  *
  *	log_info("session bound", "jid=%s resource=%s", ...);
  */

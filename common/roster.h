@@ -1,5 +1,6 @@
 /*
- * roster.h: subscription states as the router and authd tell them to each other (RFC 6121 section 2.1.2, A.1).
+ * roster.h: subscription states as the router and authd tell them to each other (RFC 6121 section
+ * 2.1.2, A.1).
  */
 #ifndef ALDIS_ROSTER_H
 #define ALDIS_ROSTER_H

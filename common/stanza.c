@@ -1,7 +1,7 @@
 /*
- * stanza.c: names and types of stanzas, the replies to them, and writing them for a stream. Called by
- * every daemon that handles stanzas; stanza_write() for each that is delivered. Only the reading of a
- * type can fail.
+ * stanza.c: names and types of stanzas, the replies to them, and writing them for a stream. Called
+ * by every daemon that handles stanzas; stanza_write() for each that is delivered. Only the reading
+ * of a type can fail.
  */
 #include "stanza.h"
 
@@ -165,7 +165,8 @@ domain_of(struct slice bare)
 	return at == NULL ? bare : slice_part(bare, (size_t)(at - bare.ptr) + 1, bare.len);
 }
 
-/* What the server adds to a stored stanza: its archive id (XEP-0359), and when it came (XEP-0203). */
+/* What the server adds to a stored stanza: its archive id (XEP-0359), and when it came (XEP-0203).
+ */
 static void
 write_additions(const struct frame *f, struct slice account, struct buf *out)
 {

@@ -31,11 +31,11 @@ int stanza_classify(struct slice name, struct slice type, enum stanza_kind *kind
 
 /*
  * Turns a stanza into the error reply to it: from and to change places, the payload becomes the
- * error element. The original payload is not returned (RFC 6120 section 8.3.1 allows it).
- * text: for people, may be absent. *reply points into *original and into scratch, which must outlive it; custody
- * fields (origin, seq) are cleared, and handle is that of the original.
- * Returns false when a stanza of this kind gets no error: errors, iq results, presence other than
- * to a subscription or directed one is the caller's matter.
+ * error element. The original payload is not returned (RFC 6120 section 8.3.1 allows it). text: for
+ * people, may be absent. *reply points into *original and into scratch, which must outlive it;
+ * custody fields (origin, seq) are cleared, and handle is that of the original. Returns false when
+ * a stanza of this kind gets no error: errors, iq results, presence other than to a subscription or
+ * directed one is the caller's matter.
  */
 bool stanza_error_reply(const struct frame *original, enum stanza_error error, struct slice text,
     struct buf *scratch, struct frame *reply);

@@ -53,8 +53,8 @@ struct xml_header {
 
 struct xml_stream;
 
-/* A callback may free nothing of the stream; to stop reading it calls xml_stream_stop(), after which
- * the rest of the bytes given to xml_stream_feed() is not read. */
+/* A callback may free nothing of the stream; to stop reading it calls xml_stream_stop(), after
+ * which the rest of the bytes given to xml_stream_feed() is not read. */
 struct xml_events {
 	void (*header)(void *arg, const struct xml_header *header);
 	void (*element)(void *arg, const struct xml_element *element);
@@ -62,10 +62,11 @@ struct xml_events {
 };
 
 /*
- * strip: namespaces of child elements to leave out of stanzas, wherever they stand directly below the
- * stanza (server-owned elements, DESIGN section 4), as a list that ends with an absent slice; may be
- * NULL. A <delay xmlns='urn:xmpp:delay'/> directly below a stanza is stripped when its from attribute
- * is in strip_delay_from (an address or domain of ours), or absent. limits and strip are borrowed.
+ * strip: namespaces of child elements to leave out of stanzas, wherever they stand directly below
+ * the stanza (server-owned elements, DESIGN section 4), as a list that ends with an absent slice;
+ * may be NULL. A <delay xmlns='urn:xmpp:delay'/> directly below a stanza is stripped when its from
+ * attribute is in strip_delay_from (an address or domain of ours), or absent. limits and strip are
+ * borrowed.
  */
 struct xml_stream *xml_stream_new(const struct xml_limits *limits, const struct slice *strip,
     const struct xml_events *events, void *arg);
@@ -92,9 +93,9 @@ int xml_stream_feed(struct xml_stream *stream, struct slice bytes, const char **
 /* Whether a stanza has been begun and not ended: for time budgets. */
 bool xml_stream_busy(const struct xml_stream *stream);
 
-/* Bytes of memory the stream holds now beyond its own struct, for tests of promise 6. Its domain and
- * the namespace declarations of its header (at most 2 KiB, about 90 bytes of most clients) are not
- * counted: they stay. */
+/* Bytes of memory the stream holds now beyond its own struct, for tests of promise 6. Its domain
+ * and the namespace declarations of its header (at most 2 KiB, about 90 bytes of most clients) are
+ * not counted: they stay. */
 size_t xml_stream_memory(const struct xml_stream *stream);
 
 #endif

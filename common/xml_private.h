@@ -1,6 +1,7 @@
 /*
- * xml_private.h: what the files of the XML entry share: xml_scan.c (where things begin and end, limits,
- * restricted XML), xml_sax.c (libxml2, canonical writing) and xml.c (the stream). Private to them.
+ * xml_private.h: what the files of the XML entry share: xml_scan.c (where things begin and end,
+ * limits, restricted XML), xml_sax.c (libxml2, canonical writing) and xml.c (the stream). Private
+ * to them.
  */
 #ifndef ALDIS_XML_PRIVATE_H
 #define ALDIS_XML_PRIVATE_H
@@ -57,8 +58,8 @@ struct xml_scan {
 };
 
 /*
- * Reads bytes up to the end of a top-level thing. *used: how many were read. *whole: so many of them,
- * from the first, end with a whole tag; the rest is a piece of text or of a tag.
+ * Reads bytes up to the end of a top-level thing. *used: how many were read. *whole: so many of
+ * them, from the first, end with a whole tag; the rest is a piece of text or of a tag.
  */
 enum scan_event xml_scan(struct xml_scan *scan, const struct xml_limits *limits, struct slice bytes,
     size_t *used, size_t *whole, const char **condition);

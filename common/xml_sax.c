@@ -1,10 +1,10 @@
 /*
- * xml_sax.c: libxml2 and what its callbacks write: a top-level element with its payload in canonical
- * form, or a stream header.
+ * xml_sax.c: libxml2 and what its callbacks write: a top-level element with its payload in
+ * canonical form, or a stream header.
  *
- * Called by xml.c with whole tags, after xml_scan.c has let them pass. Whatever fails is kept as the
- * first stream error condition; after it the callbacks do nothing. They never stop libxml2 themselves:
- * what it may still read is one piece.
+ * Called by xml.c with whole tags, after xml_scan.c has let them pass. Whatever fails is kept as
+ * the first stream error condition; after it the callbacks do nothing. They never stop libxml2
+ * themselves: what it may still read is one piece.
  */
 #include "xml_private.h"
 
@@ -80,8 +80,8 @@ same_text(const xmlChar *a, const xmlChar *b)
 }
 
 /*
- * The value of an attribute or namespace declaration. As entities are not substituted, libxml2 leaves
- * an ampersand as "&#38;" however it was written, and nothing else: it is undone here.
+ * The value of an attribute or namespace declaration. As entities are not substituted, libxml2
+ * leaves an ampersand as "&#38;" however it was written, and nothing else: it is undone here.
  */
 static struct slice
 value_of(struct xml_parse *p, struct slice raw)
@@ -155,7 +155,7 @@ check_size(struct xml_parse *p)
 		fail(p, CONDITION_POLICY);
 }
 
-/* -- the header ----------------------------------------------------------------------------------- */
+/* -- the header -------------------------------------------------------------------------------- */
 
 /* Writes the opening tag with which a fresh parser begins. */
 static void
@@ -214,7 +214,7 @@ header_begin(struct xml_parse *p, const xmlChar *name, const xmlChar *uri, int c
 	}
 }
 
-/* -- a top-level element ---------------------------------------------------------------------------- */
+/* -- a top-level element ----------------------------------------------------------------------- */
 
 /* Where the value of a named attribute goes. */
 static struct slice *
@@ -304,7 +304,7 @@ element_end(struct xml_parse *p)
 		e->priority = priority_value(buf_slice(&p->digits));
 }
 
-/* -- its children ------------------------------------------------------------------------------------- */
+/* -- its children ------------------------------------------------------------------------------ */
 
 static const struct sax_attribute *
 attribute_find(const struct sax_attribute *a, int count, const char *name)
@@ -317,7 +317,8 @@ attribute_find(const struct sax_attribute *a, int count, const char *name)
 	return NULL;
 }
 
-/* Whether a delay claims to be ours: without from, from an address of our domain, or from nonsense. */
+/* Whether a delay claims to be ours: without from, from an address of our domain, or from nonsense.
+ */
 static bool
 delay_is_ours(struct xml_parse *p, const struct sax_attribute *from)
 {
@@ -393,8 +394,8 @@ needs_prefix(const struct sax_attribute *a)
 }
 
 /*
- * Declares the prefixes of an element's attributes, ns1, ns2, ..., and notes which of them each has; 0:
- * none. Namespaces are compared by address: libxml2 keeps each once.
+ * Declares the prefixes of an element's attributes, ns1, ns2, ..., and notes which of them each
+ * has; 0: none. Namespaces are compared by address: libxml2 keeps each once.
  */
 static void
 prefixes_write(struct xml_parse *p, const struct sax_attribute *a, int count, unsigned *number)
@@ -483,7 +484,7 @@ child_begin(struct xml_parse *p, const xmlChar *name, const xmlChar *uri,
 	check_size(p);
 }
 
-/* -- libxml2's callbacks ---------------------------------------------------------------------------- */
+/* -- libxml2's callbacks ----------------------------------------------------------------------- */
 
 static void
 on_start(void *arg, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri, int ns_count,
@@ -660,7 +661,7 @@ static xmlSAXHandler handler = {
 	.serror = on_error,
 };
 
-/* -- the parser --------------------------------------------------------------------------------------- */
+/* -- the parser -------------------------------------------------------------------------------- */
 
 struct xml_parse *
 xml_parse_new(const struct xml_limits *limits, const struct slice *strip, const struct slice *domain,

@@ -1,6 +1,6 @@
 /*
- * xmlchar.c: which bytes are characters of XML and of its names. Called by xml.c for every byte that
- * enters and by xmlin.c; cannot fail but by saying no.
+ * xmlchar.c: which bytes are characters of XML and of its names. Called by xml.c for every byte
+ * that enters and by xmlin.c; cannot fail but by saying no.
  */
 #include "xmlchar.h"
 

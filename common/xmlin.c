@@ -1,7 +1,7 @@
 /*
- * xmlin.c: the strict reader of canonical XML. Called by every daemon that looks into a payload; what
- * is not exactly what xmlout.h describes is refused with E_MALFORMED, deeper than XMLIN_DEPTH_MAX with
- * E_TOO_BIG. It does not recurse: open elements are on a stack of fixed size.
+ * xmlin.c: the strict reader of canonical XML. Called by every daemon that looks into a payload;
+ * what is not exactly what xmlout.h describes is refused with E_MALFORMED, deeper than
+ * XMLIN_DEPTH_MAX with E_TOO_BIG. It does not recurse: open elements are on a stack of fixed size.
  */
 #include "xmlin.h"
 
@@ -55,7 +55,7 @@ unescape(struct slice s, struct buf *out)
 	buf_add(out, at, (size_t)(end - at));
 }
 
-/* -- checking and cutting ------------------------------------------------------------------------- */
+/* -- checking and cutting ---------------------------------------------------------------------- */
 
 static bool
 take(struct cursor *c, const char *literal)
@@ -282,7 +282,7 @@ take_element(struct cursor *c, struct slice parent_ns, struct xmlin_element *fir
 	return OK;
 }
 
-/* -- what others call ------------------------------------------------------------------------------- */
+/* -- what others call -------------------------------------------------------------------------- */
 
 void
 xmlin_begin(struct xmlin *in, struct slice canonical, struct slice ns)

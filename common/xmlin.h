@@ -52,7 +52,8 @@ bool xmlin_find(struct slice canonical, struct slice parent_ns, const char *name
 int xmlin_attribute(const struct xmlin_element *element, const char *name, struct buf *scratch,
     struct slice *value);
 
-/* The character data directly within an element, unescaped; *text points into content or scratch. */
+/* The character data directly within an element, unescaped; *text points into content or scratch.
+ */
 int xmlin_text(const struct xmlin_element *element, struct buf *scratch, struct slice *text);
 
 /* Whether a slice is canonical XML altogether: a run of elements and text. */

@@ -1,18 +1,19 @@
 /*
  * xmlout.h: writing canonical XML.
  *
- * Canonical form (DESIGN section 3): UTF-8, no declaration, no prefixes but xml:, attribute values in
- * single quotes, an element declares xmlns only when its namespace differs from its parent's, empty
- * elements are written <name/>, and of characters only & < > are escaped in text (and CR as &#xD;),
- * in attribute values also ' (&apos;), and TAB, LF, CR as &#x9; &#xA; &#xD;. Attributes in a namespace other than xml: carry
- * a prefix declared on their own element (ns1, ns2, ...).
+ * Canonical form (DESIGN section 3): UTF-8, no declaration, no prefixes but xml:, attribute values
+ * in single quotes, an element declares xmlns only when its namespace differs from its parent's,
+ * empty elements are written <name/>, and of characters only & < > are escaped in text (and CR as
+ * &#xD;), in attribute values also ' (&apos;), and TAB, LF, CR as &#x9; &#xA; &#xD;. Attributes in
+ * a namespace other than xml: carry a prefix declared on their own element (ns1, ns2, ...).
  */
 #ifndef ALDIS_XMLOUT_H
 #define ALDIS_XMLOUT_H
 
 #include "buf.h"
 
-/* Character data. What is written must be valid UTF-8 and characters of XML: nothing else can be. */
+/* Character data. What is written must be valid UTF-8 and characters of XML: nothing else can be.
+ */
 void xml_add_text(struct buf *out, struct slice text);
 /* An attribute's value, escaped, without its quotes. */
 void xml_add_value(struct buf *out, struct slice value);

@@ -1,9 +1,10 @@
 /*
  * control.c: administration: the control socket of aldisctl(8), and the router's own commands.
  *
- * A command is the router's own, or that of the daemon that has registered it, to which it is passed with a
- * number that its reply brings back. "show counters" asks all daemons. Who may connect to the
- * socket is decided by its mode; what comes over it is validated like everything else.
+ * A command is the router's own, or that of the daemon that has registered it, to which it is
+ * passed with a number that its reply brings back. "show counters" asks all daemons. Who may
+ * connect to the socket is decided by its mode; what comes over it is validated like everything
+ * else.
  */
 #include "router.h"
 
@@ -53,7 +54,7 @@ static uint64_t last_number;
 static uv_poll_t listener;
 static int listener_fd;
 
-/* -- answers --------------------------------------------------------------------------------------------- */
+/* -- answers ----------------------------------------------------------------------------------- */
 
 static void
 client_answer(struct client *client, uint64_t number, int error, json_t *result)
@@ -111,7 +112,7 @@ request_find(uint64_t number)
 	return NULL;
 }
 
-/* -- the router's own commands ------------------------------------------------------------------------------ */
+/* -- the router's own commands ----------------------------------------------------------------- */
 
 static int
 command_status(struct slice *words, size_t count, json_t **result)
@@ -264,7 +265,7 @@ const struct command router_commands[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
-/* -- commands of other daemons -------------------------------------------------------------------------------- */
+/* -- commands of other daemons ----------------------------------------------------------------- */
 
 static void
 forward(struct request *r, struct peer *peer, struct slice text)

@@ -1,8 +1,8 @@
 /*
  * deliver.c: stanzas to local accounts, by the rules of RFC 6121 section 8.
  *
- * Called by route.c with stanzas whose addresses are canonical. A stored message (archive_id set) that
- * nobody can be given now stays on the spool; one for an account that may not exist waits for
+ * Called by route.c with stanzas whose addresses are canonical. A stored message (archive_id set)
+ * that nobody can be given now stays on the spool; one for an account that may not exist waits for
  * authd's answer.
  */
 #include "router.h"
@@ -27,7 +27,7 @@ struct waiting {
 static TAILQ_HEAD(, waiting) waiting = TAILQ_HEAD_INITIALIZER(waiting);
 static unsigned waiting_count;
 
-/* -- receivers of one frame, gathered by c2sd ------------------------------------------------------- */
+/* -- receivers of one frame, gathered by c2sd -------------------------------------------------- */
 
 #define PEERS_MAX 64
 
@@ -97,7 +97,7 @@ deliver_to(struct session *s, const struct frame *f)
 	peer_send(s->peer, &out);
 }
 
-/* -- messages ------------------------------------------------------------------------------------------- */
+/* -- messages ---------------------------------------------------------------------------------- */
 
 /* Whether a session takes messages to the bare JID (RFC 6121 section 8.5.2). */
 static bool
@@ -267,7 +267,7 @@ deliver_exists(struct slice jid, bool exists)
 	}
 }
 
-/* -- iq and audiences --------------------------------------------------------------------------------- */
+/* -- iq and audiences -------------------------------------------------------------------------- */
 
 void
 deliver_iq(const struct frame *f)

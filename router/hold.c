@@ -1,10 +1,10 @@
 /*
  * hold.c: the order of what a session sends, and store-then-forward (DESIGN section 3).
  *
- * A message to be stored goes to archived the moment it arrives and waits here; what the router does
- * itself waits behind it. What goes to another daemon that takes responsibility (authd) never waits:
- * frames of one origin must reach a taker in the order of their numbers, or its watermark would
- * swallow one.
+ * A message to be stored goes to archived the moment it arrives and waits here; what the router
+ * does itself waits behind it. What goes to another daemon that takes responsibility (authd) never
+ * waits: frames of one origin must reach a taker in the order of their numbers, or its watermark
+ * would swallow one.
  *
  * Called by route.c and peer.c. When archived dies, frames that are being stored stay here: their
  * senders send them again (RESEND), and hold_again() passes them on.

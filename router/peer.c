@@ -2,7 +2,8 @@
  * peer.c: the daemons at the other ends of the links: registration, replay, acknowledgements.
  *
  * Called by main.c for what the supervisor says, and by the links. A daemon that says what its role
- * may not is ignored and logged; one that dies is forgotten here, and its sessions get a grace time.
+ * may not is ignored and logged; one that dies is forgotten here, and its sessions get a grace
+ * time.
  */
 #include "router.h"
 
@@ -295,14 +296,17 @@ static void
 on_auth_answer(struct peer *peer, const struct frame *f)
 {
 	struct peer *entry = peer_by_incarnation(HANDLE_INCARNATION(f->handle));
+	struct frame failure = { .type = FRAME_AUTH_FAILURE, .handle = f->handle,
+		.condition = SLICE("temporary-auth-failure") };
 
 	(void)peer;
 	exchange_end(f->handle);
 	if (entry == NULL || entry->state == PEER_CONNECTED)
 		return;
-	if (f->type == FRAME_AUTH_SUCCESS)
-		session_grant(f);
-	peer_send(entry, f);
+	if (f->type == FRAME_AUTH_SUCCESS && !session_grant(f))
+		peer_send(entry, &failure);
+	else
+		peer_send(entry, f);
 }
 
 static void

@@ -1,9 +1,9 @@
 /*
  * presence.c: presence of local accounts (RFC 6121 section 4).
  *
- * Called by route.c when it is a stanza's turn, and by account.c and session.c for what follows from
- * their changes. Contacts on other servers are reached through who serves their domain; until a
- * daemon does, they are left out.
+ * Called by route.c when it is a stanza's turn, and by account.c and session.c for what follows
+ * from their changes. Contacts on other servers are reached through who serves their domain; until
+ * a daemon does, they are left out.
  */
 #include "router.h"
 
@@ -239,7 +239,8 @@ presence_gone(struct session *s)
 	directed_withdraw(s, &f);
 }
 
-/* A contact may see the account's presence from now on, or no more (RFC 6121 sections 3.1.5, 3.2.2). */
+/* A contact may see the account's presence from now on, or no more (RFC 6121 sections 3.1.5,
+ * 3.2.2). */
 void
 presence_changed(struct account *account, struct slice contact, unsigned before, unsigned now)
 {

@@ -1,6 +1,7 @@
 /*
- * request.c: requests that the router answers itself: service discovery (XEP-0030), ping (XEP-0199),
- * entity time (XEP-0202), version (XEP-0092), last activity of the server and of accounts that are online (XEP-0012).
+ * request.c: requests that the router answers itself: service discovery (XEP-0030), ping
+ * (XEP-0199), entity time (XEP-0202), version (XEP-0092), last activity of the server and of
+ * accounts that are online (XEP-0012).
  *
  * Called by route.c with get and set requests that no daemon has registered for. A payload is never
  * read: namespace, name and node of a request are in its frame.
@@ -23,7 +24,7 @@ answer(const struct frame *f, struct slice payload)
 	route_reply(&reply);
 }
 
-/* -- service discovery ------------------------------------------------------------------------------- */
+/* -- service discovery ------------------------------------------------------------------------- */
 
 static void
 add_feature(struct buf *out, struct slice ns)
@@ -143,7 +144,7 @@ disco_items_account(const struct frame *f, struct session *sender)
 	answer(f, SLICE("<query xmlns='" NS_DISCO_ITEMS "'/>"));
 }
 
-/* -- small services ------------------------------------------------------------------------------------- */
+/* -- small services ---------------------------------------------------------------------------- */
 
 static void
 ping(const struct frame *f, struct session *sender)
@@ -196,7 +197,7 @@ last_account(const struct frame *f, struct session *sender)
 	answer(f, SLICE("<query xmlns='" NS_LAST "' seconds='0'/>"));
 }
 
-/* -- who answers what --------------------------------------------------------------------------------- */
+/* -- who answers what -------------------------------------------------------------------------- */
 
 enum scope { SCOPE_SERVER, SCOPE_ACCOUNT };
 

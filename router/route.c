@@ -1,10 +1,11 @@
 /*
  * route.c: where a stanza goes.
  *
- * A stanza from an entry daemon is stamped with the address that was granted to its stream, and then
- * is one of three: a message to be stored (hold.c), something for a daemon that takes responsibility
- * (passed on at once, in the order of arrival), or the router's own matter, which waits its turn in
- * the session's queue. Who knows a domain decides about stanzas that leave the local ones.
+ * A stanza from an entry daemon is stamped with the address that was granted to its stream, and
+ * then is one of three: a message to be stored (hold.c), something for a daemon that takes
+ * responsibility (passed on at once, in the order of arrival), or the router's own matter, which
+ * waits its turn in the session's queue. Who knows a domain decides about stanzas that leave the
+ * local ones.
  */
 #include "router.h"
 

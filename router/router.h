@@ -1,9 +1,9 @@
 /*
  * router.h: the router's own header, grouped by file.
  *
- * The router holds nothing that the other daemons cannot tell it again: sessions come from SESSION_REPLAY, rosters
- * and the existence of accounts from authd, frames from those who have them in custody. It never
- * touches the disk and never reads a stanza's XML.
+ * The router holds nothing that the other daemons cannot tell it again: sessions come from
+ * SESSION_REPLAY, rosters and the existence of accounts from authd, frames from those who have them
+ * in custody. It never touches the disk and never reads a stanza's XML.
  */
 #ifndef ALDIS_ROUTER_H
 #define ALDIS_ROUTER_H
@@ -21,7 +21,7 @@ struct account;
 struct helds;
 struct session;
 
-/* -- peer.c: the daemons at the other ends of the links ------------------------------------------ */
+/* -- peer.c: the daemons at the other ends of the links ---------------------------------------- */
 
 /*
  *   (LINK from the supervisor) -> CONNECTED -> HELLO -> REGISTERED -> READY -> LIVE
@@ -61,13 +61,13 @@ bool peers_waiting(void);                      /* for a tick */
 void peers_resync(void);                       /* RESEND to all entry daemons */
 void peer_grants_known(void);                  /* lets waiting entry daemons register */
 
-/* -- exchange.c: SASL exchanges that wait for authd -------------------------------------------------- */
+/* -- exchange.c: SASL exchanges that wait for authd -------------------------------------------- */
 
 bool exchange_begin(uint64_t handle);          /* false: too many */
 void exchange_end(uint64_t handle);
 void exchanges_end(uint32_t incarnation);      /* of a c2sd that died; 0: authd did, all fail */
 
-/* -- registry.c: what the daemons serve ------------------------------------------------------------ */
+/* -- registry.c: what the daemons serve -------------------------------------------------------- */
 
 void registry_add(struct peer *peer, struct slice text);
 void registry_remove(const struct peer *peer);
@@ -84,7 +84,7 @@ struct peer *registry_server_ns(struct slice ns, bool *known);
 void registry_each(const char *word, void (*each)(void *arg, struct peer *peer, struct slice value),
     void *arg);
 
-/* -- account.c: accounts with sessions, their contacts, and who exists ------------------------------ */
+/* -- account.c: accounts with sessions, their contacts, and who exists ------------------------- */
 
 struct contact {
 	char *jid;
@@ -121,7 +121,7 @@ enum existence { EXISTENCE_UNKNOWN, EXISTENCE_YES, EXISTENCE_NO };
 enum existence existence_get(struct slice jid);
 void existence_set(struct slice jid, bool exists);
 
-/* -- session.c: client streams from their grant to their end ---------------------------------------- */
+/* -- session.c: client streams from their grant to their end ----------------------------------- */
 
 /*
  *   AUTH_SUCCESS -> GRANTED -> SESSION_BIND -> LOADING -> ROSTER -> BOUND -> SESSION_END -> (gone)
@@ -167,7 +167,8 @@ session_jid(const struct session *s)
 {
 	return slice_of(s->jid, s->jid_len);
 }
-void session_grant(const struct frame *f);              /* AUTH_SUCCESS, before it is passed on */
+/* AUTH_SUCCESS, before it is passed on; false: it is not to be believed. */
+bool session_grant(const struct frame *f);
 void session_bind(struct peer *peer, const struct frame *f);
 void session_replay(struct peer *peer, const struct frame *f);
 void session_ended(struct session *s, const struct frame *f); /* in its order */
@@ -188,7 +189,7 @@ void session_set_grant_key(struct slice key);
 void session_each(bool (*each)(void *arg, struct session *s), void *arg);
 size_t session_count(void);
 
-/* -- hold.c: order, and store-then-forward ----------------------------------------------------------- */
+/* -- hold.c: order, and store-then-forward ----------------------------------------------------- */
 
 /*
  * A frame of a session in its queue. STORING until archived has answered; a frame at the head that
@@ -214,14 +215,14 @@ TAILQ_HEAD(helds, held);
 void hold_frame(struct session *s, const struct frame *f);
 /* Holds a message until archived has stored it, and passes it there. */
 void hold_store(struct session *s, struct peer *peer, const struct frame *f);
-/* A number that was seen before comes again: whether it is held. If it is being stored it is passed to
- * archived once more. */
+/* A number that was seen before comes again: whether it is held. If it is being stored it is passed
+ * to archived once more. */
 bool hold_again(struct session *s, uint32_t origin, uint64_t seq);
 void hold_stored(const struct frame *f);    /* STORED */
 void hold_peer_gone(struct peer *peer);
 void hold_run(struct session *s);           /* goes on; s may be gone afterwards */
 
-/* -- route.c: where a frame goes --------------------------------------------------------------------- */
+/* -- route.c: where a frame goes --------------------------------------------------------------- */
 
 /* A STANZA from an entry daemon, before it was ordered. */
 void route_inbound(struct peer *peer, const struct frame *f);
@@ -234,7 +235,7 @@ void route_error(const struct frame *f, enum stanza_error error, const char *tex
 /* A reply: by its handle when that is a session, else by its `to`. */
 void route_reply(const struct frame *f);
 
-/* -- deliver.c: RFC 6121 section 8 -------------------------------------------------------------------- */
+/* -- deliver.c: RFC 6121 section 8 ------------------------------------------------------------- */
 
 void deliver_message(const struct frame *f);   /* to a local account */
 void deliver_exists(struct slice jid, bool exists); /* authd's answer */
@@ -250,7 +251,7 @@ struct receivers *receivers_begin(void);
 void receivers_add(struct receivers *r, struct session *s);
 void receivers_send(struct receivers *r, const struct frame *f); /* and forget them */
 
-/* -- drain.c: sessions fed from the spool --------------------------------------------------------------- */
+/* -- drain.c: sessions fed from the spool ------------------------------------------------------ */
 
 void drain_begin(struct session *s, uint64_t after);
 void drain_owe(struct session *s);             /* something was kept from it while its peer is congested */
@@ -262,7 +263,7 @@ void drain_done(const struct frame *f);        /* DRAINED */
 void drain_pause(struct session *s);
 void drain_resume(struct session *s);
 
-/* -- presence.c ------------------------------------------------------------------------------------------ */
+/* -- presence.c -------------------------------------------------------------------------------- */
 
 void presence_broadcast(struct session *s, const struct frame *f); /* no `to` */
 void presence_directed(struct session *s, const struct frame *f);  /* available, unavailable, probe */
@@ -270,13 +271,13 @@ void presence_deliver(const struct frame *f);                      /* to a local
 void presence_gone(struct session *s);                             /* the session ends */
 void presence_changed(struct account *account, struct slice contact, unsigned before, unsigned now);
 
-/* -- request.c: requests that the router answers, and who answers the others ------------------------------ */
+/* -- request.c: requests that the router answers, and who answers the others ------------------- */
 
 void request_account(const struct frame *f, struct session *sender, struct slice account);
 void request_server(const struct frame *f, struct session *sender);
 void request_configure(const struct config *config);
 
-/* -- control.c: administration ---------------------------------------------------------------------------- */
+/* -- control.c: administration ----------------------------------------------------------------- */
 
 void control_listen(int fd);
 void control_reply(struct peer *peer, const struct frame *f); /* from a daemon */

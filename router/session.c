@@ -133,7 +133,7 @@ grant_is_valid(uint64_t handle, struct slice bare, struct slice token)
 	    gnutls_memcmp(expected, token.ptr, sizeof expected) == 0;
 }
 
-void
+bool
 session_grant(const struct frame *f)
 {
 	struct peer *peer = peer_by_incarnation(HANDLE_INCARNATION(f->handle));
@@ -143,9 +143,10 @@ session_grant(const struct frame *f)
 	if (peer == NULL || s != NULL || jid_parse(f->jid, &jid) != 0 || jid.resource.ptr != NULL ||
 	    !registry_local_domain(jid.domain) || !grant_is_valid(f->handle, f->jid, f->token)) {
 		log_warn("grant refused", "account=%s", log_quote(f->jid));
-		return;
+		return false;
 	}
 	session_new(peer, f->handle, f->jid, f->token);
+	return true;
 }
 
 static void

@@ -19,7 +19,7 @@ enum ctl_exit {
 
 #define CTL_WORDS_MAX 16 /* words of a command with its arguments and secret */
 
-/* -- ctl_command.c: the table of commands, and which one the words mean -------------------------- */
+/* -- ctl_command.c: the table of commands, and which one the words mean ------------------------ */
 
 #define CTL_COMMAND_WORDS 4 /* words of a command's name */
 
@@ -55,14 +55,15 @@ int ctl_table_match(const struct ctl_table *table, char *const *words, size_t co
 /* Writes all commands, a line each. */
 void ctl_table_print(const struct ctl_table *table, FILE *out);
 
-/* -- ctl_print.c: JSON for people ---------------------------------------------------------------- */
+/* -- ctl_print.c: JSON for people -------------------------------------------------------------- */
 
-/* Arrays of objects become tables, objects lines of key and value. What does not print is escaped. */
+/* Arrays of objects become tables, objects lines of key and value. What does not print is escaped.
+ */
 void ctl_print(const json_t *value, FILE *out);
 /* Text from outside, with what does not print escaped. */
 void ctl_print_text(struct slice text, FILE *out);
 
-/* -- ctl_socket.c: the connection to the router --------------------------------------------------- */
+/* -- ctl_socket.c: the connection to the router ------------------------------------------------ */
 
 struct ctl_socket;
 
@@ -79,18 +80,19 @@ void ctl_socket_close(struct ctl_socket **ctl);
 /* Sends a command under a number of the caller's. Returns 0, E_MALFORMED (a word with a line break
  * in it), E_TOO_BIG, E_CLOSED or E_SYSTEM. */
 int ctl_socket_send(struct ctl_socket *ctl, uint64_t number, const struct slice *words, size_t count);
-/* Waits for the next answer. Returns 0, E_AGAIN (none in time), E_CLOSED, E_MALFORMED or E_SYSTEM. */
+/* Waits for the next answer. Returns 0, E_AGAIN (none in time), E_CLOSED, E_MALFORMED or E_SYSTEM.
+ */
 int ctl_socket_receive(struct ctl_socket *ctl, struct ctl_reply *reply);
 void ctl_reply_free(struct ctl_reply *reply);
 
-/* -- ctl_secret.c: passwords ----------------------------------------------------------------------- */
+/* -- ctl_secret.c: passwords ------------------------------------------------------------------- */
 
-/* Asks twice on a terminal, without echo; else reads a line of standard input. Returns 0, or an error
- * after having said why on stderr. *secret is to be given to ctl_secret_free(). */
+/* Asks twice on a terminal, without echo; else reads a line of standard input. Returns 0, or an
+ * error after having said why on stderr. *secret is to be given to ctl_secret_free(). */
 int ctl_secret_read(const char *what, char **secret);
 void ctl_secret_free(char **secret);
 
-/* -- ctl_import.c: many accounts from a file -------------------------------------------------------- */
+/* -- ctl_import.c: many accounts from a file --------------------------------------------------- */
 
 struct ctl_import {
 	uint64_t added;

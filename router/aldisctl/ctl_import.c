@@ -1,9 +1,9 @@
 /*
- * ctl_import.c: adds the accounts of a file, lines "user@domain password", over one connection, with
- * a window of commands that wait for their answers.
+ * ctl_import.c: adds the accounts of a file, lines "user@domain password", over one connection,
+ * with a window of commands that wait for their answers.
  *
- * Called by main.c. A line that fails is said and counted, and the rest goes on; a lost
- * connection ends it.
+ * Called by main.c. A line that fails is said and counted, and the rest goes on; a lost connection
+ * ends it.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,8 @@
  * ctl_print.c: JSON for people: tables, lines of key and value, plain text.
  *
  * Called by main.c with what the suite answered. Cannot fail. Strings may hold what users chose
- * (resources, names): characters that do not print are escaped, so that they cannot steer a terminal.
+ * (resources, names): characters that do not print are escaped, so that they cannot steer a
+ * terminal.
  */
 #include <stdlib.h>
 #include <unictype.h>

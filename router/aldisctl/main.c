@@ -1,6 +1,6 @@
 /*
- * main.c of aldisctl: the command-line tool: finds out which command is meant, sends it to the router, and
- * shows the answer. See aldisctl(8).
+ * main.c of aldisctl: the command-line tool: finds out which command is meant, sends it to the
+ * router, and shows the answer. See aldisctl(8).
  *
  * The table of commands comes from the suite itself, so that a new daemon needs no change here.
  */

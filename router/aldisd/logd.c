@@ -198,7 +198,8 @@ control_read(void)
 
 /* -- the process ------------------------------------------------------------------------------- */
 
-/* Gives up root: files are opened by the supervisor, and /dev/log is for everyone. Failing is fatal. */
+/* Gives up root: files are opened by the supervisor, and /dev/log is for everyone. Failing is
+ * fatal. */
 static void
 give_up(void)
 {

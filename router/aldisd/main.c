@@ -1,6 +1,6 @@
 /*
- * main.c of aldisd: the supervisor's main: the command line, and going into the background. All else is in
- * supervise.c. Exits with 1 when the configuration is wrong or the suite does not start.
+ * main.c of aldisd: the supervisor's main: the command line, and going into the background. All
+ * else is in supervise.c. Exits with 1 when the configuration is wrong or the suite does not start.
  */
 #include <errno.h>
 #include <fcntl.h>

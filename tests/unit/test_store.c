@@ -211,7 +211,7 @@ step(void *arg, struct slice key, struct slice value)
 
 	assert_true(slice_is(value, "v") && key.len < sizeof copy);
 	memcpy(copy, key.ptr, key.len);
-	strcat(walk->seen, copy);
+	snprintf(walk->seen + strlen(walk->seen), sizeof walk->seen - strlen(walk->seen), "%s", copy);
 	if (walk->other)
 		assert_int_equal(store_put(walk->store, TWO, slice_string(copy), SLICE("w")), OK);
 	if (walk->remove)
