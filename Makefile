@@ -50,6 +50,7 @@ dist:
 	@tests/tools/dist
 
 deb:
+	@tests/tools/deps --tests --package
 	dpkg-buildpackage -b -us -uc
 
 clean:
