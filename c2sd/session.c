@@ -16,6 +16,8 @@
 #include "log.h"
 #include "map.h"
 #include "mem.h"
+#include "ns.h"
+#include "xmlin.h"
 
 #define OUT_HIGH    65536u /* bytes of stanzas that are made ready at a time */
 #define LOOSE_LIMIT 4u     /* times the limits of a queue, for what is not stored */
@@ -585,12 +587,41 @@ deliver_to(uint64_t handle, const struct frame *f, struct kept **kept)
 		    (unsigned long long)handle);
 }
 
+/* Takes a stored message that may not be written off the spool. */
+static void
+refuse_one(uint64_t handle, const struct frame *f)
+{
+	struct session *s = session_find(handle);
+
+	if (s != NULL && f->archive_id != 0)
+		uplink_delivered(s, f->archive_id);
+}
+
+/* Refuses a stanza whose payload is not canonical XML: the daemon that it entered by was taken over, and
+ * its bytes would become part of our clients' streams. */
+static void
+refuse(const struct frame *f)
+{
+	size_t i;
+
+	COUNT(frames_refused);
+	log_error("stanza refused", "reason=\"payload is not canonical\" from=%s", log_quote(f->from));
+	if (f->handle != 0)
+		refuse_one(f->handle, f);
+	for (i = 0; f->handle == 0 && i < frame_count(f); i++)
+		refuse_one(frame_at(f, i), f);
+}
+
 void
 sessions_stanza(const struct frame *f)
 {
 	struct kept *kept = NULL;
 	size_t i;
 
+	if (f->payload.len != 0 && !xmlin_valid(f->payload, SLICE(NS_CLIENT))) {
+		refuse(f);
+		return;
+	}
 	if (f->handle != 0)
 		deliver_to(f->handle, f, &kept);
 	for (i = 0; f->handle == 0 && i < frame_count(f); i++)

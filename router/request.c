@@ -110,12 +110,19 @@ disco_items_server(const struct frame *f, struct session *sender)
 {
 	struct buf out = { 0 };
 	struct items items = { &out, f->to };
+	size_t head;
 
 	(void)sender;
 	xml_open(&out, "query", SLICE(NS_DISCO_ITEMS));
+	head = buf_len(&out);
 	buf_add_char(&out, '>');
 	registry_each("domain", each_domain, &items);
-	buf_add_string(&out, "</query>");
+	if (buf_len(&out) > head + 1) {
+		buf_add_string(&out, "</query>");
+	} else {
+		buf_truncate(&out, head);
+		buf_add_string(&out, "/>");
+	}
 	answer(f, buf_slice(&out));
 	buf_free(&out);
 }

@@ -13,6 +13,7 @@ aioxmpp is used by test_clients.py alone, in its own event loop.
 """
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import subprocess
@@ -208,7 +209,8 @@ def slix():
 
     yield login
     for client in made:
-        client.xmpp.abort()
+        with contextlib.suppress(AttributeError):  # asyncio's, when the connection has gone already
+            client.xmpp.abort()
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
