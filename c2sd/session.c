@@ -16,8 +16,6 @@
 #include "log.h"
 #include "map.h"
 #include "mem.h"
-#include "ns.h"
-#include "xmlin.h"
 
 #define OUT_HIGH    65536u /* bytes of stanzas that are made ready at a time */
 #define LOOSE_LIMIT 4u     /* times the limits of a queue, for what is not stored */
@@ -618,7 +616,7 @@ sessions_stanza(const struct frame *f)
 	struct kept *kept = NULL;
 	size_t i;
 
-	if (f->payload.len != 0 && !xmlin_valid(f->payload, SLICE(NS_CLIENT))) {
+	if (!stanza_is_canonical(f)) {
 		refuse(f);
 		return;
 	}

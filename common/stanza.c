@@ -110,6 +110,12 @@ reply_begin(const struct frame *original, enum stanza_type type, struct frame *r
 }
 
 bool
+stanza_is_canonical(const struct frame *f)
+{
+	return f->payload.len == 0 || xmlin_valid(f->payload, SLICE(NS_CLIENT));
+}
+
+bool
 stanza_error_reply(const struct frame *original, enum stanza_error error, struct slice text,
     struct buf *scratch, struct frame *reply)
 {

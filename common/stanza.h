@@ -29,6 +29,9 @@ const char *stanza_type_text(enum stanza_type type);
 int stanza_classify(struct slice name, struct slice type, enum stanza_kind *kind,
     enum stanza_type *subtype);
 
+/* Whether a stanza's payload is canonical XML (xmlin.h): else it may not become part of a stream. */
+bool stanza_is_canonical(const struct frame *f);
+
 /*
  * Turns a stanza into the error reply to it: from and to change places, the payload becomes the
  * error element. The original payload is not returned (RFC 6120 section 8.3.1 allows it). text: for

@@ -211,6 +211,36 @@ test_stamp(void **state)
 	assert_string_equal(id, "0000000000000001");
 }
 
+/* Payloads of a daemon that was taken over: they would close the receiver's stream, or open another. */
+static void
+test_canonical(void **state)
+{
+	static const struct {
+		const char *payload;
+		bool canonical;
+	} rows[] = {
+		{ "", true },
+		{ "<body>a &lt; b</body><x xmlns='urn:x'/>", true },
+		{ "</message></stream:stream>", false },
+		{ "<body>a</body></message><message><body>b</body>", false },
+		{ "<body>a", false },
+		{ "<body></body>", false },
+		{ "<body>a & b</body>", false },
+		{ "<!-- --><body>a</body>", false },
+		{ "<?x?>", false },
+		{ "<stream:error/>", false },
+		{ "<body>\xff</body>", false },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct frame f = { .payload = slice_string(rows[i].payload) };
+
+		assert_int_equal(stanza_is_canonical(&f), rows[i].canonical);
+	}
+}
+
 int
 main(void)
 {
@@ -220,6 +250,7 @@ main(void)
 		cmocka_unit_test(test_error_reply),
 		cmocka_unit_test(test_result),
 		cmocka_unit_test(test_stamp),
+		cmocka_unit_test(test_canonical),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
