@@ -120,36 +120,8 @@ archive_remove(uint64_t account, uint64_t id)
 	return copy_remove(account, id, value);
 }
 
-/* A removal of many copies on its way. */
-struct removal {
-	uint64_t account;
-	size_t left;
-	int error;
-	bool more;
-};
-
-static bool
-removal_step(void *arg, struct slice key, struct slice value)
-{
-	struct removal *removal = arg;
-
-	if (removal->left == 0) {
-		removal->more = true;
-		return false;
-	}
-	removal->left--;
-	removal->error = copy_remove(removal->account, place_id(key), value);
-	return removal->error == OK;
-}
-
 int
 archive_remove_some(uint64_t account, size_t count, bool *more)
 {
-	struct removal removal = { .account = account, .left = count };
-	char key[PLACE_SIZE];
-	struct slice prefix = slice_part(place_key(account, 0, key), 0, 8);
-	int error = store_walk(state.store, TABLE_ARCHIVE, prefix, prefix, removal_step, &removal);
-
-	*more = removal.more;
-	return error ? error : removal.error;
+	return places_remove_some(TABLE_ARCHIVE, account, count, copy_remove, more);
 }

@@ -58,6 +58,10 @@ void state_abort(void);
 #define PLACE_SIZE 16
 struct slice place_key(uint64_t account, uint64_t id, char out[PLACE_SIZE]);
 uint64_t place_id(struct slice key); /* the archive id */
+/* Removes at most limit rows of an account, each by remove(). *more: whether there are others. */
+typedef int place_remove(uint64_t account, uint64_t id, struct slice value);
+int places_remove_some(enum table table, uint64_t account, size_t limit, place_remove *remove,
+    bool *more);
 
 /* Numbers in the meta table; fallback when there is none. */
 int meta_get(const char *name, uint64_t fallback, uint64_t *number);

@@ -190,38 +190,17 @@ spool_remove(uint64_t account, uint64_t id)
 	return row_remove(account, id, value, false);
 }
 
-/* A removal of many rows on its way. */
-struct removal {
-	uint64_t account;
-	size_t left;
-	int error;
-	bool more;
-};
-
-static bool
-removal_step(void *arg, struct slice key, struct slice value)
+/* One of many: the archive's copies may be going as well. */
+static int
+row_remove_seen(uint64_t account, uint64_t id, struct slice value)
 {
-	struct removal *removal = arg;
-
-	if (removal->left == 0) {
-		removal->more = true;
-		return false;
-	}
-	removal->left--;
-	removal->error = row_remove(removal->account, place_id(key), value, true);
-	return removal->error == OK;
+	return row_remove(account, id, value, true);
 }
 
 int
 spool_remove_some(uint64_t account, size_t limit, bool *more)
 {
-	struct removal removal = { .account = account, .left = limit };
-	char key[PLACE_SIZE];
-	struct slice prefix = slice_part(place_key(account, 0, key), 0, 8);
-	int error = store_walk(state.store, TABLE_SPOOL, prefix, prefix, removal_step, &removal);
-
-	*more = removal.more;
-	return error ? error : removal.error;
+	return places_remove_some(TABLE_SPOOL, account, limit, row_remove_seen, more);
 }
 
 /* -- draining -- */

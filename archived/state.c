@@ -123,6 +123,42 @@ place_id(struct slice key)
 	return key.len == PLACE_SIZE ? store_key_read_u64(key.ptr + 8) : 0;
 }
 
+/* A removal of many rows of an account on its way. */
+struct removal {
+	place_remove *remove;
+	uint64_t account;
+	size_t left;
+	int error;
+	bool more;
+};
+
+static bool
+removal_step(void *arg, struct slice key, struct slice value)
+{
+	struct removal *removal = arg;
+
+	if (removal->left == 0) {
+		removal->more = true;
+		return false;
+	}
+	removal->left--;
+	removal->error = removal->remove(removal->account, place_id(key), value);
+	return removal->error == OK;
+}
+
+int
+places_remove_some(enum table table, uint64_t account, size_t limit, place_remove *remove,
+    bool *more)
+{
+	struct removal removal = { .remove = remove, .account = account, .left = limit };
+	char key[PLACE_SIZE];
+	struct slice prefix = slice_part(place_key(account, 0, key), 0, 8);
+	int error = store_walk(state.store, table, prefix, prefix, removal_step, &removal);
+
+	*more = removal.more;
+	return error ? error : removal.error;
+}
+
 int
 meta_get(const char *name, uint64_t fallback, uint64_t *number)
 {
