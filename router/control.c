@@ -8,7 +8,9 @@
  */
 #include "router.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,6 +55,7 @@ static unsigned client_count;
 static uint64_t last_number;
 static uv_poll_t listener;
 static int listener_fd;
+static bool listener_rests; /* out of descriptors */
 
 /* -- answers ----------------------------------------------------------------------------------- */
 
@@ -444,6 +447,13 @@ on_connection(uv_poll_t *poll, int status, int events)
 	(void)poll;
 	(void)status;
 	(void)events;
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		/* The socket stays readable: asked again at the next tick, not at once. */
+		log_error("aldisctl not accepted", "reason=\"%s\"", strerror(errno));
+		uv_poll_stop(&listener);
+		listener_rests = true;
+		daemon_dirty();
+	}
 	if (fd < 0)
 		return;
 	if (client_count == CLIENTS_MAX) {
@@ -469,6 +479,10 @@ control_tick(void)
 {
 	struct request *r, *next;
 
+	if (listener_rests) {
+		listener_rests = false;
+		uv_poll_start(&listener, UV_READABLE, on_connection);
+	}
 	for (r = TAILQ_FIRST(&requests); r != NULL; r = next) {
 		next = TAILQ_NEXT(r, all);
 		if (r->until > daemon_ticks())
@@ -483,7 +497,7 @@ control_tick(void)
 bool
 control_waiting(void)
 {
-	return !TAILQ_EMPTY(&requests);
+	return listener_rests || !TAILQ_EMPTY(&requests);
 }
 
 void

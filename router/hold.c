@@ -223,7 +223,6 @@ stored(uint32_t origin, uint64_t seq, uint64_t id, uint64_t spool)
 	}
 	h->ready = true;
 	h->archive_id = id;
-	h->spool = spool;
 	h->discard = id == 0;
 	h->refused = id == STORED_REFUSED;
 	deliver_spool(slice_of(h->frame, h->len), spool);

@@ -205,7 +205,6 @@ struct held {
 	bool discard;              /* the spool delivers it */
 	bool refused;              /* the receiver's spool is full */
 	uint64_t archive_id;
-	uint64_t spool;
 	size_t len;
 	char frame[];
 };
