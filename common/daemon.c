@@ -6,6 +6,7 @@
 #include "daemon.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -600,7 +601,8 @@ work_done(uv_work_t *request, int status)
 	(*left)--;
 }
 
-/* Starts the threads of the pool: after the sandbox has closed they could not be made. */
+/* Starts the threads of the pool: before they would keep privileges, after sandbox_seal() they could
+ * not be made. */
 static void
 warm_up(void)
 {
@@ -636,6 +638,7 @@ set_signals(void)
 static int
 set_up(void)
 {
+	bool chrooted = false;
 	uint32_t what = 0;
 	int error = OK;
 
@@ -645,10 +648,19 @@ set_up(void)
 		_exit(0);
 	if (error == OK && self.config == NULL)
 		error = E_MALFORMED;
+	json_object_seed(0); /* reads /dev/urandom */
 	if (error == OK && self.hooks->start != NULL)
 		error = self.hooks->start(&self.loop);
 	if (error == OK)
-		error = sandbox_enter(self.hooks->role, self.user, self.state_dir);
+		error = sandbox_enter(self.hooks->role, self.user, self.state_dir, &chrooted);
+	if (error == OK) {
+		warm_up();
+		error = sandbox_seal(self.hooks->role);
+	}
+	if (chrooted) {
+		free(self.state_dir);
+		self.state_dir = mem_string("/");
+	}
 	if (error)
 		log_error("start failed", "reason=\"%s\"", error_text(error));
 	return error;
@@ -668,8 +680,6 @@ is_supervised(void)
 int
 daemon_main(const struct daemon_hooks *hooks)
 {
-	bool root = geteuid() == 0;
-
 	if (!is_supervised()) {
 		fprintf(stderr, "%s is started by aldisd(8)\n", role_text(hooks->role));
 		return 1;
@@ -678,15 +688,12 @@ daemon_main(const struct daemon_hooks *hooks)
 	self.acks = acks_new();
 	set_signals();
 	umask(077);
+	/* One heap for all threads gives memory back; more of them read /proc as they shrink. */
+	mallopt(M_ARENA_MAX, 1);
 	ASSERT(uv_loop_init(&self.loop) == 0);
 	uv_idle_init(&self.loop, &self.again);
-	warm_up();
 	if (set_up())
 		return 1;
-	if (root) {
-		free(self.state_dir);
-		self.state_dir = mem_string("/");
-	}
 	self.started = true;
 	ASSERT(uv_poll_init(&self.loop, &self.control, PROCESS_CONTROL_FD) == 0);
 	uv_poll_start(&self.control, UV_READABLE, control_ready);

@@ -143,7 +143,8 @@ void logger_stop(void);
 
 /* -- logd.c: the log role, a process of its own ------------------------------------------------ */
 
-int logd_main(void);
+/* user: "UID:GID" of whom to become, "" to stay. */
+int logd_main(const char *user);
 
 /* -- spawn.c: how a child comes into being ----------------------------------------------------- */
 
@@ -154,8 +155,9 @@ bool spawn_exists(const char *directory, enum role role);
  * Returns 0 or E_SYSTEM. */
 int spawn(const char *directory, enum role role, const char *title, int control,
     int error_output, pid_t *pid);
-/* Starts ourselves again with one argument, for the log role. */
-int spawn_self(const char *title, const char *argument, int control, int error_output, pid_t *pid);
+/* Starts ourselves again with one option and its value, for the log role. */
+int spawn_self(const char *title, const char *letter, const char *value, int control,
+    int error_output, pid_t *pid);
 /* A sealed memfd with the bytes of both; -1 on failure. */
 int spawn_memfd(struct slice first, struct slice second);
 /* A stream socketpair for frames, with large buffers. */

@@ -9,14 +9,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +21,7 @@
 #include "aldisd.h"
 #include "error.h"
 #include "mem.h"
+#include "sandbox.h"
 
 #define LINE_LONGEST 2048
 #define SOURCES_MAX  1024
@@ -198,30 +196,21 @@ control_read(void)
 
 /* -- the process ------------------------------------------------------------------------------- */
 
-/* Gives up root: files are opened by the supervisor, and /dev/log is for everyone. Failing is
- * fatal. */
+/* Gives up all but writing lines. Files are opened by the supervisor; /dev/log, and what time it is
+ * here, must be open before. Failing is fatal. */
 static void
-give_up(void)
+give_up(const char *user)
 {
-	const struct passwd *nobody;
-	const struct rlimit none = { 0, 0 };
+	bool chrooted;
 
-	setrlimit(RLIMIT_CORE, &none);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	tzset();
 	openlog("aldis", LOG_NDELAY, LOG_DAEMON);
-	if (geteuid() != 0)
-		return;
-	nobody = getpwnam("nobody");
-	if (nobody == NULL || setgroups(0, NULL) != 0 ||
-	    setresgid(nobody->pw_gid, nobody->pw_gid, nobody->pw_gid) != 0 ||
-	    setresuid(nobody->pw_uid, nobody->pw_uid, nobody->pw_uid) != 0) {
-		write_line("log", getpid(), "error: cannot become nobody");
+	if (sandbox_enter(ROLE_LOG, user, NULL, &chrooted) != OK || sandbox_seal(ROLE_LOG) != OK)
 		exit(EXIT_FAILURE);
-	}
 }
 
 int
-logd_main(void)
+logd_main(const char *user)
 {
 	static struct pollfd waits[SOURCES_MAX + 1];
 	bool supervised = true;
@@ -232,7 +221,7 @@ logd_main(void)
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	give_up();
+	give_up(user);
 	while (supervised || logd.count != 0) {
 		size_t count = logd.count;
 		int ready;

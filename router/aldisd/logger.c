@@ -99,7 +99,8 @@ role_start(void)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
 		return E_SYSTEM;
 	fcntl(fds[1], F_SETFL, 0);
-	error = spawn_self("aldis-log", "-L", fds[1], logger.error_output, &logger.pid);
+	error = spawn_self("aldis-log", "-L", supervisor.places[ROLE_LOG].user, fds[1],
+	    logger.error_output, &logger.pid);
 	close(fds[1]);
 	if (error) {
 		close(fds[0]);

@@ -29,7 +29,7 @@ struct options {
 	bool foreground;
 	bool check;
 	bool version;
-	bool log;  /* we are the log role */
+	const char *log; /* we are the log role, of this user */
 	bool wrong;
 };
 
@@ -60,7 +60,7 @@ set_version(struct options *options)
 static void
 set_log(struct options *options)
 {
-	options->log = true;
+	options->log = optarg;
 }
 
 static const struct letter {
@@ -78,7 +78,7 @@ options_read(int argc, char **argv)
 	int letter;
 	size_t i;
 
-	while ((letter = getopt(argc, argv, "c:fnvL")) != -1) {
+	while ((letter = getopt(argc, argv, "c:fnvL:")) != -1) {
 		for (i = 0; i < sizeof letters / sizeof letters[0]; i++) {
 			if (letters[i].letter == letter)
 				break;
@@ -197,8 +197,8 @@ main(int argc, char **argv)
 		fprintf(stderr, "usage: aldisd [-fnv] [-c file]\n");
 		return 1;
 	}
-	if (options.log)
-		return logd_main();
+	if (options.log != NULL)
+		return logd_main(options.log);
 	if (options.version) {
 		puts("aldisd " ALDIS_VERSION);
 		return 0;

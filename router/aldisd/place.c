@@ -121,7 +121,7 @@ place_prepare(const struct settings *settings, struct place places[ROLE_COUNT],
 
 	error = make_directory(state, 0755, problem);
 	for (role = ROLE_NONE + 1; error == OK && role < ROLE_COUNT; role++) {
-		if (spawn_exists(supervisor.directory, (enum role)role))
+		if (role == ROLE_LOG || spawn_exists(supervisor.directory, (enum role)role))
 			error = make_place(state, prefix, (enum role)role, &places[role], problem);
 	}
 	free(state);

@@ -171,14 +171,16 @@ spawn(const char *directory, enum role role, const char *title, int control,
 }
 
 int
-spawn_self(const char *title, const char *argument, int control, int error_output, pid_t *pid)
+spawn_self(const char *title, const char *letter, const char *value, int control,
+    int error_output, pid_t *pid)
 {
-	char *name = mem_string(title), *word = mem_string(argument);
-	char *arguments[] = { name, word, NULL };
+	char *name = mem_string(title), *word = mem_string(letter), *next = mem_string(value);
+	char *arguments[] = { name, word, next, NULL };
 	int error = start("/proc/self/exe", arguments, control, error_output, false, pid);
 
 	free(name);
 	free(word);
+	free(next);
 	return error;
 }
 

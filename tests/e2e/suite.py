@@ -230,7 +230,8 @@ class Suite:
 
     def environment(self):
         asan = "abort_on_error=0:detect_leaks=0:handle_abort=0"
-        return {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", asan),
+        return {**os.environ, "ALDIS_SECCOMP": "log",
+                "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", asan),
                 "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1")}
 
     def start(self):
