@@ -156,7 +156,9 @@ def value_text(value):
 class Suite:
     """One suite: its processes, files and accounts."""
 
-    def __init__(self, top=None, c2s=None, auth=None, archive=None, domains=None):
+    def __init__(self, top=None, c2s=None, auth=None, archive=None, domains=None, environment=None,
+                 user=None):
+        """environment: more variables. user: a uid that runs it, for root."""
         self.options = {
             "top": {**DEFAULTS["top"], **(top or {})},
             "c2s": {**DEFAULTS["c2s"], **(c2s or {})},
@@ -164,6 +166,9 @@ class Suite:
             "archive": {**DEFAULTS["archive"], **(archive or {})},
         }
         self.domains = domains or DOMAINS
+        self.variables = environment or {}
+        self.user = user
+        self.programs = BUILD / "bin"
         self.directory = Path(tempfile.mkdtemp(prefix="aldis-"))
         self.log = self.directory / "log"
         self.log_seen = 0
@@ -175,8 +180,22 @@ class Suite:
         self.socket = self.directory / "control"
         self.ca = self.directory / "ca.pem"
         self.write_config()
+        if user is not None:
+            self.give_away()
 
     # -- files
+
+    def give_away(self):
+        """Makes all of it, and copies of the programs and keys, readable for the user and writable."""
+        self.programs = self.directory / "bin"
+        shutil.copytree(BUILD / "bin", self.programs)
+        text = self.config.read_text()
+        for name, key in re.findall(r'^\t(certificate|key) = "(.*)"$', text, re.M):
+            shutil.copy(key, self.directory)
+            text = text.replace('"%s"' % key, '"%s"' % (self.directory / Path(key).name))
+        self.config.write_text(text)
+        for path in [self.directory, *self.directory.rglob("*")]:
+            os.chown(path, self.user, self.user)
 
     def write_config(self):
         """Writes aldis.conf from self.options; after a change reload() makes the suite use it."""
@@ -232,15 +251,23 @@ class Suite:
         asan = "abort_on_error=0:detect_leaks=0:handle_abort=0"
         return {**os.environ, "ALDIS_SECCOMP": "log",
                 "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", asan),
-                "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1")}
+                "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1"), **self.variables}
+
+    def before_start(self):
+        """In the child, before it becomes aldisd."""
+        if self.user is not None:
+            os.setgroups([])
+            os.setresgid(self.user, self.user, self.user)
+            os.setresuid(self.user, self.user, self.user)
+        die_with_parent()
 
     def start(self):
         """Starts the suite and waits until it is ready."""
         errors = open(self.directory / "aldisd.err", "ab")
         self.process = subprocess.Popen(
-            [str(BUILD / "bin/aldisd"), "-f", "-c", str(self.config)], stdin=subprocess.DEVNULL,
+            [str(self.programs / "aldisd"), "-f", "-c", str(self.config)], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=errors, start_new_session=True, env=self.environment(),
-            preexec_fn=die_with_parent, cwd=self.directory)
+            preexec_fn=self.before_start, cwd=self.directory)
         errors.close()
         self.killed = {}
         end = time.monotonic() + START_TIME
