@@ -40,6 +40,8 @@ struct settings {
 extern struct settings settings;
 
 int settings_configure(const struct config *config);
+/* The same while we run: limits hold from now on, streams of domains that are gone are closed. */
+int settings_reconfigure(const struct config *config);
 
 /* -- deadline.c: one coarse timer for everything that waits ------------------------------------ */
 
@@ -83,9 +85,14 @@ int key_use(const char *domain, const char *what, unsigned algorithm, const gnut
 struct certificate;
 
 int tls_start(const char *priority);
+/* For handshakes that begin from now on. Returns 0, or E_MALFORMED with the reason logged. */
+int tls_set_priority(const char *priority);
+/* No TLS session from before can be resumed: a certificate has changed. */
+int tls_forget_tickets(void);
 /* pem: base64 of PEM. Returns 0, or E_MALFORMED with the reason logged. */
 int certificate_new(const char *domain, struct slice pem, struct certificate **certificate);
-struct certificate *certificate_hold(struct certificate *certificate);
+bool certificate_is(const struct certificate *certificate, struct slice pem);
+struct certificate *certificate_hold(struct certificate *certificate); /* in any thread */
 void certificate_drop(struct certificate **certificate);
 
 /* Begins the handshake: conn_secured() or conn_close() follows. */
@@ -110,13 +117,18 @@ struct domain {
 	struct certificate *certificate; /* NULL: none, no TLS */
 	char *mechanisms;                /* " PLAIN SCRAM-SHA-1": NULL while unknown */
 	bool registration;
+	bool served;                     /* it is in the configuration */
 };
 
-int domains_configure(const struct config *config);
+int domains_configure(const struct config *config);   /* also while we run */
 struct domain *domain_find(struct slice name);        /* canonical; NULL */
-struct domain *domain_of_sni(struct slice name);      /* as a client sent it; NULL */
 struct domain *domain_default(void);                  /* the first with a certificate; NULL */
-void domains_mechanisms(struct slice lines);          /* MECHANISMS has come */
+/* The domain of a handshake: that of its SNI (absent: none), or the one of its stream (may be NULL),
+ * or the first one; with a certificate in any case. In any thread. The caller gets a reference to
+ * *certificate. Returns NULL when there is none. */
+struct domain *domain_meant(struct slice sni, struct domain *of_stream,
+    struct certificate **certificate);
+void domains_mechanisms(struct slice lines);          /* MECHANISMS has come; absent: the last again */
 void domains_forget_mechanisms(void);                 /* the router is gone */
 /* Whether a domain offers a mechanism; binding: -PLUS may be used. */
 bool domain_offers(const struct domain *domain, struct slice mechanism, bool binding);
@@ -257,6 +269,7 @@ void stream_due(struct conn *c);             /* its deadline */
 void stream_rearm(struct conn *c);           /* sets the deadline of a bound stream */
 void stream_feed(struct conn *c, struct slice bytes); /* bytes that were read */
 void streams_mechanisms(void);               /* MECHANISMS has come: features that are owed */
+void streams_configured(void);               /* domains may be gone */
 void streams_router_gone(void);
 void streams_router_back(void);
 /* Streams by handle, from authentication on until they are bound. */
@@ -503,6 +516,7 @@ void session_limits(struct session *s);         /* SESSION_PAUSE, SESSION_DRAIN 
 void session_ease(struct session *s);           /* reads on when it may */
 void sessions_replay(void);
 void sessions_resent(void);                     /* after custody was sent again */
+void sessions_configured(void);                 /* domains may be gone */
 void sessions_stanza(const struct frame *f);    /* STANZA from the router */
 void session_kill(const struct frame *f);       /* SESSION_KILL */
 /* A stanza from a session to the router. Returns 0, or E_TOO_BIG. */

@@ -7,6 +7,7 @@
  */
 #include "c2sd.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "error.h"
@@ -17,8 +18,14 @@
 static struct domain **domains;
 static size_t domain_count;
 
-struct domain *
-domain_find(struct slice name)
+/* Handshakes on the thread pool look domains up while a new configuration changes them. */
+static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+
+/* The last MECHANISMS, for domains that come later. */
+static struct buf mechanisms;
+
+static struct domain *
+find(struct slice name)
 {
 	size_t i;
 
@@ -30,6 +37,15 @@ domain_find(struct slice name)
 }
 
 struct domain *
+domain_find(struct slice name)
+{
+	struct domain *domain = find(name);
+
+	return domain != NULL && domain->served ? domain : NULL;
+}
+
+/* As a client sent it. */
+static struct domain *
 domain_of_sni(struct slice name)
 {
 	char prepared[JID_PART_MAX + 1];
@@ -37,7 +53,7 @@ domain_of_sni(struct slice name)
 	size_t i;
 
 	for (i = 0; i < domain_count; i++) {
-		if (slice_is(name, domains[i]->ascii))
+		if (domains[i]->served && slice_is(name, domains[i]->ascii))
 			return domains[i];
 	}
 	if (jid_prepare_domain(name, prepared, &domain) != OK)
@@ -51,16 +67,33 @@ domain_default(void)
 	size_t i;
 
 	for (i = 0; i < domain_count; i++) {
-		if (domains[i]->certificate != NULL)
+		if (domains[i]->served && domains[i]->certificate != NULL)
 			return domains[i];
 	}
 	return NULL;
 }
 
+struct domain *
+domain_meant(struct slice sni, struct domain *of_stream, struct certificate **certificate)
+{
+	struct domain *domain = NULL;
+
+	pthread_mutex_lock(&guard);
+	if (sni.ptr != NULL)
+		domain = domain_of_sni(sni);
+	if (domain == NULL || domain->certificate == NULL)
+		domain = of_stream;
+	if (domain == NULL || domain->certificate == NULL)
+		domain = domain_default();
+	*certificate = domain != NULL ? certificate_hold(domain->certificate) : NULL;
+	pthread_mutex_unlock(&guard);
+	return domain;
+}
+
 static struct domain *
 domain_get(struct slice name)
 {
-	struct domain *domain = domain_find(name);
+	struct domain *domain = find(name);
 
 	if (domain != NULL)
 		return domain;
@@ -73,12 +106,28 @@ domain_get(struct slice name)
 	return domain;
 }
 
-int
-domains_configure(const struct config *config)
+/* Gives a domain its certificate, unless it has it; true when it is another one now. */
+static bool
+domain_certify(struct domain *domain, struct slice pem)
+{
+	struct certificate *certificate, *old = domain->certificate;
+
+	if (pem.len == 0)
+		log_warn("domain without certificate", "domain=%s", domain->name);
+	if (pem.len == 0 || (old != NULL && certificate_is(old, pem)) ||
+	    certificate_new(domain->name, pem, &certificate) != OK)
+		return false;
+	domain->certificate = certificate;
+	certificate_drop(&old);
+	return true;
+}
+
+/* Takes the titles of the configuration. *changed: a certificate is another one. */
+static int
+domains_take(const struct config *config, bool *changed)
 {
 	char prepared[JID_PART_MAX + 1];
-	struct certificate *certificate;
-	struct slice title, name, pem;
+	struct slice title, name;
 	struct domain *domain;
 	char *key;
 	size_t i;
@@ -90,15 +139,28 @@ domains_configure(const struct config *config)
 			return E_MALFORMED;
 		}
 		domain = domain_get(name);
+		domain->served = true;
 		key = slice_dup(title);
-		pem = config_text(config, "domain", key, "certificate");
+		*changed |= domain_certify(domain, config_text(config, "domain", key, "certificate"));
 		free(key);
-		if (pem.len == 0)
-			log_warn("domain without certificate", "domain=%s", domain->name);
-		else if (certificate_new(domain->name, pem, &certificate) == OK)
-			domain->certificate = certificate; /* a handshake may use the old one */
 	}
 	return OK;
+}
+
+int
+domains_configure(const struct config *config)
+{
+	bool changed = false;
+	size_t i;
+	int error;
+
+	pthread_mutex_lock(&guard);
+	for (i = 0; i < domain_count; i++)
+		domains[i]->served = false;
+	error = domains_take(config, &changed);
+	pthread_mutex_unlock(&guard);
+	domains_mechanisms(SLICE_NONE);
+	return error == OK && changed ? tls_forget_tickets() : error;
 }
 
 /* One line of MECHANISMS: "DOMAIN MECHANISM ... [register]". */
@@ -131,6 +193,11 @@ take_line(struct slice line)
 void
 domains_mechanisms(struct slice lines)
 {
+	if (lines.ptr != NULL) {
+		buf_clear(&mechanisms);
+		buf_add_slice(&mechanisms, lines);
+	}
+	lines = buf_slice(&mechanisms);
 	while (lines.len > 0) {
 		const char *end = memchr(lines.ptr, '\n', lines.len);
 		size_t len = end != NULL ? (size_t)(end - lines.ptr) : lines.len;
@@ -145,6 +212,7 @@ domains_forget_mechanisms(void)
 {
 	size_t i;
 
+	buf_clear(&mechanisms);
 	for (i = 0; i < domain_count; i++)
 		MEM_FREE(&domains[i]->mechanisms);
 }

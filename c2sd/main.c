@@ -131,6 +131,7 @@ main(void)
 	static const struct daemon_hooks hooks = {
 		.role = ROLE_C2SD,
 		.configure = settings_configure,
+		.reconfigure = settings_reconfigure,
 		.listen = listener_add,
 		.link = on_link,
 		.start = start,

@@ -551,6 +551,23 @@ sessions_replay(void)
 }
 
 void
+sessions_configured(void)
+{
+	struct session *s;
+	struct jid jid;
+	size_t at;
+
+	for (at = 0; by_handle != NULL && (s = map_each(by_handle, &at)) != NULL; ) {
+		if (jid_parse(session_jid(s), &jid) != OK || domain_find(jid.domain) != NULL)
+			continue;
+		if (s->conn != NULL)
+			stream_error(s->conn, "host-gone", NULL, NULL);
+		else
+			session_end(s, "the domain is gone");
+	}
+}
+
+void
 sessions_resent(void)
 {
 	struct session *s;

@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#include "error.h"
+
 #define HEADER_BYTES   8192u  /* of one element before authentication, at least */
 #define ATTRIBUTES     32u    /* of one element */
 #define ELEMENTS       20000u /* of one stanza */
@@ -38,8 +40,8 @@ set_limits(const struct config *config)
 	};
 }
 
-int
-settings_configure(const struct config *config)
+static void
+take_options(const struct config *config)
 {
 	settings.login_bytes = number(config, "login-bytes");
 	settings.login_attempts = (unsigned)number(config, "login-attempts");
@@ -52,7 +54,35 @@ settings_configure(const struct config *config)
 	settings.queue_stanzas = number(config, "queue-stanzas");
 	settings.queue_bytes = number(config, "queue-bytes");
 	set_limits(config);
-	free(settings.tls_priority);
+}
+
+int
+settings_configure(const struct config *config)
+{
+	take_options(config);
 	settings.tls_priority = slice_dup(config_text(config, "c2s", "", "tls-priority"));
 	return domains_configure(config);
+}
+
+int
+settings_reconfigure(const struct config *config)
+{
+	struct slice priority = config_text(config, "c2s", "", "tls-priority");
+	char *wanted = slice_dup(priority);
+	int error = OK;
+
+	if (!slice_is(priority, settings.tls_priority))
+		error = tls_set_priority(wanted);
+	if (error) {
+		free(wanted);
+		return error;
+	}
+	free(settings.tls_priority);
+	settings.tls_priority = wanted;
+	take_options(config);
+	error = domains_configure(config);
+	listeners_resume();
+	streams_configured();
+	sessions_configured();
+	return error;
 }

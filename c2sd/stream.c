@@ -656,6 +656,18 @@ replay_grant(struct conn *c)
 }
 
 void
+streams_configured(void)
+{
+	struct conn *c;
+	size_t at;
+
+	for (at = 0; streams != NULL && (c = map_each(streams, &at)) != NULL; ) {
+		if (c->domain != NULL && !c->domain->served)
+			stream_error(c, "host-gone", NULL, NULL);
+	}
+}
+
+void
 streams_router_back(void)
 {
 	struct conn *c;

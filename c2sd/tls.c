@@ -8,6 +8,7 @@
  */
 #include "c2sd.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include <gnutls/crypto.h>
@@ -21,8 +22,9 @@
 #define CHAIN_MAX 16u
 
 struct certificate {
-	unsigned refs;
+	atomic_uint refs;
 	char *domain;
+	char *pem;                  /* base64, as it was configured */
 	gnutls_pcert_st chain[CHAIN_MAX];
 	unsigned count;
 	gnutls_privkey_t key;       /* external: authd has it */
@@ -178,6 +180,7 @@ certificate_new(const char *domain, struct slice pem, struct certificate **resul
 
 	certificate->refs = 1;
 	certificate->domain = mem_string(domain);
+	certificate->pem = slice_dup(pem);
 	code = gnutls_base64_decode2(&coded, &text);
 	if (code >= 0)
 		code = read_chain(certificate, &text);
@@ -192,6 +195,12 @@ certificate_new(const char *domain, struct slice pem, struct certificate **resul
 	}
 	*result = certificate;
 	return OK;
+}
+
+bool
+certificate_is(const struct certificate *certificate, struct slice pem)
+{
+	return slice_is(pem, certificate->pem);
 }
 
 struct certificate *
@@ -216,6 +225,7 @@ certificate_drop(struct certificate **certificate)
 	if (c->key != NULL)
 		gnutls_privkey_deinit(c->key);
 	free(c->domain);
+	free(c->pem);
 	free(c);
 }
 
@@ -223,24 +233,19 @@ certificate_drop(struct certificate **certificate)
 
 /* The domain that the client means: its SNI, or the `to` of its stream, or the first one. */
 static struct domain *
-domain_meant(struct conn *c)
+choose_domain(struct conn *c, struct certificate **certificate)
 {
-	struct domain *domain = NULL;
 	char name[256];
 	size_t len = sizeof name;
 	unsigned type;
+	bool named = gnutls_server_name_get(c->tls, name, &len, &type, 0) == 0 &&
+	    type == GNUTLS_NAME_DNS;
 
-	if (gnutls_server_name_get(c->tls, name, &len, &type, 0) == 0 && type == GNUTLS_NAME_DNS)
-		domain = domain_of_sni(slice_string(name));
-	if (domain == NULL || domain->certificate == NULL)
-		domain = c->domain;
-	if (domain == NULL || domain->certificate == NULL)
-		domain = domain_default();
-	return domain;
+	return domain_meant(named ? slice_string(name) : SLICE_NONE, c->domain, certificate);
 }
 
-/* GnuTLS asks for the certificate of a handshake, on a thread of the pool. c->certificate was
- * set before by the loop for the domain of the stream; the SNI may name another. */
+/* GnuTLS asks for the certificate of a handshake, on a thread of the pool. The connection holds it,
+ * also when the domain gets another one meanwhile. */
 static int
 choose_certificate(gnutls_session_t tls, const struct gnutls_cert_retr_st *info,
     gnutls_pcert_st **chain,
@@ -248,9 +253,14 @@ choose_certificate(gnutls_session_t tls, const struct gnutls_cert_retr_st *info,
     unsigned *flags)
 {
 	struct conn *c = gnutls_session_get_ptr(tls);
-	struct certificate *certificate = domain_meant(c)->certificate;
+	struct certificate *certificate;
 
 	(void)info;
+	certificate_drop(&c->certificate);
+	choose_domain(c, &c->certificate);
+	certificate = c->certificate;
+	if (certificate == NULL)
+		return -1;
 	*chain = certificate->chain;
 	*count = certificate->count;
 	*key = certificate->key;
@@ -261,19 +271,47 @@ choose_certificate(gnutls_session_t tls, const struct gnutls_cert_retr_st *info,
 }
 
 int
-tls_start(const char *priority)
+tls_set_priority(const char *priority)
 {
+	gnutls_priority_t fresh;
 	const char *where = NULL;
 	int code;
 
-	code = gnutls_priority_init(&priorities, priority, &where);
+	code = gnutls_priority_init(&fresh, priority, &where);
 	if (code < 0) {
 		log_error("tls-priority refused", "reason=\"%s\" at=%s", gnutls_strerror(code),
 		    log_quote(slice_string(where != NULL ? where : "")));
 		return E_MALFORMED;
 	}
-	if (gnutls_certificate_allocate_credentials(&credentials) < 0 ||
-	    gnutls_session_ticket_key_generate(&ticket_key) < 0)
+	/* Sessions hold the old one. */
+	if (priorities != NULL)
+		gnutls_priority_deinit(priorities);
+	priorities = fresh;
+	return OK;
+}
+
+int
+tls_forget_tickets(void)
+{
+	gnutls_datum_t fresh;
+
+	if (gnutls_session_ticket_key_generate(&fresh) < 0)
+		return E_SYSTEM;
+	if (ticket_key.data != NULL)
+		gnutls_memset(ticket_key.data, 0, ticket_key.size);
+	gnutls_free(ticket_key.data);
+	ticket_key = fresh;
+	return OK;
+}
+
+int
+tls_start(const char *priority)
+{
+	int error = tls_set_priority(priority);
+
+	if (error)
+		return error;
+	if (gnutls_certificate_allocate_credentials(&credentials) < 0)
 		return E_SYSTEM;
 	gnutls_certificate_set_retrieve_function3(credentials, choose_certificate);
 	return OK;
@@ -339,6 +377,8 @@ worked(uv_work_t *w, int status)
 {
 	struct step *step = w->data;
 	struct conn *c = step->conn;
+	struct certificate *certificate;
+	struct domain *domain;
 	int result = step->result;
 
 	(void)status;
@@ -358,9 +398,13 @@ worked(uv_work_t *w, int status)
 		return;
 	}
 	COUNT(handshakes);
-	c->certificate = certificate_hold(domain_meant(c)->certificate);
+	domain = choose_domain(c, &certificate);
+	/* A session that was resumed has not asked for one. */
+	if (c->certificate == NULL)
+		c->certificate = certificate_hold(certificate);
+	certificate_drop(&certificate);
 	if (c->domain == NULL)
-		c->domain = domain_meant(c);
+		c->domain = domain;
 	conn_secured(c);
 }
 

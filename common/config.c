@@ -19,6 +19,7 @@ struct line {
 
 struct config {
 	char *text; /* what the lines point into */
+	size_t len;
 	struct line *lines;
 	size_t count;
 };
@@ -75,6 +76,7 @@ config_read(struct slice text, struct config **config)
 	int error = OK;
 
 	c->text = mem_copy(text.ptr, text.len);
+	c->len = text.len;
 	while (at < text.len && error == OK) {
 		char *end = memchr(c->text + at, '\n', text.len - at);
 		size_t len;
@@ -103,6 +105,8 @@ config_free(struct config **config)
 	if (*config == NULL)
 		return;
 	free((*config)->lines);
+	/* There may be keys in it. */
+	explicit_bzero((*config)->text, (*config)->len);
 	free((*config)->text);
 	MEM_FREE(config);
 }

@@ -17,7 +17,7 @@ struct config;
 
 /* text is copied. Returns 0 or E_MALFORMED. */
 int config_read(struct slice text, struct config **config);
-void config_free(struct config **config);
+void config_free(struct config **config); /* leaves nothing of it in memory */
 
 /* The value of an option; the process panics when it is not in the slice: option.def and the code
  * disagree. title: "" for sections without one. */

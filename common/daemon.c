@@ -407,7 +407,7 @@ router_linked(const struct process_message *message, int fd)
 
 /* Reads the sealed memfd with our slice of the configuration. */
 static int
-read_config(int fd)
+read_config(int fd, struct config **config)
 {
 	struct stat status;
 	struct slice level;
@@ -416,28 +416,48 @@ read_config(int fd)
 	enum log_level log_level;
 	int error;
 
-	if (fstat(fd, &status) != 0 || status.st_size < 0 || status.st_size > (off_t)CONFIG_MAX)
+	if (fstat(fd, &status) != 0 || status.st_size < 0 || status.st_size > (off_t)CONFIG_MAX ||
+	    lseek(fd, 0, SEEK_SET) != 0)
 		return E_SYSTEM;
 	text = mem_alloc((size_t)status.st_size + 1);
 	while (at < (size_t)status.st_size) {
-		ssize_t got = pread(fd, text + at, (size_t)status.st_size - at, (off_t)at);
+		ssize_t got = read(fd, text + at, (size_t)status.st_size - at);
 
 		if (got <= 0 && errno != EINTR)
 			break;
 		if (got > 0)
 			at += (size_t)got;
 	}
-	error = at == (size_t)status.st_size ? config_read(slice_of(text, at), &self.config) :
+	error = at == (size_t)status.st_size ? config_read(slice_of(text, at), config) :
 	    E_SYSTEM;
 	explicit_bzero(text, at);
 	free(text);
 	if (error)
 		return error;
-	level = config_text(self.config, "", "", "log-level");
+	level = config_text(*config, "", "", "log-level");
 	if (log_level_of(level, &log_level) == OK)
 		log_set_level(log_level);
-	self.user = slice_dup(config_text(self.config, "process", "", "user"));
-	self.state_dir = slice_dup(config_text(self.config, "process", "", "directory"));
+	return OK;
+}
+
+/* Options have changed. One that is not as it should be is our own disagreement with the supervisor:
+ * what was stays. */
+static int
+on_change(int fd)
+{
+	struct process_message ready = { .what = PROCESS_READY };
+	struct config *config = NULL;
+	int error = read_config(fd, &config);
+
+	if (error == OK && self.hooks->reconfigure != NULL)
+		error = self.hooks->reconfigure(config);
+	if (error)
+		log_error("configuration not taken", "reason=\"%s\"", error_text(error));
+	else
+		log_info("configuration taken", "incarnation=%u", self.incarnation);
+	config_free(&config);
+	tell_supervisor(&ready);
+	self.dirty = true;
 	return OK;
 }
 
@@ -446,15 +466,22 @@ on_config(const struct process_message *message, int fd)
 {
 	int error;
 
-	if (message->role != self.hooks->role || self.config != NULL || fd < 0)
+	if (fd < 0 || message->role != self.hooks->role || (self.config != NULL && !self.started))
 		return E_MALFORMED;
+	if (self.started) {
+		error = on_change(fd);
+		close(fd);
+		return error;
+	}
 	self.index = message->index;
 	self.incarnation = message->incarnation;
-	error = read_config(fd);
+	error = read_config(fd, &self.config);
 	close(fd);
-	if (error == OK && self.hooks->configure != NULL)
-		error = self.hooks->configure(self.config);
-	return error;
+	if (error)
+		return error;
+	self.user = slice_dup(config_text(self.config, "process", "", "user"));
+	self.state_dir = slice_dup(config_text(self.config, "process", "", "directory"));
+	return self.hooks->configure != NULL ? self.hooks->configure(self.config) : OK;
 }
 
 static int
@@ -651,6 +678,7 @@ set_up(void)
 	json_object_seed(0); /* reads /dev/urandom */
 	if (error == OK && self.hooks->start != NULL)
 		error = self.hooks->start(&self.loop);
+	config_free(&self.config);
 	if (error == OK)
 		error = sandbox_enter(self.hooks->role, self.user, self.state_dir, &chrooted);
 	if (error == OK) {

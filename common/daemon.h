@@ -4,7 +4,7 @@
  *
  * The order of events in every daemon (main.c calls daemon_main() and does nothing else):
  *
- *   configure()   the configuration is there; open the store, load, check
+ *   configure()   the configuration is there, until start() has returned; open the store, load, check
  *   listen()      once for each listening socket
  *   link()        once for each link other than the router's (c2sd and authd have one between them)
  *   start()       last moment to open anything; then sandbox_enter(), and HELLO goes to the router
@@ -19,6 +19,7 @@
  *   flush()       at the end of each loop iteration in which a frame came or daemon_dirty() was
  *                 called: commit, acknowledge; then acknowledgements and output are sent
  *   router_gone() the router has died; its successor's link comes later
+ *   reconfigure() options have changed that option.def says the role takes while it runs
  *
  * The router itself runs under daemon_main() as well: it is the hub, has no link to a router, gets
  * all links through link(), is ready after start(), and is told about processes through process().
@@ -54,6 +55,7 @@ struct daemon_hooks {
 	void (*serves_more)(struct buf *text); /* adds lines that depend on the configuration */
 	const struct command *commands;  /* may be NULL */
 	int (*configure)(const struct config *config);
+	int (*reconfigure)(const struct config *config);
 	void (*listen)(const char *name, int fd);
 	void (*link)(enum role peer, unsigned index, uint32_t incarnation, int fd);
 	int (*start)(uv_loop_t *loop);

@@ -22,6 +22,7 @@
 #define WORDS_MAX    16
 #define CLIENTS_MAX  64
 #define REQUEST_TIME 10000 /* milliseconds that a daemon has to answer */
+#define RELOAD_TIME  60000 /* and the supervisor, which may restart some */
 
 struct client {
 	TAILQ_ENTRY(client) all;
@@ -37,6 +38,7 @@ struct request {
 	uint32_t incarnation;   /* of the daemon whose reply counts, 0: of all */
 	unsigned missing;       /* replies that are still to come */
 	bool gather;            /* "show counters": an array of what all say */
+	bool asked;             /* of the supervisor; there is one at most */
 	json_t *result;
 	uint64_t until;
 	struct slice name;
@@ -205,16 +207,6 @@ command_session_kick(struct slice *words, size_t count, json_t **result)
 	return OK;
 }
 
-static int
-command_reload(struct slice *words, size_t count, json_t **result)
-{
-	(void)words;
-	(void)count;
-	daemon_ask("reload");
-	*result = json_pack("{s:s}", "reload", "asked of the supervisor; the log says what it did");
-	return OK;
-}
-
 /* "NAME\targuments\thelp" */
 static void
 help_each(void *arg, struct peer *peer, struct slice value)
@@ -248,9 +240,9 @@ command_help(struct slice *words, size_t count, json_t **result)
 	return OK;
 }
 
-/* Answered by control_counters(): it has to ask the other daemons. */
+/* Those of the table later: others have to be asked. */
 static int
-command_counters(struct slice *words, size_t count, json_t **result)
+command_later(struct slice *words, size_t count, json_t **result)
 {
 	(void)words;
 	(void)count;
@@ -262,8 +254,8 @@ const struct command router_commands[] = {
 	{ "status", "", "the state of every process", command_status },
 	{ "session list", "[JID]", "the sessions, or those of one account", command_session_list },
 	{ "session kick", "JID", "end a session, or all of an account", command_session_kick },
-	{ "show counters", "", "what the processes have counted", command_counters },
-	{ "reload", "", "read the configuration again", command_reload },
+	{ "show counters", "", "what the processes have counted", command_later },
+	{ "reload", "", "read the configuration again", command_later },
 	{ "help", "", "the commands there are", command_help },
 	{ NULL, NULL, NULL, NULL },
 };
@@ -314,6 +306,32 @@ control_counters(struct client *client, uint64_t number)
 	if (r->missing == 0)
 		request_finish(r, OK, json_incref(r->result));
 }
+
+/* Answered by asked_done(). */
+static void
+control_reload(struct client *client, uint64_t number)
+{
+	struct request *r;
+
+	TAILQ_FOREACH(r, &requests, all) {
+		if (r->asked) {
+			client_answer(client, number, E_AGAIN, json_string("another reload is under way"));
+			return;
+		}
+	}
+	r = request_new(client, number);
+	r->asked = true;
+	r->until = daemon_ticks() + RELOAD_TIME;
+	daemon_ask("reload");
+}
+
+static const struct {
+	struct slice text; /* words, a line each */
+	void (*run)(struct client *client, uint64_t number);
+} later[] = {
+	{ { "show\ncounters", 13 }, control_counters },
+	{ { "reload", 6 }, control_reload },
+};
 
 void
 control_reply(struct peer *peer, const struct frame *f)
@@ -394,14 +412,17 @@ on_command(void *arg, struct link *link, const struct frame *f, struct slice who
 	size_t count = split(f->text, words);
 	json_t *result = NULL;
 	struct request *r;
+	size_t i;
 	int error;
 
 	(void)link;
 	(void)whole;
 	daemon_dirty();
-	if (count >= 2 && slice_is(words[0], "show") && slice_is(words[1], "counters")) {
-		control_counters(client, f->number);
-		return;
+	for (i = 0; i < sizeof later / sizeof *later; i++) {
+		if (slice_equal(f->text, later[i].text)) {
+			later[i].run(client, f->number);
+			return;
+		}
 	}
 	registry_each("command", search_each, &search);
 	if (search.peer != NULL) {
@@ -490,7 +511,8 @@ control_tick(void)
 		if (r->gather)
 			request_finish(r, OK, json_incref(r->result));
 		else
-			request_finish(r, E_AGAIN, json_string("the daemon did not answer in time"));
+			request_finish(r, E_AGAIN, json_string(r->asked ? "not done in time; the status "
+			    "says what does not run" : "the daemon did not answer in time"));
 	}
 }
 
@@ -500,11 +522,32 @@ control_waiting(void)
 	return listener_rests || !TAILQ_EMPTY(&requests);
 }
 
+/* The supervisor has done what it was asked first. */
+static void
+asked_done(const struct process_message *message)
+{
+	struct request *r;
+
+	TAILQ_FOREACH(r, &requests, all) {
+		if (r->asked)
+			break;
+	}
+	if (r == NULL)
+		return;
+	if (message->state == PROCESS_FAILED)
+		request_finish(r, E_MALFORMED, json_string(message->name));
+	else
+		request_finish(r, OK, json_pack("{s:s}", "reload", message->name));
+	daemon_dirty();
+}
+
 void
 control_process(const struct process_message *message)
 {
 	struct process *p;
 
+	if (message->what == PROCESS_ASK)
+		asked_done(message);
 	if (message->what != PROCESS_STATE)
 		return;
 	TAILQ_FOREACH(p, &processes, all) {

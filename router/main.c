@@ -11,12 +11,18 @@ static uv_timer_t timer;
 static bool ticking;
 
 static int
-configure(const struct config *config)
+reconfigure(const struct config *config)
 {
 	registry_set_domains(config);
 	sessions_configure(config);
-	request_configure(config);
 	return 0;
+}
+
+static int
+configure(const struct config *config)
+{
+	request_start();
+	return reconfigure(config);
 }
 
 static void
@@ -64,6 +70,7 @@ main(void)
 		.role = ROLE_ROUTER,
 		.commands = router_commands,
 		.configure = configure,
+		.reconfigure = reconfigure,
 		.listen = listen_on,
 		.link = peer_linked,
 		.start = start,

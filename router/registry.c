@@ -113,6 +113,7 @@ registry_set_domains(const struct config *config)
 	size_t i, at = 0;
 	char *old;
 
+	/* Also while we run: what is said of domains that are gone, routes like that of strangers. */
 	while (local_domains != NULL && (old = map_each(local_domains, &at)) != NULL)
 		free(old);
 	map_free(&local_domains);

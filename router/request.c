@@ -227,9 +227,8 @@ static const struct service {
 };
 
 void
-request_configure(const struct config *config)
+request_start(void)
 {
-	(void)config;
 	started = daemon_ticks();
 }
 

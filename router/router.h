@@ -274,7 +274,7 @@ void presence_changed(struct account *account, struct slice contact, unsigned be
 
 void request_account(const struct frame *f, struct session *sender, struct slice account);
 void request_server(const struct frame *f, struct session *sender);
-void request_configure(const struct config *config);
+void request_start(void);
 
 /* -- control.c: administration ----------------------------------------------------------------- */
 

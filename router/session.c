@@ -32,8 +32,8 @@ sessions_configure(const struct config *config)
 {
 	struct slice policy = config_text(config, "c2s", "", "resource-conflict");
 
-	map_free(&sessions);
-	sessions = map_new();
+	if (sessions == NULL)
+		sessions = map_new();
 	conflict_policy = slice_is(policy, "refuse") ? CONFLICT_REFUSE
 	    : slice_is(policy, "rename") ? CONFLICT_RENAME : CONFLICT_REPLACE;
 	sessions_per_account = config_number(config, "c2s", "", "sessions-per-account");

@@ -33,6 +33,10 @@ void settings_free(struct settings **settings);
 
 /* What a role gets of it, as config_read() reads it; only what option.def allows. */
 struct slice settings_slice(const struct settings *settings, enum role role);
+/* What has to be done so that a role follows a change of its slice. */
+enum settings_change { CHANGE_NONE, CHANGE_LIVE, CHANGE_RESTART };
+enum settings_change settings_change(const struct settings *before, const struct settings *now,
+    enum role role);
 /* The part that aldisd keeps to itself. */
 const struct config *settings_own(const struct settings *settings);
 /* An option at the top of that part, as a string to be freed. */
@@ -51,6 +55,7 @@ struct setting {
 	enum setting_type type;
 	const char *fallback;   /* the default; words of a list are apart by a space */
 	uint32_t roles;         /* ROLE_BITs of who gets it; that of ROLE_NONE: aldisd */
+	uint32_t live;          /* of them, who takes a new value while running */
 	const char *help;
 };
 
@@ -189,6 +194,7 @@ struct child {
 	int log_pipe;           /* read end of its stderr, -1 for none */
 	uv_timer_t timer;       /* what it is for follows from the phase */
 	bool was_ready;         /* in this life */
+	bool configuring;       /* was sent a new CONFIG, and has not said that it took it */
 	bool lost;              /* someone saw its link end */
 	unsigned failures;      /* lives in a row that ended before READY */
 	unsigned restarts;
@@ -198,6 +204,8 @@ struct child {
 };
 
 void child_start(struct child *child);
+/* Gives a running child its new slice of the configuration. */
+void child_configure(struct child *child);
 /* Starts a child again that is down, or ends it so that it is. */
 void child_restart(struct child *child, const char *reason);
 void child_exited(struct child *child, int status);
@@ -219,6 +227,7 @@ struct supervisor {
 	struct child *children;
 	size_t count;
 	bool started;           /* all were ready once */
+	bool asked;             /* the router waits for the end of a reload */
 	bool stopping;
 	int status_pipe;        /* to the process that waits for the start, -1 in the foreground */
 };
@@ -227,7 +236,7 @@ extern struct supervisor supervisor;
 
 /* Runs until the suite is stopped; settings, config_path, foreground and status_pipe are set. */
 _Noreturn void supervise(void);
-/* A child is ready: perhaps all are. */
+/* A child is ready, or has taken its configuration: perhaps all have. */
 void supervise_ready(void);
 void supervise_tell_router(const struct child *child);
 /* The router asks: "reload" or "restart NAME". */

@@ -122,10 +122,12 @@ child_restart(struct child *child, const char *reason)
 {
 	log_info("process restarts", "name=%s reason=\"%s\"", child->name, reason);
 	child->failures = 0;
-	if (child->phase == CHILD_DOWN)
+	if (child->phase == CHILD_DOWN) {
 		wait_for(child, 0);
-	else
-		kill(child->pid, SIGKILL);
+		return;
+	}
+	set_phase(child, CHILD_ENDING);
+	kill(child->pid, SIGKILL);
 }
 
 static void
@@ -163,6 +165,7 @@ static void
 go_down(struct child *child)
 {
 	control_end(child);
+	child->configuring = false;
 	if (child->log_pipe >= 0)
 		close(child->log_pipe);
 	child->log_pipe = -1;
@@ -191,8 +194,11 @@ static void
 on_ready(struct child *child, const struct process_message *message)
 {
 	(void)message;
-	if (child->phase != CHILD_STARTING)
+	child->configuring = false;
+	if (child->phase != CHILD_STARTING) {
+		supervise_ready();
 		return;
+	}
 	child->was_ready = true;
 	child->failures = 0;
 	child->missed = 0;
@@ -303,6 +309,20 @@ send_config(struct child *child)
 	child_tell(child, &message, fd);
 	if (fd >= 0)
 		close(fd);
+}
+
+void
+child_configure(struct child *child)
+{
+	/* One that is down gets it when it starts; one that starts may have read the old one. */
+	if (child->phase == CHILD_DOWN)
+		return;
+	if (child->phase != CHILD_RUNNING) {
+		child_restart(child, "configuration");
+		return;
+	}
+	child->configuring = true;
+	send_config(child);
 }
 
 static void

@@ -28,14 +28,15 @@
 #define MUCD       ROLE_BIT(ROLE_MUCD)
 #define FORMSD     ROLE_BIT(ROLE_FORMSD)
 #define SNMPD      ROLE_BIT(ROLE_SNMPD)
+#define NOBODY     0u
 #define EVERYBODY  ((1u << ROLE_COUNT) - 1)
 
 const struct setting settings_all[] = {
-#define OPTION(section, name, type, fallback, roles, help) \
-	{ section, name, SETTING_##type, fallback, roles, help },
+#define OPTION(section, name, type, fallback, roles, live, help) \
+	{ section, name, SETTING_##type, fallback, roles, live, help },
 #include "option.def"
 #undef OPTION
-	{ NULL, NULL, SETTING_TEXT, NULL, 0, NULL },
+	{ NULL, NULL, SETTING_TEXT, NULL, 0, 0, NULL },
 };
 
 const struct setting *

@@ -24,6 +24,7 @@
 
 struct settings {
 	struct buf slices[ROLE_COUNT];
+	struct buf fixed[ROLE_COUNT]; /* of them, what the role does not take while it runs */
 	struct config *own;
 };
 
@@ -218,6 +219,16 @@ add_escaped(struct buf *out, struct slice text)
 	}
 }
 
+static void
+line_add(struct buf *out, const struct setting *setting, struct slice title, struct slice value)
+{
+	buf_printf(out, "%s\t", setting->section);
+	add_escaped(out, title);
+	buf_printf(out, "\t%s\t", setting->name);
+	add_escaped(out, value);
+	buf_add_char(out, '\n');
+}
+
 /* Adds one value to the slices of those who may see it. */
 static void
 slices_add(struct settings *settings, const struct setting *setting, struct slice title,
@@ -226,15 +237,11 @@ slices_add(struct settings *settings, const struct setting *setting, struct slic
 	unsigned role;
 
 	for (role = 0; role < ROLE_COUNT; role++) {
-		struct buf *out = &settings->slices[role];
-
 		if ((setting->roles & ROLE_BIT(role)) == 0)
 			continue;
-		buf_printf(out, "%s\t", setting->section);
-		add_escaped(out, title);
-		buf_printf(out, "\t%s\t", setting->name);
-		add_escaped(out, value);
-		buf_add_char(out, '\n');
+		line_add(&settings->slices[role], setting, title, value);
+		if ((setting->live & ROLE_BIT(role)) == 0)
+			line_add(&settings->fixed[role], setting, title, value);
 	}
 }
 
@@ -458,6 +465,7 @@ settings_free(struct settings **settings)
 		if (slice->bytes != NULL)
 			explicit_bzero(slice->bytes, slice->room);
 		buf_free(slice);
+		buf_free(&(*settings)->fixed[role]);
 	}
 	config_free(&(*settings)->own);
 	MEM_FREE(settings);
@@ -467,6 +475,15 @@ struct slice
 settings_slice(const struct settings *settings, enum role role)
 {
 	return buf_slice(&settings->slices[role]);
+}
+
+enum settings_change
+settings_change(const struct settings *before, const struct settings *now, enum role role)
+{
+	if (slice_equal(settings_slice(before, role), settings_slice(now, role)))
+		return CHANGE_NONE;
+	return slice_equal(buf_slice(&before->fixed[role]), buf_slice(&now->fixed[role])) ?
+	    CHANGE_LIVE : CHANGE_RESTART;
 }
 
 const struct config *

@@ -131,6 +131,20 @@ supervise_tell_router(const struct child *child)
 		tell_state(router, &supervisor.children[i]);
 }
 
+/* Answers the router. */
+static void
+answer(const char *text, int error)
+{
+	struct process_message message = {
+		.what = PROCESS_ASK, .state = error ? PROCESS_FAILED : PROCESS_RUNNING,
+	};
+	struct child *router = supervise_find(ROLE_ROUTER, 0);
+
+	supervisor.asked = false;
+	memcpy(message.name, text, strlen(text));
+	child_tell(router, &message, -1);
+}
+
 void
 supervise_ready(void)
 {
@@ -138,9 +152,11 @@ supervise_ready(void)
 	size_t i;
 
 	for (i = 0; i < supervisor.count; i++) {
-		if (supervisor.children[i].phase != CHILD_RUNNING)
+		if (supervisor.children[i].phase != CHILD_RUNNING || supervisor.children[i].configuring)
 			return;
 	}
+	if (supervisor.asked)
+		answer("done", OK);
 	log_info("suite ready", "processes=%zu c2s=%u", supervisor.count, port);
 	if (supervisor.started)
 		return;
@@ -317,18 +333,21 @@ log_to(const struct settings *settings, struct buf *problem)
 	return error;
 }
 
-/* Restarts the daemons whose slice is another one now. */
+/* Gives each daemon its new slice, and restarts those that cannot take it while they run. authd
+ * stands before c2sd in the table: keys are there before the certificates that need them. */
 static void
-restart_changed(const struct settings *before, const struct settings *now, bool listeners)
+apply_changes(const struct settings *before, const struct settings *now, bool listeners)
 {
 	size_t i;
 
 	for (i = 0; i < supervisor.count; i++) {
 		struct child *child = &supervisor.children[i];
+		enum settings_change change = settings_change(before, now, child->role);
 
-		if (!slice_equal(settings_slice(before, child->role),
-		    settings_slice(now, child->role)) || (listeners && child->role == ROLE_C2SD))
+		if (change == CHANGE_RESTART || (listeners && child->role == ROLE_C2SD))
 			child_restart(child, "configuration");
+		else if (change == CHANGE_LIVE)
+			child_configure(child);
 	}
 }
 
@@ -361,7 +380,7 @@ reload(void)
 	if (log_to(now, &messages))
 		log_lines(LOG_LEVEL_ERROR, "log not changed", &messages);
 	log_info("configuration reloaded", "file=%s", supervisor.config_path);
-	restart_changed(before, now, changed);
+	apply_changes(before, now, changed);
 	now = before;
 out:
 	settings_free(&now);
@@ -401,9 +420,6 @@ void
 supervise_ask(const char *what)
 {
 	static const char verb[] = "restart ";
-	struct process_message answer = { .what = PROCESS_ASK, .state = PROCESS_RUNNING };
-	struct child *router = supervise_find(ROLE_ROUTER, 0);
-	const char *text = "done";
 	int error = E_UNSUPPORTED;
 
 	log_info("asked", "what=%s", log_quote(slice_string(what)));
@@ -412,12 +428,13 @@ supervise_ask(const char *what)
 	else if (strncmp(what, verb, strlen(verb)) == 0)
 		error = restart(what + strlen(verb));
 	if (error) {
-		answer.state = PROCESS_FAILED;
-		text = error == E_NOT_FOUND ? "there is no such process" :
-		    error == E_UNSUPPORTED ? "not supported" : "refused; the log says why";
+		answer(error == E_NOT_FOUND ? "there is no such process" :
+		    error == E_UNSUPPORTED ? "not supported" : "refused; the log says why", error);
+		return;
 	}
-	memcpy(answer.name, text, strlen(text));
-	child_tell(router, &answer, -1);
+	/* When all have followed. */
+	supervisor.asked = true;
+	supervise_ready();
 }
 
 /* -- the start --------------------------------------------------------------------------------- */

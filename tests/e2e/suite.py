@@ -113,17 +113,18 @@ certificate_directory = None
 
 
 def make_certificate(domain, kind="ec"):
-    """A self-signed certificate and its key for a domain. kind: ec or rsa."""
+    """A self-signed certificate and its key for a domain. kind: ec or rsa, with words before it for another
+    of that kind."""
     global certificate_directory
     if certificate_directory is None:
         certificate_directory = tempfile.mkdtemp(prefix="aldis-pki-")
         atexit.register(shutil.rmtree, certificate_directory, True)
     if (domain, kind) not in certificates:
         ascii_name = domain.encode("idna").decode()
-        certificate = Path(certificate_directory, "%s-%s.pem" % (ascii_name, kind))
+        certificate = Path(certificate_directory, "%s-%s.pem" % (ascii_name, kind.replace(" ", "-")))
         key = certificate.with_suffix(".key")
         algorithm = {"ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
-                     "rsa": ["-newkey", "rsa:2048"]}[kind]
+                     "rsa": ["-newkey", "rsa:2048"]}[kind.split()[-1]]
         subprocess.run(
             ["openssl", "req", "-x509", *algorithm, "-nodes", "-days", "30", "-subj", "/CN=" + ascii_name,
              "-addext", "subjectAltName=DNS:" + ascii_name, "-keyout", str(key), "-out", str(certificate)],

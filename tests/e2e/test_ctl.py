@@ -10,7 +10,7 @@ import pytest
 import raw
 from clients import fence
 from raw import condition, local, q
-from suite import BUILD, names, wait_until
+from suite import BUILD, CommandFailed, names, wait_until
 
 
 def run(suite, *words, input=None, socket=None, config=None):
@@ -368,7 +368,8 @@ def test_reload_of_a_bad_file_changes_nothing(make_suite):
     client = suite.login(suite.account())
     good = suite.config.read_text()
     suite.config.write_text(good.replace("c2s {", "c2s {\n\tnonsense = 1"))
-    suite.ctl("reload")
+    with pytest.raises(CommandFailed, match="the log says why"):
+        suite.ctl("reload")
     wait_until(lambda: "nonsense" in suite.log_text(), message="the log names the mistake")
     client.sync()
     assert {n: p["pid"] for n, p in suite.status().items()} == pids

@@ -63,7 +63,7 @@ set_up(void **state)
 	assert_int_equal(config_read(text, &config), 0);
 	registry_set_domains(config);
 	sessions_configure(config);
-	request_configure(config);
+	request_start();
 	config_free(&config);
 	start_authd();
 	start_archived();

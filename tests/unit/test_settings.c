@@ -247,7 +247,7 @@ test_warnings(void **state)
 static const struct row {
 	const char *section, *name, *fallback, *roles;
 } rows[] = {
-#define OPTION(section, name, type, fallback, roles, help) { section, name, fallback, #roles },
+#define OPTION(section, name, type, fallback, roles, live, help) { section, name, fallback, #roles },
 #include "option.def"
 #undef OPTION
 };
