@@ -36,6 +36,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
+from OpenSSL._util import lib as openssl
 
 TIMEOUT = 8.0
 
@@ -327,8 +328,9 @@ class Client:
 
     # -- TLS
 
-    def handshake(self, sni=None, alpn=None, version=None):
-        """TLS now. version: "1.2" or "1.3", alpn: a list of names. Raises OpenSSL.SSL.Error or Closed."""
+    def handshake(self, sni=None, alpn=None, version=None, ciphers=None, session=None):
+        """TLS now. version: "1.2" or "1.3", alpn: a list of names, ciphers: OpenSSL's list for TLS 1.2,
+        session: that of another client, to be resumed. Raises OpenSSL.SSL.Error or Closed."""
         context = SSL.Context(SSL.TLS_METHOD)
         versions = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION, "1.1": SSL.TLS1_1_VERSION}
         context.set_min_proto_version(versions[version] if version else SSL.TLS1_2_VERSION)
@@ -336,10 +338,14 @@ class Client:
             context.set_max_proto_version(versions[version])
             if version == "1.1":
                 context.set_cipher_list(b"ALL:@SECLEVEL=0")
+        if ciphers:
+            context.set_cipher_list(ciphers.encode())
         if alpn:
             context.set_alpn_protos([a.encode() for a in alpn])
         tls = SSL.Connection(context, None)
         tls.set_connect_state()
+        if session is not None:
+            tls.set_session(session)
         if sni:
             tls.set_tlsext_host_name(sni.encode("idna"))
         deadline = time.monotonic() + self.timeout
@@ -368,15 +374,23 @@ class Client:
         self.elements.clear()
         self.read_tls()
 
-    def starttls(self, domain="localhost", sni=True, version=None):
+    def starttls(self, domain="localhost", sni=True, **options):
         """STARTTLS, with a header before it when none was sent. sni: a name, True for the domain, or
-        None."""
+        None; options: of handshake()."""
         if self.root is None:
             self.open(domain)
         self.send("<starttls xmlns='%s'/>" % NS["tls"])
         answer = self.next()
         assert answer.tag == q("tls", "proceed"), text(answer)
-        self.handshake(domain if sni is True else sni, version=version)
+        self.handshake(domain if sni is True else sni, **options)
+
+    def session(self):
+        """The TLS session, to be resumed by another client; with TLS 1.3 once something was read."""
+        return self.tls.get_session()
+
+    def resumed(self):
+        """Whether TLS went on with another client's session."""
+        return openssl.SSL_session_reused(self.tls._ssl) == 1
 
     def certificate(self):
         """The server's certificate, of cryptography.x509."""

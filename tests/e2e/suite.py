@@ -112,9 +112,18 @@ certificates = {}  # (domain, kind) -> (certificate, key), made once in a test p
 certificate_directory = None
 
 
+KEYS = {  # kind of a key -> how openssl makes it
+    "ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    "p384": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+    "ed25519": ["-newkey", "ed25519"],
+    "rsa": ["-newkey", "rsa:2048"],
+    "rsa-pss": ["-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"],
+}
+
+
 def make_certificate(domain, kind="ec"):
-    """A self-signed certificate and its key for a domain. kind: ec or rsa, with words before it for another
-    of that kind."""
+    """A self-signed certificate and its key for a domain. kind: of KEYS, with words before it for another of
+    that kind."""
     global certificate_directory
     if certificate_directory is None:
         certificate_directory = tempfile.mkdtemp(prefix="aldis-pki-")
@@ -123,10 +132,8 @@ def make_certificate(domain, kind="ec"):
         ascii_name = domain.encode("idna").decode()
         certificate = Path(certificate_directory, "%s-%s.pem" % (ascii_name, kind.replace(" ", "-")))
         key = certificate.with_suffix(".key")
-        algorithm = {"ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
-                     "rsa": ["-newkey", "rsa:2048"]}[kind.split()[-1]]
         subprocess.run(
-            ["openssl", "req", "-x509", *algorithm, "-nodes", "-days", "30", "-subj", "/CN=" + ascii_name,
+            ["openssl", "req", "-x509", *KEYS[kind.split()[-1]], "-nodes", "-days", "30", "-subj", "/CN=" + ascii_name,
              "-addext", "subjectAltName=DNS:" + ascii_name, "-keyout", str(key), "-out", str(certificate)],
             check=True, capture_output=True, timeout=60)
         certificates[domain, kind] = str(certificate), str(key)
