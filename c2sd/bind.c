@@ -179,6 +179,7 @@ register_element(struct conn *c, const struct xml_element *element)
 		.type = FRAME_STANZA,
 		.kind = STANZA_IQ,
 		.subtype = get ? TYPE_GET : TYPE_SET,
+		.flags = element->flags & FLAG_FROM_ENTRY,
 		.id = element->id,
 		.to = slice_string(c->domain->name),
 		.lang = element->lang.ptr != NULL ? element->lang : slice_string(c->lang),

@@ -35,10 +35,9 @@ static size_t count;
 static struct conns dirty = TAILQ_HEAD_INITIALIZER(dirty);
 static struct conns choked = TAILQ_HEAD_INITIALIZER(choked);
 
-static char input[READ_SIZE];         /* as it came from the socket */
-static char plain[RECORD_SIZE + 256]; /* as it came out of TLS */
-static struct slice pulled;           /* the part of input that GnuTLS has not taken */
-static struct buf spares[2];          /* memory of output buffers, for whoever needs it next */
+static char input[READ_SIZE];  /* as it came from the socket */
+static struct slice pulled;    /* the part of input that GnuTLS has not taken */
+static struct buf spares[2];   /* memory of output buffers, for whoever needs it next */
 
 static void ready(uv_poll_t *poll, int status, int events);
 static void read_records(struct conn *c);
@@ -260,14 +259,30 @@ wants_input(const struct conn *c)
 	return c->state == CONN_OPEN && !c->blocked;
 }
 
+/* Gives what is in a record to the stream. It is read where GnuTLS has put it, so that when there was
+ * a password in it nothing of it is left. */
+static void
+feed_record(struct conn *c, gnutls_packet_t packet)
+{
+	gnutls_datum_t data;
+	bool secret = c->login != NULL;
+
+	gnutls_packet_get(packet, &data, NULL);
+	stream_feed(c, slice_of(data.data, data.size));
+	if (secret || xml_stream_secret(c->xml))
+		gnutls_memset(data.data, 0, data.size);
+	gnutls_packet_deinit(packet);
+}
+
 /* One record out of what was pulled. Returns false when there is no more for now. */
 static bool
 read_record(struct conn *c)
 {
-	ssize_t n = gnutls_record_recv(c->tls, plain, sizeof plain);
+	gnutls_packet_t packet = NULL;
+	ssize_t n = gnutls_record_recv_packet(c->tls, &packet);
 
 	if (n > 0) {
-		stream_feed(c, slice_of(plain, (size_t)n));
+		feed_record(c, packet);
 		return true;
 	}
 	if (n == 0) {

@@ -29,7 +29,7 @@ static _Atomic int fresh = -1; /* a link that key_use() has not yet taken over *
 /* Of whose turn it is. */
 static int line = -1;
 static uint64_t number;
-static struct buf in, out;
+static struct buf in = { .secret = true }, out; /* a result may be the secret of a TLS session */
 
 void
 key_link(int fd)

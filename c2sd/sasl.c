@@ -87,28 +87,50 @@ fail(struct conn *c, const char *condition, struct slice text)
 		stream_error(c, "policy-violation", "too many failed attempts", NULL);
 }
 
-/* Decodes base64 as RFC 6120 section 6.4 has it: no white space, "=" for a message of no bytes. */
+/* The value of a digit of base64, or -1. */
 static int
-decode(struct slice text, gnutls_datum_t *data)
+digit(char c)
 {
-	gnutls_datum_t coded = { (unsigned char *)(uintptr_t)text.ptr, (unsigned)text.len };
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const char *at = memchr(digits, c, sizeof digits - 1);
+
+	return at != NULL ? (int)(at - digits) : -1;
+}
+
+/*
+ * Decodes base64 as RFC 6120 section 6.4 has it: no white space, "=" for a message of no bytes. Not
+ * done by GnuTLS, which leaves copies of it in memory: it may be a password. The caller frees data,
+ * which is secret, also after a failure.
+ */
+static int
+decode(struct slice text, struct buf *data)
+{
+	uint32_t bits = 0;
 	size_t i, padding = 0;
 
-	*data = (gnutls_datum_t){ NULL, 0 };
+	data->secret = true;
 	if (slice_is(text, "=") || text.len == 0)
 		return OK;
 	if (text.len > CODED_MAX || text.len % 4 != 0)
 		return E_MALFORMED;
+	buf_reserve(data, text.len);
 	for (i = 0; i < text.len; i++) {
-		char ch = text.ptr[i];
-		bool digit = (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') ||
-		    (ch >= '0' && ch <= '9') || ch == '+' || ch == '/';
+		bool pads = text.ptr[i] == '=' && i + 2 >= text.len;
+		int value = pads ? 0 : digit(text.ptr[i]);
 
-		padding += ch == '=';
-		if (ch == '=' ? i + 2 < text.len : !digit || padding != 0)
+		if (value < 0 || (padding != 0 && !pads))
 			return E_MALFORMED;
+		padding += pads;
+		bits = bits << 6 | (uint32_t)value;
+		if (i % 4 != 3)
+			continue;
+		buf_add_char(data, (char)(bits >> 16));
+		buf_add_char(data, (char)(bits >> 8));
+		buf_add_char(data, (char)bits);
 	}
-	return gnutls_base64_decode2(&coded, data) == 0 ? OK : E_MALFORMED;
+	buf_truncate(data, buf_len(data) - padding);
+	return OK;
 }
 
 /* "<name xmlns='...sasl'>base64</name>" */
@@ -164,8 +186,8 @@ start_send(struct conn *c, struct slice mechanism, struct slice response)
 static void
 on_auth(struct conn *c, const struct xml_element *element)
 {
-	struct slice mechanism = element_attribute(element, "mechanism"), response;
-	gnutls_datum_t data;
+	struct slice mechanism = element_attribute(element, "mechanism");
+	struct buf data = { 0 };
 
 	if (c->stream == STREAM_LOGIN_WAIT) {
 		sasl_abandon(c); /* one exchange at a time */
@@ -179,17 +201,16 @@ on_auth(struct conn *c, const struct xml_element *element)
 	} else if (decode(element->text, &data) != OK) {
 		fail(c, "incorrect-encoding", SLICE_NONE);
 	} else {
-		response = slice_of(data.data != NULL ? (const char *)data.data : "", data.size);
-		start_send(c, mechanism, element->text.len > 0 ? response : SLICE_NONE);
-		gnutls_free(data.data);
+		start_send(c, mechanism, element->text.len > 0 ? buf_slice(&data) : SLICE_NONE);
 	}
+	buf_free(&data);
 }
 
 static void
 on_response(struct conn *c, const struct xml_element *element)
 {
 	struct frame f = { .type = FRAME_AUTH_STEP, .handle = c->handle };
-	gnutls_datum_t data;
+	struct buf data = { 0 };
 
 	if (c->stream != STREAM_LOGIN_WAIT) {
 		fail(c, "malformed-request", SLICE_NONE);
@@ -198,10 +219,10 @@ on_response(struct conn *c, const struct xml_element *element)
 		daemon_send(&f);
 		fail(c, "incorrect-encoding", SLICE_NONE);
 	} else {
-		f.data = slice_of(data.data != NULL ? (const char *)data.data : "", data.size);
+		f.data = buf_slice(&data);
 		daemon_send(&f);
-		gnutls_free(data.data);
 	}
+	buf_free(&data);
 }
 
 static void

@@ -37,6 +37,7 @@ set_limits(const struct config *config)
 		.depth = LOGIN_DEPTH,
 		.attributes = ATTRIBUTES,
 		.elements = LOGIN_ELEMENTS,
+		.secret = true,
 	};
 }
 

@@ -54,6 +54,7 @@ uplink_send(struct uplink_sender *sender, const struct frame *f, uint64_t *seq, 
 	copy.origin = daemon_incarnation();
 	copy.seq = custody_next(custody);
 	buf_clear(&scratch);
+	scratch.secret = (f->flags & FLAG_SECRET) != 0;
 	error = frame_write(&copy, &scratch);
 	if (error != OK)
 		return error;

@@ -11,6 +11,20 @@
 
 #define ROOM_MIN 256
 
+/* Larger memory for what a secret buffer holds: realloc(3) would leave it behind. */
+static char *
+moved(struct buf *b, size_t room)
+{
+	char *bytes = mem_alloc(room);
+
+	if (b->bytes == NULL)
+		return bytes;
+	memcpy(bytes, b->bytes, b->end);
+	explicit_bzero(b->bytes, b->room);
+	free(b->bytes);
+	return bytes;
+}
+
 char *
 buf_reserve(struct buf *b, size_t len)
 {
@@ -22,6 +36,8 @@ buf_reserve(struct buf *b, size_t len)
 	if (b->start != 0) {
 		if (used != 0)
 			memmove(b->bytes, b->bytes + b->start, used);
+		if (b->secret)
+			explicit_bzero(b->bytes + used, b->end - used);
 		b->start = 0;
 		b->end = used;
 		if (b->room - b->end >= len)
@@ -32,7 +48,7 @@ buf_reserve(struct buf *b, size_t len)
 	room = b->room ? b->room : ROOM_MIN;
 	while (room < used + len)
 		room *= 2;
-	b->bytes = mem_grow(b->bytes, room);
+	b->bytes = b->secret ? moved(b, room) : mem_grow(b->bytes, room);
 	b->room = room;
 	return b->bytes + b->end;
 }
@@ -98,14 +114,25 @@ buf_printf(struct buf *b, const char *format, ...)
 void
 buf_consume(struct buf *b, size_t len)
 {
+	if (b->secret)
+		explicit_bzero(b->bytes + b->start, len);
 	b->start += len;
 	if (b->start == b->end)
 		b->start = b->end = 0;
 }
 
 void
+buf_wipe(struct buf *b, size_t len)
+{
+	if (b->bytes != NULL)
+		explicit_bzero(b->bytes + b->start + len, b->end - b->start - len);
+}
+
+void
 buf_free(struct buf *b)
 {
+	if (b->secret && b->bytes != NULL)
+		explicit_bzero(b->bytes, b->room);
 	free(b->bytes);
 	*b = (struct buf){ 0 };
 }

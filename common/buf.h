@@ -3,7 +3,8 @@
  *
  * Bytes are appended at the end and consumed at the front; the memory in front is taken back when
  * the buffer runs empty or must grow. A zeroed struct is an empty buffer. Who bounds the length is
- * the caller: check buf_len() before appending what an outsider sizes.
+ * the caller: check buf_len() before appending what an outsider sizes. A buffer through which
+ * passwords pass is made secret before the first of them is added.
  */
 #ifndef ALDIS_BUF_H
 #define ALDIS_BUF_H
@@ -15,6 +16,7 @@ struct buf {
 	size_t start; /* first byte not consumed */
 	size_t end;   /* one past the last byte */
 	size_t room;  /* bytes allocated */
+	bool secret;  /* what is dropped, or moved elsewhere, is wiped where it was */
 };
 
 static inline size_t
@@ -49,18 +51,24 @@ void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(pr
 /* Drops len bytes at the front. */
 void buf_consume(struct buf *b, size_t len);
 
-/* Empties the buffer and keeps its memory. */
-static inline void
-buf_clear(struct buf *b)
-{
-	b->start = b->end = 0;
-}
+/* Overwrites what is in a secret buffer behind its first len bytes. */
+void buf_wipe(struct buf *b, size_t len);
 
 /* Cuts the buffer back to its first len bytes. */
 static inline void
 buf_truncate(struct buf *b, size_t len)
 {
+	if (b->secret)
+		buf_wipe(b, len);
 	b->end = b->start + len;
+}
+
+/* Empties the buffer and keeps its memory. */
+static inline void
+buf_clear(struct buf *b)
+{
+	buf_truncate(b, 0);
+	b->start = b->end = 0;
 }
 
 /* Empties the buffer and gives its memory back. */

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "frame.h"
 #include "map.h"
 #include "mem.h"
 
@@ -33,6 +34,15 @@ struct custody {
 	uint64_t next;
 };
 
+/* Frees a written frame. */
+static void
+kept_free(char *bytes, size_t len)
+{
+	if (bytes != NULL && frame_is_secret(slice_of(bytes, len)))
+		explicit_bzero(bytes, len);
+	free(bytes);
+}
+
 struct custody *
 custody_new(void)
 {
@@ -50,7 +60,7 @@ custody_free(struct custody **custody)
 	if (*custody == NULL)
 		return;
 	for (i = (*custody)->start; i < (*custody)->end; i++)
-		free((*custody)->kept[i].bytes);
+		kept_free((*custody)->kept[i].bytes, (*custody)->kept[i].len);
 	free((*custody)->kept);
 	MEM_FREE(custody);
 }
@@ -124,7 +134,7 @@ custody_ack(struct custody *custody, uint64_t first, uint64_t last,
 		custody->kept[i].bytes = NULL;
 		custody->count--;
 		custody->bytes -= entry.len;
-		free(entry.bytes);
+		kept_free(entry.bytes, entry.len);
 		if (taken != NULL)
 			taken(arg, entry.seq, entry.tag);
 	}

@@ -37,6 +37,21 @@ frame_senders(enum frame_type type)
 	return (unsigned)type < FRAME_COUNT ? senders[type] : 0;
 }
 
+bool
+frame_is_secret(struct slice bytes)
+{
+	uint32_t flags;
+
+	if (bytes.len < 5)
+		return false;
+	if (frame_senders((enum frame_type)(unsigned char)bytes.ptr[4]) & IS_SECRET)
+		return true;
+	if (bytes.len < 12)
+		return false;
+	memcpy(&flags, bytes.ptr + 8, 4);
+	return (flags & FLAG_SECRET) != 0;
+}
+
 static uint32_t
 get_u32(const char *at)
 {

@@ -31,6 +31,10 @@
 #define BY_SERVICE  (BY_AUTHD | BY_ARCHIVED | ROLE_BIT(ROLE_MUCD) | ROLE_BIT(ROLE_FORMSD))
 #define BY_DAEMON   (BY_ENTRY | BY_SERVICE | ROLE_BIT(ROLE_SNMPD))
 
+/* Among the senders of a frame: a password or a key is in it, and no process keeps its bytes longer
+ * than it needs them. In a STANZA FLAG_SECRET says so. */
+#define IS_SECRET (1u << 31)
+
 enum frame_type {
 	FRAME_NONE = 0,
 #define FRAME(name, senders, text) FRAME_##name,
@@ -84,9 +88,10 @@ enum frame_flag {
 	FLAG_EXISTS     = 1u << 12,
 	FLAG_MORE       = 1u << 13,
 	FLAG_BOUNCE     = 1u << 14,
-	FLAG_ALL        = (1u << 15) - 1,
+	FLAG_SECRET     = 1u << 15, /* a request with a password in it (XEP-0077) */
+	FLAG_ALL        = (1u << 16) - 1,
 	/* what an entry daemon may set in a STANZA */
-	FLAG_FROM_ENTRY = FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE | FLAG_ERROR,
+	FLAG_FROM_ENTRY = FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE | FLAG_ERROR | FLAG_SECRET,
 };
 
 enum frame_field {
@@ -136,7 +141,9 @@ int frame_read(struct slice whole, struct frame *f);
 int frame_write(const struct frame *f, struct buf *out);
 
 const char *frame_text(enum frame_type type);          /* "STANZA" */
-uint32_t frame_senders(enum frame_type type);          /* ROLE_BITs */
+uint32_t frame_senders(enum frame_type type);          /* ROLE_BITs, IS_SECRET */
+/* Whether bytes are a secret frame or the beginning of one; too few to tell are none. */
+bool frame_is_secret(struct slice bytes);
 
 /* Numbers of a `numbers` field, which may be unaligned. */
 static inline size_t

@@ -150,12 +150,14 @@ deliver_one(struct link *link, struct slice whole)
 		link->events->frame(link->arg, link, &f, whole);
 }
 
-/* Hands out the whole frames in bytes; returns how many bytes they were. */
+/* Hands out the whole frames in bytes, and wipes those that are secret; returns how many bytes they
+ * were. */
 static size_t
 deliver(struct link *link, struct slice bytes)
 {
 	size_t done = 0;
 	int error = OK;
+	bool secret;
 
 	while (!link->closed && !link->paused) {
 		struct slice whole;
@@ -164,7 +166,10 @@ deliver(struct link *link, struct slice bytes)
 		if (error)
 			break;
 		done += whole.len;
+		secret = frame_is_secret(whole);
 		deliver_one(link, whole);
+		if (secret)
+			explicit_bzero((char *)(uintptr_t)whole.ptr, whole.len);
 	}
 	if (!link->closed && error != OK && error != E_AGAIN) {
 		log_warn("link malformed", "peer=%s index=%u reason=\"%s\"", role_text(link->peer),
@@ -172,6 +177,14 @@ deliver(struct link *link, struct slice bytes)
 		link_lost(link, error_text(error));
 	}
 	return done;
+}
+
+/* Whether what was not handed out may be secret: the beginning of a frame, or more of them when the
+ * link was paused. */
+static bool
+rest_is_secret(const struct link *link, struct slice rest)
+{
+	return link->paused || frame_is_secret(rest);
 }
 
 /* Hands out what is in the link's own buffer. */
@@ -183,7 +196,18 @@ deliver_kept(struct link *link)
 	if (link->closed)
 		return;
 	buf_consume(&link->in, done);
+	link->in.secret = rest_is_secret(link, buf_slice(&link->in));
 	buf_trim(&link->in, KEEP_SIZE);
+}
+
+/* Keeps what was not handed out of the shared buffer. */
+static void
+keep(struct link *link, char *bytes, size_t len)
+{
+	link->in.secret = rest_is_secret(link, slice_of(bytes, len));
+	buf_add(&link->in, bytes, len);
+	if (link->in.secret)
+		explicit_bzero(bytes, len);
 }
 
 /* How much to read so that the frame that has begun becomes whole, and not much more. */
@@ -224,7 +248,7 @@ read_once(struct link *link)
 		size_t done = deliver(link, slice_of(shared, (size_t)got));
 
 		if (!link->closed)
-			buf_add(&link->in, shared + done, (size_t)got - done);
+			keep(link, shared + done, (size_t)got - done);
 	}
 	return (size_t)got == room && !link->closed && !link->paused;
 }
@@ -255,6 +279,8 @@ link_write(struct link *link)
 		}
 		if (sent > 0)
 			buf_consume(&link->out, (size_t)sent);
+		if (buf_len(&link->out) == 0)
+			link->out.secret = false;
 		buf_trim(&link->out, KEEP_SIZE);
 	}
 	link_watch(link, buf_len(&link->out) != 0 || link->was_full);
@@ -382,6 +408,8 @@ link_send(struct link *link, const struct frame *f)
 
 	if (link->closed || link->overflowed)
 		return E_CLOSED;
+	if ((frame_senders(f->type) & IS_SECRET) != 0 || (f->flags & FLAG_SECRET) != 0)
+		link->out.secret = true; /* until it is empty */
 	error = frame_write(f, &link->out);
 	if (error) {
 		log_warn("frame too large", "peer=%s type=%s", role_text(link->peer),
@@ -397,6 +425,8 @@ link_send_raw(struct link *link, struct slice frame)
 {
 	if (link->closed || link->overflowed)
 		return;
+	if (frame_is_secret(frame))
+		link->out.secret = true;
 	buf_add_slice(&link->out, frame);
 	queued(link);
 }

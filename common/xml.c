@@ -31,6 +31,7 @@ struct xml_stream {
 	bool skip;              /* read nothing more of the bytes at hand */
 	bool closed;            /* read nothing more */
 	bool restart;           /* expect a header when the callback has returned */
+	bool secret;            /* a password was in what was fed last */
 };
 
 static int
@@ -124,6 +125,7 @@ stream_parse(struct xml_stream *s, struct slice bytes)
 	if (s->parse == NULL)
 		s->parse = xml_parse_new(s->limits, s->strip, &s->domain, s->prologue);
 	condition = xml_parse_feed(s->parse, bytes);
+	s->secret |= xml_parse_secret(s->parse);
 	return condition == NULL ? OK : stream_fail(s, condition);
 }
 
@@ -169,6 +171,7 @@ stream_take(struct xml_stream *s, struct slice bytes, size_t whole)
 		error = stream_parse_whole(s, slice_part(bytes, 0, whole));
 	if (error != OK || whole == bytes.len)
 		return error;
+	s->pending.secret |= xml_stream_secret(s);
 	buf_add_slice(&s->pending, slice_part(bytes, whole, bytes.len));
 	if (buf_len(&s->pending) < XML_PIECE ||
 	    (s->scan.state != SCAN_TEXT && s->scan.state != SCAN_CDATA))
@@ -281,6 +284,7 @@ xml_stream_feed(struct xml_stream *s, struct slice bytes, const char **condition
 	int error = s->error;
 
 	s->skip = false;
+	s->secret = false;
 	while (error == OK && bytes.len != 0 && !s->closed && !s->skip)
 		error = stream_read(s, &bytes);
 	if (error != OK || s->closed || !xml_stream_busy(s))
@@ -293,6 +297,12 @@ bool
 xml_stream_busy(const struct xml_stream *s)
 {
 	return s->scan.bytes != 0;
+}
+
+bool
+xml_stream_secret(const struct xml_stream *s)
+{
+	return s->secret || s->limits->secret || (s->parse != NULL && xml_parse_secret(s->parse));
 }
 
 size_t

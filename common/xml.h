@@ -21,6 +21,7 @@ struct xml_limits {
 	unsigned depth;        /* of elements within a stanza, itself included; at most 64 */
 	unsigned attributes;   /* of one element, namespace declarations included; at most 256 */
 	unsigned elements;     /* of one stanza */
+	bool secret;           /* passwords may come: nothing of what was read stays in memory */
 };
 
 #define XML_ATTRIBUTES 16 /* of a top-level element that are kept; more are refused by limits */
@@ -41,7 +42,8 @@ struct xml_element {
 	struct slice child_name, child_ns, child_node; /* child_node: its node attribute */
 	unsigned children;    /* number of child elements */
 	int priority;         /* of a presence: its <priority/>, 0 when absent, clamped to -128..127 */
-	uint32_t flags;       /* FLAG_CONTENT, FLAG_BODY, FLAG_NO_STORE, FLAG_ERROR of frame.h */
+	uint32_t flags;       /* FLAG_CONTENT, FLAG_BODY, FLAG_NO_STORE, FLAG_ERROR, FLAG_SECRET of
+	                       * frame.h */
 };
 
 /* The stream header: an opening tag. */
@@ -92,6 +94,10 @@ int xml_stream_feed(struct xml_stream *stream, struct slice bytes, const char **
 
 /* Whether a stanza has been begun and not ended: for time budgets. */
 bool xml_stream_busy(const struct xml_stream *stream);
+
+/* Whether there may have been a password in the bytes that were fed last. Then nothing of them is
+ * left here when its stanza has ended. */
+bool xml_stream_secret(const struct xml_stream *stream);
 
 /* Bytes of memory the stream holds now beyond its own struct, for tests of promise 6. Its domain
  * and the namespace declarations of its header (at most 2 KiB, about 90 bytes of most clients) are

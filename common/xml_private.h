@@ -102,6 +102,9 @@ const struct xml_element *xml_parse_element(struct xml_parse *parse);
 /* Whether it has read so much that a fresh one should follow. */
 bool xml_parse_worn(const struct xml_parse *parse);
 
+/* Whether there is a password in what it has read, or may be. */
+bool xml_parse_secret(const struct xml_parse *parse);
+
 /* Bytes of memory it holds; of libxml2's own an estimate. */
 size_t xml_parse_memory(const struct xml_parse *parse);
 

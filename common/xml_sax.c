@@ -10,6 +10,7 @@
 
 #include <libxml/parser.h>
 #include <libxml/parserInternals.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "jid.h"
@@ -37,6 +38,7 @@ struct xml_parse {
 	enum priority_state priority;
 	unsigned depth;         /* open elements, that of the stream included */
 	unsigned skip;          /* open elements that are being stripped */
+	bool secret;            /* a password was read, or may be */
 	size_t fed;
 	struct buf out;         /* payload; of a header its prologue */
 	struct buf text;        /* directly within the top-level element */
@@ -358,6 +360,14 @@ message_flags(const xmlChar *name, struct slice ns, bool own)
 	return own && text_is(name, "body") ? FLAG_CONTENT | FLAG_BODY : FLAG_CONTENT;
 }
 
+/* From here on the parser holds a password, perhaps. */
+static void
+secret_note(struct xml_parse *p)
+{
+	p->element.flags |= FLAG_SECRET;
+	p->secret = p->out.secret = p->text.secret = true;
+}
+
 /* Notes what is to be known of a child of a top-level element. */
 static void
 child_note(struct xml_parse *p, const xmlChar *name, struct slice ns, bool own,
@@ -378,6 +388,8 @@ child_note(struct xml_parse *p, const xmlChar *name, struct slice ns, bool own,
 	}
 	if (p->message)
 		e->flags |= message_flags(name, ns, own);
+	else if (p->stanza && !p->presence && slice_is(ns, NS_REGISTER))
+		secret_note(p);
 	if (p->stanza && own && text_is(name, "error"))
 		e->flags |= FLAG_ERROR;
 	if (p->presence && own && p->priority == PRIORITY_NONE && text_is(name, "priority")) {
@@ -661,6 +673,47 @@ static xmlSAXHandler handler = {
 	.serror = on_error,
 };
 
+/* -- memory of libxml2 -------------------------------------------------------------------------- */
+
+/* libxml2 keeps what it reads in buffers that it moves and frees. While it reads for a secret parser
+ * what it gives back is wiped. One thread reads XML. */
+static bool wiping;
+
+static void
+memory_free(void *memory)
+{
+	if (wiping && memory != NULL)
+		explicit_bzero(memory, malloc_usable_size(memory));
+	free(memory);
+}
+
+static void *
+memory_move(void *memory, size_t size)
+{
+	size_t old;
+	void *moved;
+
+	if (!wiping || memory == NULL)
+		return realloc(memory, size);
+	old = malloc_usable_size(memory);
+	moved = malloc(size);
+	if (moved == NULL)
+		return NULL;
+	memcpy(moved, memory, old < size ? old : size);
+	memory_free(memory);
+	return moved;
+}
+
+static void
+memory_take_over(void)
+{
+	static bool done;
+
+	if (!done && xmlMemSetup(memory_free, malloc, memory_move, strdup) != 0)
+		abort();
+	done = true;
+}
+
 /* -- the parser -------------------------------------------------------------------------------- */
 
 struct xml_parse *
@@ -669,7 +722,9 @@ xml_parse_new(const struct xml_limits *limits, const struct slice *strip, const 
 {
 	struct xml_parse *p = mem_alloc(sizeof *p);
 
+	memory_take_over();
 	p->limits = limits;
+	p->secret = p->out.secret = p->text.secret = limits->secret;
 	p->strip = strip;
 	p->domain = domain;
 	p->prologue_given = prologue.ptr != NULL;
@@ -691,7 +746,9 @@ xml_parse_free(struct xml_parse **parse)
 
 	if (p == NULL)
 		return;
+	wiping = p->secret;
 	xmlFreeParserCtxt(p->context);
+	wiping = false;
 	buf_free(&p->out);
 	buf_free(&p->text);
 	buf_free(&p->values);
@@ -707,7 +764,9 @@ xml_parse_feed(struct xml_parse *p, struct slice bytes)
 	if (p->condition != NULL || bytes.len == 0)
 		return p->condition;
 	p->fed += bytes.len;
+	wiping = p->secret;
 	xmlParseChunk(p->context, bytes.ptr, (int)bytes.len, 0);
+	wiping = false;
 	if (p->context->disableSAX)
 		fail(p, CONDITION_MALFORMED);
 	return p->condition;
@@ -733,6 +792,12 @@ xml_parse_element(struct xml_parse *p)
 
 	p->complete = false;
 	return complete ? &p->element : NULL;
+}
+
+bool
+xml_parse_secret(const struct xml_parse *p)
+{
+	return p->secret;
 }
 
 bool

@@ -433,6 +433,7 @@ settings_read(const char *path, struct buf *messages, struct settings **settings
 	cfg_t *cfg;
 	int error;
 
+	made->slices[ROLE_AUTHD].secret = made->fixed[ROLE_AUTHD].secret = true;
 	reading.messages = messages;
 	reading.path = path;
 	reading.directory = dirname(copy);
@@ -460,11 +461,8 @@ settings_free(struct settings **settings)
 	if (*settings == NULL)
 		return;
 	for (role = 0; role < ROLE_COUNT; role++) {
-		struct buf *slice = &(*settings)->slices[role];
-
-		if (slice->bytes != NULL)
-			explicit_bzero(slice->bytes, slice->room);
-		buf_free(slice);
+		(*settings)->slices[role].secret = (*settings)->fixed[role].secret = true;
+		buf_free(&(*settings)->slices[role]);
 		buf_free(&(*settings)->fixed[role]);
 	}
 	config_free(&(*settings)->own);

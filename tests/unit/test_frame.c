@@ -330,6 +330,32 @@ test_tables(void **state)
 }
 
 static void
+test_secret(void **state)
+{
+	struct frame f = { .type = FRAME_AUTH_START, .data = SLICE("password") };
+	struct buf out = { 0 };
+
+	(void)state;
+	assert_int_equal(frame_write(&f, &out), OK);
+	assert_true(frame_is_secret(buf_slice(&out)));
+	assert_true(frame_is_secret(slice_part(buf_slice(&out), 0, 5)));
+	assert_false(frame_is_secret(slice_part(buf_slice(&out), 0, 4)));
+	assert_false(frame_is_secret(SLICE("")));
+	buf_clear(&out);
+	f.type = FRAME_STANZA;
+	assert_int_equal(frame_write(&f, &out), OK);
+	assert_false(frame_is_secret(buf_slice(&out)));
+	buf_clear(&out);
+	f.flags = FLAG_SECRET;
+	assert_int_equal(frame_write(&f, &out), OK);
+	assert_true(frame_is_secret(buf_slice(&out)));
+	out.bytes[4] = (char)FRAME_COUNT; /* no type of ours */
+	out.bytes[9] = 0;
+	assert_false(frame_is_secret(buf_slice(&out)));
+	buf_free(&out);
+}
+
+static void
 test_numbers(void **state)
 {
 	struct buf numbers = { 0 };
@@ -357,6 +383,7 @@ main(void)
 		cmocka_unit_test(test_mutated),
 		cmocka_unit_test(test_too_big),
 		cmocka_unit_test(test_tables),
+		cmocka_unit_test(test_secret),
 		cmocka_unit_test(test_numbers),
 	};
 

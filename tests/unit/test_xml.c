@@ -22,7 +22,7 @@
 	"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "  \
 	"to='a.example' version='1.0'>"
 
-static const struct xml_limits limits = { 65536, 16, 32, 500 };
+static const struct xml_limits limits = { 65536, 16, 32, 500, false };
 
 static const struct slice strip[] = {
 	{ NS_SID, sizeof NS_SID - 1 }, { NS_CARBONS, sizeof NS_CARBONS - 1 }, { NULL, 0 },
@@ -848,6 +848,43 @@ test_speed(void **state)
 	    sizeof chat - 1, measure(1, 10000), measure(20, 500));
 }
 
+/* Requests that set a password are told from others, in whatever pieces they come. */
+static void
+test_secret(void **state)
+{
+	static const struct {
+		const char *stanza;
+		bool secret;
+	} cases[] = {
+		{ "<iq type='set' id='1'><query xmlns='jabber:iq:register'><password>x</password>"
+		  "</query></iq>", true },
+		{ "<iq type='set' id='1'><query xmlns='jabber:iq:private'/></iq>", false },
+		{ "<message><query xmlns='jabber:iq:register'/></message>", false },
+	};
+	struct xml_limits all = limits;
+	size_t i, j;
+
+	(void)state;
+	all.secret = true;
+	for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		for (j = 0; j < 2 * PIECES; j++) {
+			struct reader r;
+
+			reader_begin(&r, j < PIECES ? &limits : &all);
+			reader_feed(&r, SLICE(HEADER), SIZE_MAX);
+			assert_int_equal(xml_stream_secret(r.stream), j >= PIECES);
+			reader_feed(&r, slice_string(cases[i].stanza), pieces[j % PIECES]);
+			assert_int_equal(r.error, 0);
+			assert_int_equal((r.last.flags & FLAG_SECRET) != 0, cases[i].secret);
+			assert_int_equal(xml_stream_secret(r.stream),
+			    j >= PIECES || cases[i].secret);
+			reader_feed(&r, SLICE("<message/>"), SIZE_MAX);
+			assert_int_equal(xml_stream_secret(r.stream), j >= PIECES);
+			reader_end(&r);
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -869,6 +906,7 @@ main(void)
 		cmocka_unit_test(test_endless),
 		cmocka_unit_test(test_unique_names),
 		cmocka_unit_test(test_long_text),
+		cmocka_unit_test(test_secret),
 		cmocka_unit_test(test_speed),
 	};
 

@@ -281,7 +281,7 @@ on_end(void *arg)
 static int
 feed(struct slice document, struct buf *payload)
 {
-	static const struct xml_limits limits = { 1 << 20, 30, 60, 5000 };
+	static const struct xml_limits limits = { 1 << 20, 30, 60, 5000, false };
 	static const struct xml_events events = { on_header, on_element, on_end };
 	struct xml_stream *stream = xml_stream_new(&limits, NULL, &events, payload);
 	unsigned most = 1 + dice(2) * 4 + dice(2) * 300 + dice(2) * 6000;
