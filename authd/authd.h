@@ -7,6 +7,7 @@
 #ifndef ALDIS_AUTHD_H
 #define ALDIS_AUTHD_H
 
+#include <gnutls/abstract.h>
 #include <jansson.h>
 
 #include "config.h"
@@ -346,6 +347,16 @@ void register_close(void);
 void last_iq(const struct request *r);
 void last_set(struct slice account, uint64_t stamp);
 uint64_t last_get(uint64_t id); /* 0: never */
+
+/* -- token.c: keys in PKCS#11 tokens ------------------------------------------------------ */
+
+/* Loads the module and keeps its files within reach; does nothing when that was done. */
+int token_open(const struct config *config);
+void token_close(void);
+/* Opens a key and tries it. pin: its token's, or NULL; it must last as long as the key, which is given
+ * it again when it has to log in once more. certificate: base64 of PEM. Returns 0, or E_SYSTEM
+ * with the reason logged. */
+int token_key(const char *uri, char *pin, struct slice certificate, gnutls_privkey_t *key);
 
 /* -- key.c: private keys for c2sd --------------------------------------------------------- */
 

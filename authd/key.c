@@ -21,6 +21,7 @@
 
 struct key {
 	char *domain;
+	char *pin;           /* of its token, or NULL */
 	gnutls_privkey_t key;
 };
 
@@ -75,11 +76,55 @@ key_read(struct slice base64, gnutls_privkey_t *out)
 	return code == 0 ? OK : E_MALFORMED;
 }
 
+/* Takes the PIN out of base64; NULL when there is none. */
+static char *
+pin_read(struct slice base64)
+{
+	const gnutls_datum_t in = { (unsigned char *)(uintptr_t)base64.ptr, (unsigned)base64.len };
+	gnutls_datum_t text = { NULL, 0 };
+	char *pin = NULL;
+
+	if (base64.len == 0 || gnutls_base64_decode2(&in, &text) != 0)
+		return NULL;
+	pin = slice_dup(slice_of(text.data, text.size));
+	gnutls_memset(text.data, 0, text.size);
+	gnutls_free(text.data);
+	return pin;
+}
+
+/* Opens a key in a token. */
+static int
+key_open(const struct config *config, struct key *key, struct slice uri)
+{
+	char *text = slice_dup(uri);
+	int error = token_open(config);
+
+	key->pin = pin_read(config_text(config, "domain", key->domain, "pin-file"));
+	if (error == OK)
+		error = token_key(text, key->pin,
+		    config_text(config, "domain", key->domain, "certificate"), &key->key);
+	free(text);
+	return error;
+}
+
+static void
+key_free(struct key *key)
+{
+	if (key->key != NULL)
+		gnutls_privkey_deinit(key->key);
+	if (key->pin != NULL)
+		gnutls_memset(key->pin, 0, strlen(key->pin));
+	free(key->pin);
+	free(key->domain);
+	free(key);
+}
+
 int
 key_configure(const struct config *config)
 {
 	struct slice title, text;
 	size_t i;
+	int error;
 
 	keys = map_new();
 	clients = map_new();
@@ -89,15 +134,15 @@ key_configure(const struct config *config)
 		key->domain = slice_dup(title);
 		text = config_text(config, "domain", key->domain, "key");
 		if (text.len == 0) {
-			free(key->domain);
-			free(key);
+			key_free(key);
 			continue;
 		}
-		if (key_read(text, &key->key) != OK) {
+		error = slice_starts(text, SLICE("pkcs11:")) ? key_open(config, key, text) :
+		    key_read(text, &key->key);
+		if (error) {
 			log_error("key not read", "domain=%s", log_quote(title));
-			free(key->domain);
-			free(key);
-			return E_MALFORMED;
+			key_free(key);
+			return error;
 		}
 		map_put(keys, slice_string(key->domain), key);
 	}
@@ -112,10 +157,9 @@ key_close(void)
 
 	while (keys != NULL && (key = map_each(keys, &at)) != NULL) {
 		map_remove(keys, slice_string(key->domain));
-		gnutls_privkey_deinit(key->key);
-		free(key->domain);
-		free(key);
+		key_free(key);
 	}
+	token_close();
 	map_free(&keys);
 	map_free(&clients);
 }

@@ -72,7 +72,8 @@ void setting_base64(struct slice bytes, struct buf *out);
 /* -- certificate.c ----------------------------------------------------------------------------- */
 
 /*
- * Checks that a PEM chain and a PEM key are well formed and belong together.
+ * Checks that a PEM chain and a PEM key are well formed and belong together. key absent: it is in a
+ * token, only the chain is checked.
  * Returns 0, or E_MALFORMED or E_MISMATCH with *problem set; with 0, *problem may hold a warning:
  * the chain has expired or does not name the domain (in ASCII form). Both are static texts.
  */
@@ -80,6 +81,16 @@ int certificate_check(struct slice certificate, struct slice key, const char *do
     const char **problem);
 /* Whether GnuTLS understands a priority string. */
 bool certificate_priority(const char *priority);
+
+/* -- token.c: keys in PKCS#11 tokens ------------------------------------------------------------ */
+
+/* Whether the option "key" names a key in a token. */
+bool token_named(const char *key);
+/* Checks the URI of a key (RFC 7512). plain: the URI without its pin-source is appended. *pin_file:
+ * the path in that, to be freed, or NULL. Returns NULL, or what is wrong. */
+const char *token_check(const char *uri, struct buf *plain, char **pin_file);
+/* Finds the PIN in what its file has. Returns NULL, or what is wrong. */
+const char *token_pin(struct slice content, struct slice *pin);
 
 /* -- listener.c: listening sockets ------------------------------------------------------------- */
 

@@ -76,6 +76,8 @@ certificate_check(struct slice certificate, struct slice key, const char *domain
 
 	*problem = NULL;
 	error = chain_check(&chain_pem, domain, problem);
+	if (key.ptr == NULL)
+		return error;
 	if (error == OK)
 		error = key_check(&key_pem, problem);
 	if (error)

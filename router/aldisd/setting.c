@@ -182,6 +182,12 @@ check_path(struct slice value)
 	return value.len > 1 && value.ptr[0] == '/' ? NULL : "is not an absolute path";
 }
 
+static const char *
+check_module(struct slice value)
+{
+	return value.len == 0 ? NULL : check_path(value);
+}
+
 /* The path of a socket must fit into its address. */
 static const char *
 check_socket(struct slice value)
@@ -258,6 +264,8 @@ static const struct check {
 	{ "c2s", "resource-conflict", check_conflict },
 	{ "c2s", "sessions-per-account", check_positive },
 	{ "auth", "iterations", check_positive },
+	{ "auth", "pkcs11-module", check_module },
+	{ "auth", "pkcs11-paths", check_path },
 	{ "archive", "size", check_positive },
 	{ "archive", "spool-messages", check_positive },
 };

@@ -267,11 +267,11 @@ section_add(struct settings *settings, cfg_t *cfg, const char *section, struct s
 
 /* -- domains ----------------------------------------------------------------------------------- */
 
-/* Reads a file that an option of this section names. */
+/* Reads a file for an option of this section. */
 static int
-file_read(cfg_t *cfg, const char *option, struct buf *content)
+file_read(cfg_t *cfg, const char *option, const char *name, struct buf *content)
 {
-	const char *name = cfg_getstr(cfg, option), *problem;
+	const char *problem;
 	char *path;
 
 	if (name == NULL || name[0] == '\0') {
@@ -286,46 +286,132 @@ file_read(cfg_t *cfg, const char *option, struct buf *content)
 	return problem != NULL ? E_MALFORMED : OK;
 }
 
+/* The value of an option of this section when it has one that is not empty, else NULL. */
+static const char *
+value_of(cfg_t *cfg, const char *option)
+{
+	const char *value = cfg_getstr(cfg, option);
+
+	return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
 static void
 add_file(struct settings *settings, const char *option, struct slice title, struct slice content)
 {
-	struct buf text = { 0 };
+	struct buf text = { .secret = true };
 
 	setting_base64(content, &text);
 	slices_add(settings, setting_find(DOMAIN, option), title, buf_slice(&text));
-	explicit_bzero(text.bytes, text.room);
 	buf_free(&text);
+}
+
+/* Checks what can be checked of certificate and key; key absent: it is in a token. */
+static int
+pair_check(cfg_t *cfg, struct slice certificate, struct slice key, struct slice domain)
+{
+	const char *problem = NULL;
+	char ascii[256];
+	int error;
+
+	if (jid_domain_ascii(domain, ascii))
+		ascii[0] = '\0';
+	error = certificate_check(certificate, key, ascii, &problem);
+	if (error)
+		cfg_error(cfg, "%s", problem);
+	else if (problem != NULL)
+		warn(cfg, problem);
+	return error;
+}
+
+/* Adds a key that is in a file. */
+static int
+key_add(struct settings *settings, cfg_t *cfg, struct slice domain, struct slice certificate)
+{
+	struct buf key = { .secret = true };
+	int error;
+
+	error = file_read(cfg, "key", cfg_getstr(cfg, "key"), &key);
+	if (error == OK && value_of(cfg, "pin-file") != NULL) {
+		cfg_error(cfg, "pin-file: the key is not in a token");
+		error = E_MALFORMED;
+	}
+	if (error == OK)
+		error = pair_check(cfg, certificate, buf_slice(&key), domain);
+	if (error == OK) {
+		add_file(settings, "key", domain, buf_slice(&key));
+		add_file(settings, "pin-file", domain, SLICE(""));
+	}
+	buf_free(&key);
+	return error;
+}
+
+/* Reads the PIN for a token out of the file that pin-file names, or pin_source. */
+static int
+pin_add(struct settings *settings, cfg_t *cfg, struct slice domain, const char *pin_source)
+{
+	const char *name = value_of(cfg, "pin-file"), *problem = NULL;
+	struct buf content = { .secret = true };
+	struct slice pin = SLICE("");
+	int error = OK;
+
+	if (name != NULL && pin_source != NULL) {
+		cfg_error(cfg, "pin-file: the key has a pin-source already");
+		return E_MALFORMED;
+	}
+	name = name != NULL ? name : pin_source;
+	if (name != NULL)
+		error = file_read(cfg, "pin-file", name, &content);
+	if (error == OK && name != NULL)
+		problem = token_pin(buf_slice(&content), &pin);
+	if (problem != NULL) {
+		cfg_error(cfg, "pin-file: %s: %s", name, problem);
+		error = E_MALFORMED;
+	}
+	if (error == OK)
+		add_file(settings, "pin-file", domain, pin);
+	buf_free(&content);
+	return error;
+}
+
+/* Adds a key that is in a PKCS#11 token: its URI, which is not base64 as it has a colon. */
+static int
+token_add(struct settings *settings, cfg_t *cfg, struct slice domain, struct slice certificate)
+{
+	struct buf uri = { 0 };
+	char *pin_source = NULL;
+	const char *problem = token_check(cfg_getstr(cfg, "key"), &uri, &pin_source);
+	int error = OK;
+
+	if (problem != NULL) {
+		cfg_error(cfg, "key: %s", problem);
+		error = E_MALFORMED;
+	}
+	if (error == OK)
+		error = pair_check(cfg, certificate, SLICE_NONE, domain);
+	if (error == OK)
+		error = pin_add(settings, cfg, domain, pin_source);
+	if (error == OK)
+		slices_add(settings, setting_find(DOMAIN, "key"), domain, buf_slice(&uri));
+	free(pin_source);
+	buf_free(&uri);
+	return error;
 }
 
 /* Checks certificate and key of a domain and adds them. */
 static int
 credentials_add(struct settings *settings, cfg_t *cfg, struct slice domain)
 {
-	struct buf certificate = { 0 }, key = { 0 };
-	const char *problem = NULL;
-	char ascii[256];
+	struct buf certificate = { 0 };
+	const char *key = value_of(cfg, "key");
 	int error;
 
-	error = file_read(cfg, "certificate", &certificate);
+	error = file_read(cfg, "certificate", cfg_getstr(cfg, "certificate"), &certificate);
+	if (error == OK && key != NULL && token_named(key))
+		error = token_add(settings, cfg, domain, buf_slice(&certificate));
+	else if (error == OK)
+		error = key_add(settings, cfg, domain, buf_slice(&certificate));
 	if (error == OK)
-		error = file_read(cfg, "key", &key);
-	if (error)
-		goto out;
-	if (jid_domain_ascii(domain, ascii))
-		ascii[0] = '\0';
-	error = certificate_check(buf_slice(&certificate), buf_slice(&key), ascii, &problem);
-	if (error)
-		cfg_error(cfg, "%s", problem);
-	else if (problem != NULL)
-		warn(cfg, problem);
-	if (error)
-		goto out;
-	add_file(settings, "certificate", domain, buf_slice(&certificate));
-	add_file(settings, "key", domain, buf_slice(&key));
-out:
-	if (key.bytes != NULL)
-		explicit_bzero(key.bytes, key.room);
-	buf_free(&key);
+		add_file(settings, "certificate", domain, buf_slice(&certificate));
 	buf_free(&certificate);
 	return error;
 }

@@ -34,7 +34,8 @@ extern char **environ;
 /* Variables of the environment that children get, when we have them. */
 static const char *const passed_on[] = {
 	"ALDIS_", "ASAN_OPTIONS=", "GSSAPI_MECH_CONF=", "KRB5_CONFIG=", "KRB5_KTNAME=",
-	"LD_LIBRARY_PATH=", "LSAN_OPTIONS=", "MALLOC_", "UBSAN_OPTIONS=", "UV_THREADPOOL_SIZE=",
+	"LD_LIBRARY_PATH=", "LSAN_OPTIONS=", "MALLOC_", "SOFTHSM2_CONF=", "UBSAN_OPTIONS=",
+	"UV_THREADPOOL_SIZE=",
 };
 
 /* -- programs ---------------------------------------------------------------------------------- */

@@ -290,7 +290,8 @@ test_slices(void **state)
 		{ ROLE_ARCHIVED, "ARCHIVED" }, { ROLE_C2SD, "C2SD" }, { ROLE_S2SD, "S2SD" },
 		{ ROLE_MUCD, "MUCD" }, { ROLE_FORMSD, "FORMSD" }, { ROLE_SNMPD, "SNMPD" },
 	};
-	struct settings *settings = read_good(DOMAIN);
+	/* A list that is empty by default would not show. */
+	struct settings *settings = read_good(DOMAIN "auth { pkcs11-paths = {\"/dev/null\"} }\n");
 	size_t i, r;
 
 	(void)state;
@@ -360,6 +361,44 @@ test_defaults(void **state)
 	settings_free(&settings);
 }
 
+/* A key in a token: authd gets its URI without the source of the PIN, and the PIN; nobody else. */
+static void
+test_token(void **state)
+{
+	static const char uri[] = "key = \"pkcs11:token=a%20b;object=c;type=private";
+	size_t i;
+	int role;
+
+	(void)state;
+	write_file("pin", "1234\r\n", 6);
+	for (i = 0; i < 2; i++) {
+		struct settings *settings;
+		struct config *config;
+		char text[512];
+
+		snprintf(text, sizeof text, "domain \"example.org\" { certificate = \"a.pem\"\n"
+		    "%s%s%s%s\" }\n", i == 0 ? "pin-file = \"pin\"\n" : "", uri,
+		    i == 0 ? "" : "?pin-source=file:", i == 0 ? "" : path_in("%70in"));
+		settings = read_good(text);
+		config = slice_of_role(settings, ROLE_AUTHD);
+		assert_true(slice_is(config_text(config, "domain", "example.org", "key"),
+		    "pkcs11:token=a%20b;object=c;type=private"));
+		assert_true(slice_is(config_text(config, "domain", "example.org", "pin-file"),
+		    "MTIzNA=="));
+		config_free(&config);
+		for (role = 0; role < ROLE_COUNT; role++) {
+			struct slice slice = settings_slice(settings, (enum role)role);
+
+			assert_int_equal(memmem(slice.ptr, slice.len, "MTIzNA==", 8) != NULL,
+			    role == ROLE_AUTHD);
+			assert_int_equal(memmem(slice.ptr, slice.len, "token=a", 7) != NULL,
+			    role == ROLE_AUTHD);
+		}
+		settings_free(&settings);
+	}
+	unlink(path_in("pin"));
+}
+
 /* Each default in option.def is one that would be accepted in the file. */
 static void
 test_defaults_are_valid(void **state)
@@ -370,7 +409,8 @@ test_defaults_are_valid(void **state)
 
 	(void)state;
 	for (setting = settings_all; setting->name != NULL; setting++) {
-		char *words = strdup(setting->fallback), *rest = words, *word;
+		char *words = strdup(setting->fallback), *word;
+		char *rest = words[0] != '\0' ? words : NULL;
 
 		while (setting->type == SETTING_LIST && (word = strsep(&rest, " ")) != NULL)
 			assert_null(setting_value(setting, word, &out));
@@ -468,7 +508,8 @@ main(void)
 		cmocka_unit_test(test_errors), cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_domain_errors), cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_slices), cmocka_unit_test(test_key_material),
-		cmocka_unit_test(test_defaults), cmocka_unit_test(test_defaults_are_valid),
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_token),
+		cmocka_unit_test(test_defaults_are_valid),
 		cmocka_unit_test(test_values), cmocka_unit_test(test_address),
 		cmocka_unit_test(test_base64),
 	};
