@@ -440,21 +440,22 @@ read_config(int fd, struct config **config)
 	return OK;
 }
 
-/* Options have changed. One that is not as it should be is our own disagreement with the supervisor:
- * what was stays. */
+/* Options have changed. What cannot be taken now is taken after a restart. */
 static int
 on_change(int fd)
 {
-	struct process_message ready = { .what = PROCESS_READY };
+	struct process_message ready = { .what = PROCESS_READY, .state = PROCESS_RUNNING };
 	struct config *config = NULL;
 	int error = read_config(fd, &config);
 
 	if (error == OK && self.hooks->reconfigure != NULL)
 		error = self.hooks->reconfigure(config);
-	if (error)
-		log_error("configuration not taken", "reason=\"%s\"", error_text(error));
-	else
+	if (error) {
+		ready.state = PROCESS_FAILED;
+		log_warn("configuration not taken", "reason=\"%s\"", error_text(error));
+	} else {
 		log_info("configuration taken", "incarnation=%u", self.incarnation);
+	}
 	config_free(&config);
 	tell_supervisor(&ready);
 	self.dirty = true;

@@ -19,7 +19,8 @@
  *   flush()       at the end of each loop iteration in which a frame came or daemon_dirty() was
  *                 called: commit, acknowledge; then acknowledgements and output are sent
  *   router_gone() the router has died; its successor's link comes later
- *   reconfigure() options have changed that option.def says the role takes while it runs
+ *   reconfigure() options have changed that option.def says the role takes while it runs; with an
+ *                 error nothing has changed, and the daemon is restarted
  *
  * The router itself runs under daemon_main() as well: it is the hub, has no link to a router, gets
  * all links through link(), is ready after start(), and is told about processes through process().

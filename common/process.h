@@ -5,7 +5,8 @@
  * a packet, with at most one descriptor. From the supervisor: CONFIG (descriptor: sealed memfd),
  * LISTEN (descriptor; name), LINK (descriptor; peer, index, incarnation), GO (all was handed over),
  * PING. LINK also comes later, when a peer was restarted, and CONFIG when something has changed that
- * the child takes while it runs: it answers READY again. To the router STATE tells the state of each
+ * the child takes while it runs: it answers READY again, with state PROCESS_FAILED when it
+ * cannot, and is restarted then. To the router STATE tells the state of each
  * child. From the child: READY, PONG, ASK (router only: name is "reload" or "restart NAME",
  * and the answer is an ASK with state PROCESS_RUNNING for done or PROCESS_FAILED, and a text in
  * name), LOST (role, index, incarnation: the link to this process was closed; when that process

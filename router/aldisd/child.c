@@ -193,7 +193,10 @@ child_exited(struct child *child, int status)
 static void
 on_ready(struct child *child, const struct process_message *message)
 {
-	(void)message;
+	if (child->configuring && message->state == PROCESS_FAILED) {
+		child_restart(child, "configuration");
+		return;
+	}
 	child->configuring = false;
 	if (child->phase != CHILD_STARTING) {
 		supervise_ready();
