@@ -354,18 +354,25 @@ uint64_t last_get(uint64_t id); /* 0: never */
 int token_open(const struct config *config);
 void token_close(void);
 /* Opens a key and tries it. pin: its token's, or NULL; it must last as long as the key, which is given
- * it again when it has to log in once more. certificate: base64 of PEM. Returns 0, or E_SYSTEM
- * with the reason logged. */
-int token_key(const char *uri, char *pin, struct slice certificate, gnutls_privkey_t *key);
+ * it again when it has to log in once more. certificate: base64 of PEM. Returns 0 with the id as of
+ * key_identify(), or E_SYSTEM with the reason logged. */
+#define KEY_ID_SIZE 32
+int token_key(const char *uri, char *pin, struct slice certificate, gnutls_privkey_t *key,
+    unsigned char id[KEY_ID_SIZE]);
 
 /* -- key.c: private keys for c2sd --------------------------------------------------------- */
 
 int key_configure(const struct config *config);
+void key_start(uv_loop_t *loop);
+/* Other keys, while handshakes go on. E_UNSUPPORTED with a key in a token: authd must be restarted. */
+int key_reconfigure(const struct config *config);
 void key_close(void);
 void key_link(uv_loop_t *loop, uint32_t incarnation, unsigned index, int fd);
-/* Uses the key of a domain. Returns 0, or an error when it is refused. */
-int key_use(struct slice domain, struct slice name, uint64_t algorithm, struct slice data,
-    struct buf *result);
+/* What names a key: the SHA-256 of its public half. Returns a GnuTLS code. */
+int key_identify(gnutls_pubkey_t public, unsigned char id[KEY_ID_SIZE]);
+/* Uses the key of a domain with this id. Returns 0, or an error when it is refused. */
+int key_use(struct slice domain, struct slice id, struct slice name, uint64_t algorithm,
+    struct slice data, struct buf *result);
 
 /* -- command.c: administration ------------------------------------------------------------ */
 

@@ -3,12 +3,14 @@
  * Keys never leave; c2sd gets signatures. A key that cannot be read stops the start, a use that
  * is wrong is answered without data.
  *
- * Operations run on the thread pool: an RSA signature takes a millisecond. Keys are not changed
- * after the start, so that threads can use them side by side.
+ * Operations run on the thread pool: an RSA signature takes a millisecond. A key is not changed
+ * once it is there, so that threads can use it side by side. A new configuration brings others; those
+ * that it leaves out stay for a minute, for handshakes that began with their certificates.
  */
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 
 #include "authd.h"
 #include "counter.h"
@@ -18,18 +20,25 @@
 
 #define JOBS_MAX 4096        /* that wait for a thread */
 #define DATA_MAX (64u << 10) /* bytes to sign */
+#define OLD_TIME 60000       /* milliseconds that a key stays when its domain has another one */
 
 struct key {
+	TAILQ_ENTRY(key) all;
 	char *domain;
+	unsigned char id[KEY_ID_SIZE];
 	char *pin;           /* of its token, or NULL */
 	gnutls_privkey_t key;
+	unsigned jobs;       /* that use it now */
+	bool wanted;         /* the configuration has it */
+	uint64_t until;      /* daemon_ticks() at which it goes when it is not */
 };
+TAILQ_HEAD(keys, key);
 
 struct job {
 	uv_work_t request;
 	uint64_t link_id;
 	uint64_t number;
-	const struct key *key;
+	struct key *key;
 	char *name;
 	uint64_t algorithm;
 	struct buf data;
@@ -43,16 +52,41 @@ struct client {
 	struct link *link;
 };
 
-static struct map *keys;    /* by domain */
+static struct keys keys = TAILQ_HEAD_INITIALIZER(keys);
 static struct map *clients; /* by id */
+static uv_timer_t ageing;   /* runs while keys are to go */
 static uint64_t next_id;
 static size_t jobs;
 
 /* -- keys -- */
 
+int
+key_identify(gnutls_pubkey_t public, unsigned char id[KEY_ID_SIZE])
+{
+	size_t len = KEY_ID_SIZE;
+
+	return gnutls_pubkey_get_key_id(public, GNUTLS_KEYID_USE_SHA256, id, &len);
+}
+
+/* The same, of a private key. Returns a GnuTLS code. */
+static int
+private_identify(gnutls_privkey_t key, unsigned char id[KEY_ID_SIZE])
+{
+	gnutls_pubkey_t public = NULL;
+	int code = gnutls_pubkey_init(&public);
+
+	if (code == 0)
+		code = gnutls_pubkey_import_privkey(public, key, 0, 0);
+	if (code == 0)
+		code = key_identify(public, id);
+	if (public != NULL)
+		gnutls_pubkey_deinit(public);
+	return code;
+}
+
 /* Reads a PEM private key out of base64. */
 static int
-key_read(struct slice base64, gnutls_privkey_t *out)
+key_read(struct slice base64, gnutls_privkey_t *out, unsigned char id[KEY_ID_SIZE])
 {
 	const gnutls_datum_t in = { (unsigned char *)(uintptr_t)base64.ptr, (unsigned)base64.len };
 	gnutls_privkey_t privkey = NULL;
@@ -63,6 +97,8 @@ key_read(struct slice base64, gnutls_privkey_t *out)
 		code = gnutls_privkey_init(&privkey);
 	if (code == 0)
 		code = gnutls_privkey_import_x509_raw(privkey, &pem, GNUTLS_X509_FMT_PEM, NULL, 0);
+	if (code == 0)
+		code = private_identify(privkey, id);
 	if (pem.data != NULL)
 		gnutls_memset(pem.data, 0, pem.size);
 	gnutls_free(pem.data);
@@ -102,7 +138,7 @@ key_open(const struct config *config, struct key *key, struct slice uri)
 	key->pin = pin_read(config_text(config, "domain", key->domain, "pin-file"));
 	if (error == OK)
 		error = token_key(text, key->pin,
-		    config_text(config, "domain", key->domain, "certificate"), &key->key);
+		    config_text(config, "domain", key->domain, "certificate"), &key->key, key->id);
 	free(text);
 	return error;
 }
@@ -119,48 +155,157 @@ key_free(struct key *key)
 	free(key);
 }
 
+static struct key *
+key_find(struct slice domain, struct slice id)
+{
+	struct key *key;
+
+	TAILQ_FOREACH(key, &keys, all) {
+		if (slice_is(domain, key->domain) &&
+		    slice_equal(id, slice_of(key->id, sizeof key->id)))
+			return key;
+	}
+	return NULL;
+}
+
+/* Reads the key of a domain; *key is NULL when it has none. */
+static int
+key_new(const struct config *config, struct slice domain, struct key **key)
+{
+	struct key *made = mem_alloc(sizeof *made);
+	struct slice text;
+	int error;
+
+	*key = NULL;
+	made->domain = slice_dup(domain);
+	made->wanted = true;
+	text = config_text(config, "domain", made->domain, "key");
+	if (text.len == 0) {
+		key_free(made);
+		return OK;
+	}
+	error = slice_starts(text, SLICE("pkcs11:")) ? key_open(config, made, text) :
+	    key_read(text, &made->key, made->id);
+	if (error) {
+		log_error("key not read", "domain=%s", log_quote(domain));
+		key_free(made);
+		return error;
+	}
+	*key = made;
+	return OK;
+}
+
+static void
+keys_free(struct keys *list)
+{
+	struct key *key;
+
+	while ((key = TAILQ_FIRST(list)) != NULL) {
+		TAILQ_REMOVE(list, key, all);
+		key_free(key);
+	}
+}
+
+/* Reads all keys of a configuration. */
+static int
+keys_read(const struct config *config, struct keys *list)
+{
+	struct slice title;
+	struct key *key;
+	size_t i;
+	int error = OK;
+
+	TAILQ_INIT(list);
+	for (i = 0; error == OK && config_title(config, "domain", i, &title); i++) {
+		error = key_new(config, title, &key);
+		if (error == OK && key != NULL)
+			TAILQ_INSERT_TAIL(list, key, all);
+	}
+	if (error)
+		keys_free(list);
+	return error;
+}
+
 int
 key_configure(const struct config *config)
 {
-	struct slice title, text;
+	clients = map_new();
+	return keys_read(config, &keys);
+}
+
+/* Removes keys whose time is over. */
+static void
+age(uv_timer_t *timer)
+{
+	struct key *key, *next;
+	bool more = false;
+
+	for (key = TAILQ_FIRST(&keys); key != NULL; key = next) {
+		next = TAILQ_NEXT(key, all);
+		if (key->wanted)
+			continue;
+		more = true;
+		if (key->jobs != 0 || key->until > daemon_ticks())
+			continue;
+		log_info("key forgotten", "domain=%s", key->domain);
+		TAILQ_REMOVE(&keys, key, all);
+		key_free(key);
+	}
+	if (!more)
+		uv_timer_stop(timer);
+}
+
+void
+key_start(uv_loop_t *loop)
+{
+	uv_timer_init(loop, &ageing);
+}
+
+int
+key_reconfigure(const struct config *config)
+{
+	struct key *key, *known;
+	struct slice title;
+	struct keys fresh;
 	size_t i;
 	int error;
 
-	keys = map_new();
-	clients = map_new();
+	/* A token is opened before the sandbox is closed. */
 	for (i = 0; config_title(config, "domain", i, &title); i++) {
-		struct key *key = mem_alloc(sizeof *key);
+		char *domain = slice_dup(title);
+		bool token = slice_starts(config_text(config, "domain", domain, "key"),
+		    SLICE("pkcs11:"));
 
-		key->domain = slice_dup(title);
-		text = config_text(config, "domain", key->domain, "key");
-		if (text.len == 0) {
-			key_free(key);
-			continue;
-		}
-		error = slice_starts(text, SLICE("pkcs11:")) ? key_open(config, key, text) :
-		    key_read(text, &key->key);
-		if (error) {
-			log_error("key not read", "domain=%s", log_quote(title));
-			key_free(key);
-			return error;
-		}
-		map_put(keys, slice_string(key->domain), key);
+		free(domain);
+		if (token)
+			return E_UNSUPPORTED;
 	}
+	error = keys_read(config, &fresh);
+	if (error)
+		return error;
+	TAILQ_FOREACH(key, &keys, all) {
+		key->until = key->wanted ? daemon_ticks() + OLD_TIME : key->until;
+		key->wanted = false;
+	}
+	while ((key = TAILQ_FIRST(&fresh)) != NULL) {
+		TAILQ_REMOVE(&fresh, key, all);
+		known = key_find(slice_string(key->domain), slice_of(key->id, sizeof key->id));
+		if (known == NULL) {
+			TAILQ_INSERT_TAIL(&keys, key, all);
+		} else {
+			known->wanted = true;
+			key_free(key);
+		}
+	}
+	uv_timer_start(&ageing, age, OLD_TIME / 4, OLD_TIME / 4);
 	return OK;
 }
 
 void
 key_close(void)
 {
-	struct key *key;
-	size_t at = 0;
-
-	while (keys != NULL && (key = map_each(keys, &at)) != NULL) {
-		map_remove(keys, slice_string(key->domain));
-		key_free(key);
-	}
+	keys_free(&keys);
 	token_close();
-	map_free(&keys);
 	map_free(&clients);
 }
 
@@ -223,17 +368,11 @@ key_run(const struct key *key, struct slice name, uint64_t algorithm, struct sli
 	return OK;
 }
 
-static const struct key *
-key_find(struct slice domain)
-{
-	return domain.ptr != NULL ? map_get(keys, domain) : NULL;
-}
-
 int
-key_use(struct slice domain, struct slice name, uint64_t algorithm, struct slice data,
-    struct buf *result)
+key_use(struct slice domain, struct slice id, struct slice name, uint64_t algorithm,
+    struct slice data, struct buf *result)
 {
-	const struct key *key = key_find(domain);
+	const struct key *key = key_find(domain, id);
 
 	if (key == NULL)
 		return E_NOT_FOUND;
@@ -245,11 +384,12 @@ key_use(struct slice domain, struct slice name, uint64_t algorithm, struct slice
 /* -- links -- */
 
 static void
-answer(struct link *link, uint64_t number, struct slice data)
+answer(struct link *link, uint64_t number, struct slice data, const char *condition)
 {
 	struct frame f = { .type = FRAME_KEY_RESULT, .number = number };
 
 	f.data = data;
+	f.condition = slice_string(condition);
 	link_send(link, &f);
 }
 
@@ -269,13 +409,14 @@ job_done(uv_work_t *request, int status)
 	struct client *client = map_get(clients, slice_of(&job->link_id, sizeof job->link_id));
 
 	jobs--;
+	job->key->jobs--;
 	COUNT(signatures);
 	if (status != 0 || job->error)
 		log_warn("key not used", "domain=%s operation=%s",
 		    log_quote(slice_string(job->key->domain)), log_quote(slice_string(job->name)));
 	if (client != NULL)
 		answer(client->link, job->number,
-		    status == 0 && job->error == OK ? buf_slice(&job->result) : SLICE_NONE);
+		    status == 0 && job->error == OK ? buf_slice(&job->result) : SLICE_NONE, NULL);
 	if (job->result.bytes != NULL)
 		gnutls_memset(job->result.bytes, 0, job->result.room);
 	buf_free(&job->data);
@@ -289,17 +430,23 @@ static void
 frame_received(void *arg, struct link *link, const struct frame *f, struct slice whole)
 {
 	struct client *client = arg;
-	const struct key *key = key_find(f->domain);
+	struct key *key = key_find(f->domain, f->token);
 	struct job *job;
 
 	(void)whole;
 	if (f->type != FRAME_KEY_USE)
 		return;
-	if (key == NULL || f->data.ptr == NULL || f->data.len > DATA_MAX || f->name.ptr == NULL ||
+	if (key == NULL) {
+		/* Of a configuration that we do not have yet, perhaps: c2sd asks again. */
+		log_info("key unknown", "domain=%s", log_quote(f->domain));
+		answer(link, f->number, SLICE_NONE, "item-not-found");
+		return;
+	}
+	if (f->data.ptr == NULL || f->data.len > DATA_MAX || f->name.ptr == NULL ||
 	    f->archive_id > GNUTLS_SIGN_MAX || jobs >= JOBS_MAX) {
 		log_warn("key use refused", "domain=%s operation=%s", log_quote(f->domain),
 		    log_quote(f->name));
-		answer(link, f->number, SLICE_NONE);
+		answer(link, f->number, SLICE_NONE, "not-allowed");
 		return;
 	}
 	job = mem_alloc(sizeof *job);
@@ -311,6 +458,7 @@ frame_received(void *arg, struct link *link, const struct frame *f, struct slice
 	job->algorithm = f->archive_id;
 	buf_add_slice(&job->data, f->data);
 	jobs++;
+	key->jobs++;
 	uv_queue_work(daemon_loop(), &job->request, job_run, job_done);
 }
 

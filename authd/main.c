@@ -248,6 +248,13 @@ configure(const struct config *config)
 	return error ? error : register_open();
 }
 
+static int
+start(uv_loop_t *loop)
+{
+	key_start(loop);
+	return login_start(loop);
+}
+
 static void
 link_given(enum role peer, unsigned index, uint32_t incarnation, int fd)
 {
@@ -276,8 +283,9 @@ static const struct daemon_hooks hooks = {
 	.serves = serves,
 	.commands = command_table,
 	.configure = configure,
+	.reconfigure = key_reconfigure,
 	.link = link_given,
-	.start = login_start,
+	.start = start,
 	.router = login_router,
 	.router_gone = login_router_gone,
 	.frame = frame,

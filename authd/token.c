@@ -140,7 +140,8 @@ public_read(struct slice base64, gnutls_pubkey_t public)
 }
 
 int
-token_key(const char *uri, char *pin, struct slice certificate, gnutls_privkey_t *out)
+token_key(const char *uri, char *pin, struct slice certificate, gnutls_privkey_t *out,
+    unsigned char id[KEY_ID_SIZE])
 {
 	gnutls_privkey_t key = NULL;
 	gnutls_pubkey_t public = NULL;
@@ -156,6 +157,8 @@ token_key(const char *uri, char *pin, struct slice certificate, gnutls_privkey_t
 		code = public_read(certificate, public);
 	if (code == 0)
 		code = key_try(key, public);
+	if (code >= 0)
+		code = key_identify(public, id);
 	if (public != NULL)
 		gnutls_pubkey_deinit(public);
 	if (code < 0) {

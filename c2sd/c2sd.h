@@ -73,10 +73,13 @@ void address_drop(struct address **address);
 
 /* Takes the link to authd: a new one replaces the old. */
 void key_link(int fd);
-/* Has authd use the key of a domain, on a thread of the pool; blocks for 5 seconds at most.
+/* What names a key: the SHA-256 of its public half. */
+#define KEY_ID_SIZE 32
+/* Has authd use the key of a domain with this id, on a thread of the pool; blocks for 5 seconds at
+ * most, also when authd does not have that key yet.
  * what: "sign", "sign-hash" or "decrypt". result is from gnutls_malloc(). Returns 0, E_AGAIN (no
  * answer in time), E_FORBIDDEN (refused). */
-int key_use(const char *domain, const char *what, unsigned algorithm, const gnutls_datum_t *data,
+int key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *what, unsigned algorithm, const gnutls_datum_t *data,
     gnutls_datum_t *result);
 
 /* -- tls.c: certificates, handshakes, channel bindings ----------------------------------------- */

@@ -110,7 +110,8 @@ get(void)
 	return n > 0 ? OK : E_AGAIN;
 }
 
-/* Takes the frame of an answer. Returns 0, E_FORBIDDEN, or E_AGAIN when it is not our answer. */
+/* Takes the frame of an answer. Returns 0, E_FORBIDDEN, E_NOT_FOUND, or E_AGAIN when it is not our
+ * answer. */
 static int
 take_answer(struct slice whole, gnutls_datum_t *result)
 {
@@ -119,7 +120,7 @@ take_answer(struct slice whole, gnutls_datum_t *result)
 	if (frame_read(whole, &f) != OK || f.type != FRAME_KEY_RESULT || f.number != number)
 		return E_AGAIN;
 	if (f.data.ptr == NULL || f.data.len == 0)
-		return E_FORBIDDEN;
+		return slice_is(f.condition, "item-not-found") ? E_NOT_FOUND : E_FORBIDDEN;
 	result->data = gnutls_malloc(f.data.len);
 	if (result->data == NULL)
 		return E_FORBIDDEN;
@@ -171,13 +172,14 @@ exchange(const struct frame *question, int64_t until, gnutls_datum_t *result)
 }
 
 int
-key_use(const char *domain, const char *what, unsigned algorithm, const gnutls_datum_t *data,
-    gnutls_datum_t *result)
+key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *what,
+    unsigned algorithm, const gnutls_datum_t *data, gnutls_datum_t *result)
 {
 	int64_t until = milliseconds() + PATIENCE_MS;
 	struct frame f = {
 		.type = FRAME_KEY_USE,
 		.domain = slice_string(domain),
+		.token = slice_of(id, KEY_ID_SIZE),
 		.name = slice_string(what),
 		.archive_id = algorithm,
 		.data = slice_of(data->data, data->size),
@@ -192,11 +194,18 @@ key_use(const char *domain, const char *what, unsigned algorithm, const gnutls_d
 		}
 		f.number = ++number;
 		error = exchange(&f, until, result);
-		if (error != E_CLOSED)
+		if (error == E_NOT_FOUND) {
+			/* A new certificate has come here before its key has come to authd. */
+			pthread_mutex_unlock(&turn);
+			poll(NULL, 0, SLICE_MS);
+			pthread_mutex_lock(&turn);
+		} else if (error != E_CLOSED) {
 			break;
-		hang_up();
-		error = E_AGAIN;
+		} else {
+			hang_up();
+			error = E_AGAIN;
+		}
 	}
 	pthread_mutex_unlock(&turn);
-	return error;
+	return error == E_NOT_FOUND ? E_FORBIDDEN : error;
 }

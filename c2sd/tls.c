@@ -28,6 +28,7 @@ struct certificate {
 	gnutls_pcert_st chain[CHAIN_MAX];
 	unsigned count;
 	gnutls_privkey_t key;       /* external: authd has it */
+	unsigned char key_id[KEY_ID_SIZE];
 	gnutls_pk_algorithm_t algorithm;
 	unsigned bits;
 	unsigned char endpoint[64]; /* hash of the certificate for tls-server-end-point */
@@ -52,7 +53,7 @@ static int
 ask(const struct certificate *certificate, const char *what, unsigned algorithm,
     const gnutls_datum_t *data, gnutls_datum_t *result)
 {
-	switch (key_use(certificate->domain, what, algorithm, data, result)) {
+	switch (key_use(certificate->domain, certificate->key_id, what, algorithm, data, result)) {
 	case OK:
 		return 0;
 	case E_AGAIN:
@@ -159,10 +160,15 @@ static int
 make_key(struct certificate *certificate)
 {
 	int code = gnutls_pubkey_get_pk_algorithm(certificate->chain[0].pubkey, &certificate->bits);
+	size_t len = KEY_ID_SIZE;
 
 	if (code < 0)
 		return code;
 	certificate->algorithm = (gnutls_pk_algorithm_t)code;
+	code = gnutls_pubkey_get_key_id(certificate->chain[0].pubkey, GNUTLS_KEYID_USE_SHA256,
+	    certificate->key_id, &len);
+	if (code < 0)
+		return code;
 	code = gnutls_privkey_init(&certificate->key);
 	if (code < 0)
 		return code;

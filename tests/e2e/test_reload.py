@@ -14,9 +14,6 @@ from raw import body
 from suite import DOMAINS, CommandFailed, make_certificate, wait_until
 
 
-AUTHD_RESTARTS = ("authd",)
-
-
 def pids(suite):
     return {name: process["pid"] for name, process in suite.status().items()}
 
@@ -81,7 +78,7 @@ def test_certificate(chat, kind):
     old = fingerprint(chat)
     chat.domains = {**DOMAINS, "localhost": {"kind": "renewed " + kind}}
     certificate, _ = make_certificate("localhost", "renewed " + kind)
-    reload(chat, AUTHD_RESTARTS)
+    reload(chat)
     chat.talk()
     assert fingerprint(chat) == of_file(certificate) != old
     assert fingerprint(chat, "example.test") != of_file(certificate)
@@ -118,7 +115,7 @@ def test_certificate_while_many_log_in(chat):
     try:
         for turn in range(6):
             chat.domains = {**DOMAINS, "localhost": {"kind": "turn%d %s" % (turn, ("ec", "rsa")[turn % 2])}}
-            reload(chat, AUTHD_RESTARTS)
+            reload(chat)
             chat.talk()
             seen = done[0]
             wait_until(lambda: done[0] > seen + 8 or failures, 30)
@@ -152,7 +149,7 @@ def test_session_is_not_resumed_over_a_change(chat):
     session = ticket()
     assert reused(session)
     chat.domains = {**DOMAINS, "localhost": {"kind": "renewed ec"}}
-    reload(chat, AUTHD_RESTARTS)
+    reload(chat)
     context.load_verify_locations(str(chat.ca))
     assert not reused(session)
     assert reused(ticket())

@@ -31,6 +31,20 @@ key_make(struct buf *text, const char *domain, gnutls_pk_algorithm_t algorithm, 
 	gnutls_free(base64.data);
 }
 
+/* What names one of our keys. */
+static struct slice
+id_of(unsigned i)
+{
+	static unsigned char id[KEY_ID_SIZE];
+	gnutls_pubkey_t public;
+
+	gnutls_pubkey_init(&public);
+	assert_int_equal(gnutls_pubkey_import_privkey(public, ours[i], 0, 0), 0);
+	assert_int_equal(key_identify(public, id), 0);
+	gnutls_pubkey_deinit(public);
+	return slice_of(id, sizeof id);
+}
+
 static int
 set_up(void **unused)
 {
@@ -88,7 +102,7 @@ test_sign(void **unused)
 		gnutls_pubkey_t public;
 		gnutls_datum_t signature;
 
-		assert_int_equal(key_use(slice_string(cases[i].domain), SLICE("sign"),
+		assert_int_equal(key_use(slice_string(cases[i].domain), id_of(cases[i].key), SLICE("sign"),
 		    cases[i].algorithm, slice_of(data.data, data.size), &result), OK);
 		gnutls_pubkey_init(&public);
 		assert_int_equal(gnutls_pubkey_import_privkey(public, ours[cases[i].key], 0, 0), 0);
@@ -99,7 +113,7 @@ test_sign(void **unused)
 		buf_clear(&result);
 		if (cases[i].algorithm == GNUTLS_SIGN_ECDSA_SHA256) {
 			assert_int_equal(key_use(slice_string(cases[i].domain),
-			    SLICE("sign-hash"), cases[i].algorithm, slice_of(hash, 32), &result),
+			    id_of(cases[i].key), SLICE("sign-hash"), cases[i].algorithm, slice_of(hash, 32), &result),
 			    OK);
 			signature = (gnutls_datum_t){ (unsigned char *)result.bytes + result.start,
 				(unsigned)buf_len(&result) };
@@ -122,7 +136,7 @@ test_decrypt(void **unused)
 	gnutls_pubkey_init(&public);
 	assert_int_equal(gnutls_pubkey_import_privkey(public, ours[0], 0, 0), 0);
 	assert_int_equal(gnutls_pubkey_encrypt_data(public, 0, &secret, &sealed), 0);
-	assert_int_equal(key_use(SLICE("rsa.example"), SLICE("decrypt"), 0,
+	assert_int_equal(key_use(SLICE("rsa.example"), id_of(0), SLICE("decrypt"), 0,
 	    slice_of(sealed.data, sealed.size), &result), OK);
 	assert_true(slice_is(buf_slice(&result), "pre-master"));
 	gnutls_free(sealed.data);
@@ -134,29 +148,34 @@ static void
 test_refused(void **unused)
 {
 	static const struct {
-		const char *domain, *name;
+		const char *domain;
+		unsigned key;
+		const char *name;
 		uint64_t algorithm;
 	} cases[] = {
-		{ "none.example", "sign", GNUTLS_SIGN_RSA_SHA256 },
-		{ "other.example", "sign", GNUTLS_SIGN_RSA_SHA256 },
-		{ "rsa.example", "export", GNUTLS_SIGN_RSA_SHA256 },
-		{ "rsa.example", "sign", GNUTLS_SIGN_ECDSA_SECP256R1_SHA256 },
-		{ "rsa.example", "sign", 0 },
-		{ "rsa.example", "sign", UINT64_MAX },
-		{ "rsa.example", "decrypt", 0 },
-		{ "ec.example", "decrypt", 0 },
+		{ "none.example", 0, "sign", GNUTLS_SIGN_RSA_SHA256 },
+		{ "other.example", 0, "sign", GNUTLS_SIGN_RSA_SHA256 },
+		{ "rsa.example", 1, "sign", GNUTLS_SIGN_RSA_SHA256 },
+		{ "ec.example", 0, "sign", GNUTLS_SIGN_RSA_SHA256 },
+		{ "rsa.example", 0, "export", GNUTLS_SIGN_RSA_SHA256 },
+		{ "rsa.example", 0, "sign", GNUTLS_SIGN_ECDSA_SECP256R1_SHA256 },
+		{ "rsa.example", 0, "sign", 0 },
+		{ "rsa.example", 0, "sign", UINT64_MAX },
+		{ "rsa.example", 0, "decrypt", 0 },
+		{ "ec.example", 1, "decrypt", 0 },
 	};
 	struct buf result = { 0 };
 	size_t i;
 
 	(void)unused;
 	for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		if (key_use(slice_string(cases[i].domain), slice_string(cases[i].name),
+		if (key_use(slice_string(cases[i].domain), id_of(cases[i].key),
+		    slice_string(cases[i].name),
 		    cases[i].algorithm, SLICE("data"), &result) == OK)
 			fail_msg("%s %s", cases[i].domain, cases[i].name);
 	}
 	assert_int_equal(buf_len(&result), 0);
-	assert_int_not_equal(key_use(SLICE("rsa.example"), SLICE("sign"), GNUTLS_SIGN_RSA_SHA256,
+	assert_int_not_equal(key_use(SLICE("rsa.example"), id_of(0), SLICE("sign"), GNUTLS_SIGN_RSA_SHA256,
 	    SLICE_NONE, &result), OK);
 }
 
