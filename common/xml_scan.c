@@ -161,7 +161,7 @@ scan_declaration(struct xml_scan *scan, const char **at, const char *end)
 		}
 		scan->matched = c == '?';
 	}
-	return scan->bytes > XML_DECLARATION ? SCAN_ERROR : SCAN_MORE;
+	return SCAN_MORE;
 }
 
 /* The one character, or the run of them, with which each state goes on. */
@@ -247,6 +247,10 @@ xml_scan(struct xml_scan *scan, const struct xml_limits *limits, struct slice by
 	}
 	*used = (size_t)(at - bytes.ptr);
 	scan->bytes += *used;
+	/* Its length is known here only, with the bytes before this piece. */
+	if ((event == SCAN_DECLARED || scan->state == SCAN_DECLARATION) &&
+	    scan->bytes > XML_DECLARATION)
+		return SCAN_ERROR;
 	if (event == SCAN_MORE && scan->state == SCAN_HEAD)
 		scan->bytes = 0;
 	return event;

@@ -22,6 +22,8 @@
 	"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "  \
 	"to='a.example' version='1.0'>"
 
+#define SPACES_60 "                                                            "
+
 static const struct xml_limits limits = { 65536, 16, 32, 500, false };
 
 static const struct slice strip[] = {
@@ -247,6 +249,9 @@ test_declaration_refused(void **state)
 	refuse("<?xml version='1.0'?><?xml version='1.0'?>" HEADER, "restricted-xml");
 	refuse("<?xml-stylesheet href='x'?>" HEADER, "restricted-xml");
 	refuse(HEADER "<?xml version='1.0'?>", "restricted-xml");
+	/* Too long, whether it ends or not. */
+	refuse("<?xml version='1.0'" SPACES_60 SPACES_60 "?>" HEADER, "restricted-xml");
+	refuse("<?xml version='1.0'" SPACES_60 SPACES_60, "restricted-xml");
 	refuse_with(SLICE("\xFF\xFE<\0s\0"), "unsupported-encoding", &limits);
 	refuse_with(SLICE("\xFE\xFF\0<\0s"), "unsupported-encoding", &limits);
 	refuse_with(SLICE("<\0s\0t\0"), "unsupported-encoding", &limits);
