@@ -489,6 +489,7 @@ file_parse(cfg_t *cfg, const char *path)
 {
 	struct buf text = { 0 };
 	const char *problem = setting_file(path, &text);
+	size_t said = buf_len(reading.messages);
 	int error = OK;
 
 	if (problem != NULL) {
@@ -501,6 +502,9 @@ file_parse(cfg_t *cfg, const char *path)
 		buf_add_char(&text, '\0');
 		if (cfg_parse_buf(cfg, text.bytes) != CFG_SUCCESS) {
 			error = E_MALFORMED;
+			/* libconfuse is silent when an option's name is an empty string. */
+			if (buf_len(reading.messages) == said)
+				cfg_error(cfg, "syntax error");
 		} else if (cfg_getstr(cfg, SENTINEL)[0] == '\0') {
 			buf_printf(reading.messages,
 			    "%s: the file ends within a comment or a string\n", path);

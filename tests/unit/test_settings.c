@@ -176,6 +176,7 @@ test_unknown(void **state)
 	(void)state;
 	expect_error(DOMAIN "c2s {\n\n\tstanzasize = 1\n}\n", 4, "c2s: no such option 'stanzasize'");
 	expect_error(DOMAIN "c3s {\n}\n", 2, "no such option 'c3s'");
+	expect_error(DOMAIN "\n\"\" = 1\n", 3, "syntax error"); /* of which it says nothing */
 	/* A file that was cut off. */
 	expect_error(DOMAIN "c2s {\n", 3, "c2s: the file ends before the section is closed");
 	assert_int_equal(read_text(DOMAIN "/* c2s { }\n", &messages, &settings), E_MALFORMED);
