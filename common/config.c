@@ -15,6 +15,7 @@ enum { SECTION, TITLE, OPTION, VALUE, COLUMNS };
 
 struct line {
 	struct slice column[COLUMNS];
+	bool first; /* of its section and title */
 };
 
 struct config {
@@ -68,6 +69,24 @@ line_read(char *text, size_t len, struct line *line)
 	return line->column[OPTION].len != 0 ? OK : E_MALFORMED;
 }
 
+/* Tells whether the line at hand is the first of its section and title. Those of one title mostly
+ * stand together: from the end, most are found at once. */
+static bool
+is_first(const struct config *config)
+{
+	size_t i = config->count - 1;
+	const struct slice *column = config->lines[i].column;
+
+	while (i-- > 0) {
+		const struct slice *other = config->lines[i].column;
+
+		if (slice_equal(other[TITLE], column[TITLE]) &&
+		    slice_equal(other[SECTION], column[SECTION]))
+			return false;
+	}
+	return true;
+}
+
 int
 config_read(struct slice text, struct config **config)
 {
@@ -91,6 +110,8 @@ config_read(struct slice text, struct config **config)
 		}
 		len = (size_t)(end - c->text) - at;
 		error = line_read(c->text + at, len, &c->lines[c->count++]);
+		if (error == OK)
+			c->lines[c->count - 1].first = is_first(c);
 		at += len + 1;
 	}
 	if (error)
@@ -203,23 +224,6 @@ config_flag(const struct config *config, const char *section, const char *title,
 	log_panic(__FILE__, __LINE__, "option is no flag");
 }
 
-/* Tells whether a line is the first of its section and title. */
-static bool
-is_first(const struct config *config, size_t at)
-{
-	const struct slice *column = config->lines[at].column;
-	size_t i;
-
-	for (i = 0; i < at; i++) {
-		const struct slice *other = config->lines[i].column;
-
-		if (slice_equal(other[TITLE], column[TITLE]) &&
-		    slice_equal(other[SECTION], column[SECTION]))
-			return false;
-	}
-	return true;
-}
-
 bool
 config_title(const struct config *config, const char *section, size_t i, struct slice *title)
 {
@@ -228,7 +232,7 @@ config_title(const struct config *config, const char *section, size_t i, struct 
 	for (at = 0; at < config->count; at++) {
 		const struct slice *column = config->lines[at].column;
 
-		if (slice_is(column[SECTION], section) && is_first(config, at) && i-- == 0) {
+		if (config->lines[at].first && slice_is(column[SECTION], section) && i-- == 0) {
 			*title = column[TITLE];
 			return true;
 		}

@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "buf.h"
 #include "config.h"
 #include "counter.h"
 #include "error.h"
@@ -62,6 +64,29 @@ test_values(void **state)
 	assert_int_equal(config_number(config, "c2s", "", "plain"), 1048576);
 	config_free(&config);
 	assert_null(config);
+}
+
+/* A daemon of a thousand domains starts at once. */
+static void
+test_many_titles(void **state)
+{
+	struct buf text = { 0 };
+	struct config *config;
+	clock_t began = clock();
+	struct slice title;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 1000; i++)
+		buf_printf(&text, "domain\td%zu.example\tregistration\tno\n"
+		    "domain\td%zu.example\tcertificate\t\n", i, i);
+	assert_int_equal(config_read(buf_slice(&text), &config), OK);
+	for (i = 0; config_title(config, "domain", i, &title); i++)
+		;
+	assert_int_equal(i, 1000);
+	assert_true((clock() - began) / CLOCKS_PER_SEC < 5);
+	config_free(&config);
+	buf_free(&text);
 }
 
 static void
@@ -264,6 +289,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_many_titles),
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_panics),
