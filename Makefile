@@ -10,6 +10,7 @@ PLAIN_GOALS := help deps test-deps run check clean distclean dist deb configure
 ifneq ($(filter-out $(PLAIN_GOALS),$(or $(MAKECMDGOALS),all)),)
 include config.mk
 include mk/build.mk
+include mk/fuzz.mk
 include mk/install.mk
 -include $(wildcard tests/bench/bench.mk)
 endif
@@ -54,7 +55,7 @@ deb:
 	dpkg-buildpackage -b -us -uc
 
 clean:
-	rm -rf build build-asan build-clang
+	rm -rf build build-asan build-clang build-fuzz
 
 distclean: clean
 	rm -rf configure configure~ config.mk config.log config.status autom4te.cache
@@ -68,6 +69,7 @@ help:
 #: make run          run a development instance in ./run; RUN=dir, PORT=base
 #: make check        all tests
 #: make unit         the unit tests alone
+#: make fuzz         fuzz targets, FUZZ_TIME seconds each; FUZZ_ARGS
 #: make bench        compare with other servers; BENCH_ARGS
 #: make deps         install what the build needs; make test-deps: and what the tests need
 #: make dist         a source archive;  make deb: a Debian package

@@ -1,6 +1,9 @@
 # build.mk: from C files to programs and unit tests. The Makefile includes it.
 
-ifdef SANITIZE
+ifdef FUZZ
+B ?= build-fuzz
+CC := clang
+else ifdef SANITIZE
 B ?= build-asan
 else
 B ?= build
@@ -11,7 +14,12 @@ WERROR ?= -Werror
 override CFLAGS += -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wformat=2 -Wshadow -Wvla -Wconversion $(WERROR)
 override CFLAGS += -fno-strict-aliasing -fstack-protector-strong -fPIE
 override LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed
-ifdef SANITIZE
+ifdef FUZZ
+# libFuzzer's coverage, and its main() where a target is linked (fuzz.mk).
+override CPPFLAGS += -DALDIS_TEST
+override CFLAGS += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+override LDFLAGS += -fsanitize=address,undefined
+else ifdef SANITIZE
 override CPPFLAGS += -DALDIS_TEST
 # The checks that the sanitizers add make gcc see array bounds that are not there.
 override CFLAGS += -Wno-array-bounds -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
