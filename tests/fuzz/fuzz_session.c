@@ -62,7 +62,7 @@ static bool up, dirty;
 static uint64_t seq_last;   /* of custody, as it was sent first */
 static char sm_id[128];
 
-static const struct xml_limits limits = { 8u << 20, 64, 256, 1000000 };
+static const struct xml_limits limits = { 8u << 20, 64, 256, 1000000, false };
 
 /* -- libuv ------------------------------------------------------------------------------------- */
 
@@ -157,7 +157,25 @@ uv_is_closing(const uv_handle_t *handle)
 int
 tls_start(const char *priority)
 {
+	return tls_set_priority(priority);
+}
+
+int
+tls_set_priority(const char *priority)
+{
 	return priority != NULL ? OK : E_MALFORMED;
+}
+
+int
+tls_forget_tickets(void)
+{
+	return OK;
+}
+
+bool
+certificate_is(const struct certificate *certificate, struct slice pem)
+{
+	return certificate != NULL && slice_is(pem, "x");
 }
 
 int
@@ -697,10 +715,48 @@ do_time(struct step *s)
 	time_pass((uint64_t)fuzz_byte(s->f) * (s->flag ? 5000 : 100));
 }
 
+/* Gives c2sd its options: small queues, else their defaults; and its domain, or another. */
 static void
-do_mechanisms(struct step *s)
+configure(int (*take)(const struct config *), const char *domain)
 {
-	mechanisms_say(text_take(s->f));
+	static const struct { const char *section, *name, *value; unsigned roles; } options[] = {
+#define SUPERVISOR 0
+#define EVERYBODY  1
+#define C2SD       1
+#define AUTHD      0
+#define ARCHIVED   0
+#define ROUTER     0
+#define OPTION(section, name, type, value, roles, ...) { section, name, value, roles },
+#include "option.def"
+#undef OPTION
+	};
+	struct buf text = { 0 };
+	struct config *config;
+	size_t i;
+
+	buf_add_string(&text, "c2s\t\tqueue-stanzas\t4\nc2s\t\tqueue-bytes\t4096\n"
+	    "c2s\t\tlogin-bytes\t2000\n");
+	buf_printf(&text, "domain\t%s\tcertificate\tx\n", domain);
+	for (i = 0; i < COUNT_OF(options); i++)
+		if (options[i].roles && strcmp(options[i].section, "domain") != 0)
+			buf_printf(&text, "%s\t\t%s\t%s\n", options[i].section, options[i].name,
+			    options[i].value);
+	CHECK(config_read(buf_slice(&text), &config) == OK);
+	CHECK(take(config) == OK);
+	config_free(&config);
+	buf_free(&text);
+}
+
+/* The router tells of mechanisms, or aldisd of another configuration. */
+static void
+do_change(struct step *s)
+{
+	if (!s->flag) {
+		mechanisms_say(text_take(s->f));
+		return;
+	}
+	configure(hooks->reconfigure, fuzz_byte(s->f) & 1 ? "montague.example" : DOMAIN);
+	turn();
 }
 
 /* Any other frame that the router may send. */
@@ -728,42 +784,10 @@ do_frame(struct step *s)
 
 static void (*const steps[16])(struct step *) = {
 	do_connect, do_bytes, do_bytes, do_close, do_login, do_auth, do_bound, do_ack, do_stanza,
-	do_kill, do_asked, do_moved, do_router, do_time, do_mechanisms, do_frame,
+	do_kill, do_asked, do_moved, do_router, do_time, do_change, do_frame,
 };
 
 /* -- beginning and end ------------------------------------------------------------------------- */
-
-/* The options of c2sd: small queues, else their defaults. */
-static void
-configure(void)
-{
-	static const struct { const char *section, *name, *value; unsigned roles; } options[] = {
-#define SUPERVISOR 0
-#define EVERYBODY  1
-#define C2SD       1
-#define AUTHD      0
-#define ARCHIVED   0
-#define ROUTER     0
-#define OPTION(section, name, type, value, roles, help) { section, name, value, roles },
-#include "option.def"
-#undef OPTION
-	};
-	struct buf text = { 0 };
-	struct config *config;
-	size_t i;
-
-	buf_add_string(&text, "c2s\t\tqueue-stanzas\t4\nc2s\t\tqueue-bytes\t4096\n"
-	    "c2s\t\tlogin-bytes\t2000\n");
-	buf_add_string(&text, "domain\t" DOMAIN "\tcertificate\tx\n");
-	for (i = 0; i < COUNT_OF(options); i++)
-		if (options[i].roles && strcmp(options[i].section, "domain") != 0)
-			buf_printf(&text, "%s\t\t%s\t%s\n", options[i].section, options[i].name,
-			    options[i].value);
-	CHECK(config_read(buf_slice(&text), &config) == OK);
-	CHECK(hooks->configure(config) == OK);
-	config_free(&config);
-	buf_free(&text);
-}
 
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -773,7 +797,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	c2sd_main();
-	configure();
+	configure(hooks->configure, DOMAIN);
 	CHECK(hooks->start(&loop) == OK);
 	for (i = 0; i < CLIENTS; i++)
 		clients[i].fd = -1;
@@ -789,6 +813,7 @@ end(void)
 
 	if (!up)
 		router_comes();
+	configure(hooks->reconfigure, DOMAIN);
 	hooks->resend();
 	for (i = 0; i < CLIENTS; i++) {
 		if (clients[i].fd >= 0)

@@ -28,7 +28,7 @@
 	"xmlns:o='urn:other' to='" DOMAIN "' version='1.0'>"
 #define FOOTER "</stream:stream>"
 
-static const struct xml_limits limits = { 1u << 20, 64, 256, 100000 };
+static const struct xml_limits limits = { 1u << 20, 64, 256, 100000, false };
 static const struct slice strip[] = {
 	{ NS_SID, sizeof NS_SID - 1 }, { NS_OCCUPANT_ID, sizeof NS_OCCUPANT_ID - 1 }, { NULL, 0 },
 };

@@ -22,14 +22,14 @@
 #define DOMAIN "capulet.example"
 
 static const struct xml_limits limits[] = {
-	{ 32768, 8, 32, 64 },            /* as in c2sd before authentication */
-	{ 262144, 32, 32, 20000 },       /* and after */
-	{ 300, 4, 3, 6 },
-	{ 262144, 64, 256, 20000 },
-	{ 1, 1, 1, 1 },
-	{ 5000, 64, 256, 100 },
-	{ 64, 1000, 1000, 1000 },
-	{ 262144, 2, 32, 2 },
+	{ 32768, 8, 32, 64, true },            /* as in c2sd before authentication */
+	{ 262144, 32, 32, 20000, false },       /* and after */
+	{ 300, 4, 3, 6, true },
+	{ 262144, 64, 256, 20000, false },
+	{ 1, 1, 1, 1, false },
+	{ 5000, 64, 256, 100, false },
+	{ 64, 1000, 1000, 1000, false },
+	{ 262144, 2, 32, 2, false },
 };
 
 static const struct slice strip[] = {
@@ -39,7 +39,7 @@ static const struct slice strip[] = {
 enum action { NOTHING, RESTART, STOP, STOP_RESTART, RESTART_BETWEEN, ACTIONS };
 
 struct choices {
-	const struct xml_limits *limits;
+	struct xml_limits limits;
 	bool strips;
 	size_t piece;        /* bytes of each piece; 0: cut at 0xFF */
 	enum action action;
@@ -173,7 +173,7 @@ check_payload(const struct reader *r, const struct xml_element *e)
 	uint32_t flags = 0;
 
 	CHECK(e->payload.ptr != NULL);
-	CHECK(e->payload.len <= r->choices->limits->stanza_bytes);
+	CHECK(e->payload.len <= r->choices->limits.stanza_bytes);
 	xmlin_begin(&in, e->payload, ns);
 	while (xmlin_child(&in, &child)) {
 		if (count++ == 0)
@@ -188,7 +188,7 @@ check_payload(const struct reader *r, const struct xml_element *e)
 			flags |= FLAG_ERROR;
 	}
 	CHECK(in.error == OK);
-	CHECK(count == e->children && count <= r->choices->limits->elements);
+	CHECK(count == e->children && count <= r->choices->limits.elements);
 	CHECK((e->flags & (FLAG_BODY | FLAG_ERROR)) == (flags & (FLAG_BODY | FLAG_ERROR)));
 	CHECK((flags & FLAG_CONTENT) == 0 || (e->flags & FLAG_CONTENT) != 0);
 	CHECK((e->flags & ~(uint32_t)FLAG_FROM_ENTRY) == 0);
@@ -268,7 +268,7 @@ read_all(struct reader *r, struct slice bytes, bool cut)
 	struct fuzz rest = fuzz_begin((const uint8_t *)bytes.ptr, bytes.len);
 	int error = OK;
 
-	r->stream = xml_stream_new(r->choices->limits, r->choices->strips ? strip : NULL, &events, r);
+	r->stream = xml_stream_new(&r->choices->limits, r->choices->strips ? strip : NULL, &events, r);
 	CHECK(xml_stream_memory(r->stream) == 0);
 	xml_stream_set_domain(r->stream, SLICE(DOMAIN));
 	while (fuzz_left(&rest) != 0)
@@ -284,7 +284,7 @@ choose(struct fuzz *f)
 	struct choices c;
 	uint8_t first = fuzz_byte(f), piece = fuzz_byte(f);
 
-	c.limits = &limits[first % COUNT_OF(limits)];
+	c.limits = limits[first % COUNT_OF(limits)];
 	c.strips = (first & 0x10) != 0;
 	c.piece = piece < 128 ? piece % 64 : (size_t)64 << (piece & 7);
 	c.action = (enum action)(fuzz_byte(f) % ACTIONS);
@@ -297,12 +297,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz f = fuzz_begin(data, size);
 	const struct choices choices = choose(&f);
-	struct reader cut = { .choices = &choices }, whole = { .choices = &choices };
+	struct choices other = choices;
+	struct reader cut = { .choices = &choices }, whole = { .choices = &other };
 	struct slice bytes = fuzz_take(&f, fuzz_left(&f));
 	struct buf joined = { 0 };
 	int error, error_whole;
 	size_t i;
 
+	other.limits.secret = !choices.limits.secret; /* wiping changes nothing */
 	error = read_all(&cut, bytes, true);
 	for (i = 0; i < bytes.len; i++)
 		if (choices.piece != 0 || (unsigned char)bytes.ptr[i] != 0xFF)

@@ -22,7 +22,7 @@
 
 #define HEADER "<s:s xmlns='jabber:client' xmlns:s='http://etherx.jabber.org/streams'>"
 
-static const struct xml_limits limits = { 1u << 20, 64, 256, 100000 };
+static const struct xml_limits limits = { 1u << 20, 64, 256, 100000, false };
 
 /* -- written anew ------------------------------------------------------------------------------ */
 
