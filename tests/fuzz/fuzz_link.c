@@ -1,7 +1,7 @@
 /*
  * fuzz_link.c: a link over a real socket, whose other end sends anything in any pieces.
  *
- * Input: a byte of choice (who is at the other end), then what that end writes, in pieces: a byte of
+ * Input: a byte of choice (who is at the other end, and with which frame the link is paused), then what that end writes, in pieces: a byte of
  * length (times 16), then the bytes. A length of 0 pauses the link for the next piece, 255 has it
  * send a frame of its own.
  * Asserts: exactly those frames are handed out, in order, that frame_next() and frame_read() find in
@@ -20,6 +20,8 @@
 static uv_loop_t *loop;
 static struct link *link_open;
 static bool paused;
+static unsigned pause_at;  /* with this frame, in its callback, the link is paused; 0: with none */
+static unsigned count;
 static unsigned closed_count;
 static struct buf handed; /* whole frames, in order */
 
@@ -30,6 +32,10 @@ on_frame(void *arg, struct link *link, const struct frame *f, struct slice whole
 	CHECK(link == link_open && !paused && closed_count == 0);
 	CHECK((frame_senders(f->type) & ROLE_BIT(link_peer(link))) != 0);
 	buf_add_slice(&handed, whole);
+	if (++count == pause_at) {
+		paused = true;
+		link_pause(link, true);
+	}
 }
 
 static void
@@ -112,13 +118,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const enum role roles[] = { ROLE_C2SD, ROLE_ROUTER, ROLE_AUTHD, ROLE_ARCHIVED };
 	struct fuzz f = fuzz_begin(data, size);
-	enum role peer = roles[fuzz_byte(&f) % 4];
+	uint8_t choice = fuzz_byte(&f);
+	enum role peer = roles[choice % 4];
 	struct buf written = { 0 }, wanted = { 0 };
 	bool understood;
 	int fds[2];
 
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
-	closed_count = 0;
+	closed_count = count = 0;
+	pause_at = choice / 16;
 	link_open = link_new(loop, fds[0], peer, 0, 3, &events, NULL);
 	while (fuzz_left(&f) != 0 && piece(&f, fds[1], &written))
 		;
