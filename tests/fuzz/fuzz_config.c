@@ -2,8 +2,8 @@
  * fuzz_config.c: a daemon's slice of the configuration, and the values in it.
  *
  * Input: the text of a slice.
- * Asserts: what is taken is lines of four columns, and each of them, unescaped by this file alone, is
- * found under its section, title and option at its place; titles are those of the lines; what is
+ * Asserts: what is taken is lines of four columns, and each of them, unescaped by this file alone,
+ * is found under its section, title and option at its place; titles are those of the lines; what is
  * refused leaves nothing.
  *
  * Options: -max_len=2048

@@ -1,10 +1,11 @@
 /*
- * fuzz_custody.c: custody of frames, watermarks and gathered acknowledgements, against plain models.
+ * fuzz_custody.c: custody of frames, watermarks and gathered acknowledgements, against plain
+ * models.
  *
  * Input: operations, a byte each with small numbers behind it.
- * Asserts: the sender keeps exactly the frames that are not acknowledged, in order, with their tags,
- * and gives each back once; a watermark takes a number once, and an aborted transaction takes its
- * marks back; the ranges of acknowledgements cover exactly what was added.
+ * Asserts: the sender keeps exactly the frames that are not acknowledged, in order, with their
+ * tags, and gives each back once; a watermark takes a number once, and an aborted transaction takes
+ * its marks back; the ranges of acknowledgements cover exactly what was added.
  *
  * Options: -max_len=2000
  */

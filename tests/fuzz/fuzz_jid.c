@@ -102,7 +102,8 @@ check_jid(struct slice text)
 
 /* The profiles by themselves, into a room that may be too small. */
 static void
-check_profile(int (*profile)(struct slice, char *, size_t, size_t *), struct slice text, size_t room)
+check_profile(int (*profile)(struct slice, char *, size_t, size_t *), struct slice text,
+    size_t room)
 {
 	char out[JID_PART_MAX], again[JID_PART_MAX];
 	size_t len, len_again;

@@ -1,12 +1,12 @@
 /*
  * fuzz_link.c: a link over a real socket, whose other end sends anything in any pieces.
  *
- * Input: a byte of choice (who is at the other end, and with which frame the link is paused), then what that end writes, in pieces: a byte of
- * length (times 16), then the bytes. A length of 0 pauses the link for the next piece, 255 has it
- * send a frame of its own.
- * Asserts: exactly those frames are handed out, in order, that frame_next() and frame_read() find in
- * the same bytes and whose type that role may send; the link closes once, when the bytes cannot be
- * understood or at their end, and not before; a paused link hands out nothing.
+ * Input: a byte of choice (who is at the other end, and with which frame the link is paused), then
+ * what that end writes, in pieces: a byte of length (times 16), then the bytes. A length of 0
+ * pauses the link for the next piece, 255 has it send a frame of its own.
+ * Asserts: exactly those frames are handed out, in order, that frame_next() and frame_read() find
+ * in the same bytes and whose type that role may send; the link closes once, when the bytes cannot
+ * be understood or at their end, and not before; a paused link hands out nothing.
  *
  * Options: -max_len=4096
  */

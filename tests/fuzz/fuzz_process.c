@@ -2,8 +2,8 @@
  * fuzz_process.c: packets on the control socket between the supervisor and its children.
  *
  * Input: a byte (how many descriptors go with it: its last two bits), then the packet.
- * Asserts: a packet is taken when it is as long as a message and its fields are in range, and then is
- * what was sent, with its one descriptor; no other descriptor stays open.
+ * Asserts: a packet is taken when it is as long as a message and its fields are in range, and then
+ * is what was sent, with its one descriptor; no other descriptor stays open.
  *
  * Options: -max_len=400
  */

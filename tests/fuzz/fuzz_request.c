@@ -4,9 +4,9 @@
  *
  * Input: requests. A request is a byte that chooses its kind, one that chooses who asks whom, then
  * texts up to 0xFF: the payload, and where one is needed another address.
- * Asserts: an IQ get or set has exactly one answer, which is about its handle and has its id; whatever
- * is said is frames that authd may send, with canonical payloads and canonical addresses; and each
- * reads its own roster back in canonical XML with no more items than it may have.
+ * Asserts: an IQ get or set has exactly one answer, which is about its handle and has its id;
+ * whatever is said is frames that authd may send, with canonical payloads and canonical addresses;
+ * and each reads its own roster back in canonical XML with no more items than it may have.
  *
  * All of an input is one transaction, which is aborted at its end.
  *

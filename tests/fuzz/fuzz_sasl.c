@@ -4,8 +4,8 @@
  *
  * Input: steps. A step is a byte that chooses what is done, a byte of details, and for what carries
  * a message its bytes up to 0xFF. In a message 0x01 becomes the server's last nonce, 0x02 and 0x03
- * base64 of what c= must say without and with a channel binding, 0x04 a proof of the right length, so
- * that the last message of SCRAM can be reached.
+ * base64 of what c= must say without and with a channel binding, 0x04 a proof of the right length,
+ * so that the last message of SCRAM can be reached.
  * Asserts: no AUTH_SUCCESS, ever; each message has at most one answer, about its handle; failures
  * have a condition of RFC 6120; challenges are printable; when time is over nothing is left.
  *

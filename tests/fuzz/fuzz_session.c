@@ -5,8 +5,8 @@
  * Input: steps. A step is a byte (lower half: what is done, upper half: with which of four clients,
  * and a choice) with what it needs, texts up to 0xFF. In what clients send, 0x01 becomes the last
  * SM-ID that c2sd gave. See the table of steps at the end.
- * Asserts: all that a client gets is one well-formed stream, or several after TLS and SASL; frames to
- * the router are of types that c2sd may send, stanzas in them are canonical, have no `from`, a
+ * Asserts: all that a client gets is one well-formed stream, or several after TLS and SASL; frames
+ * to the router are of types that c2sd may send, stanzas in them are canonical, have no `from`, a
  * canonical `to`, no flag of ours, and numbers in order; and when clients have gone, frames were
  * acknowledged and times are over, there is no session, connection or kept frame left.
  *

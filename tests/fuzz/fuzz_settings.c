@@ -3,8 +3,8 @@
  *
  * Input: the file. A certificate "101" with the key "102" is a good pair for example.org.
  * Asserts: what is refused is refused with messages, each a line that begins with the file's name;
- * what is taken has a slice for each role that its daemon can read, with every option of that role in
- * every section, numbers that are numbers and flags that are flags; and no role gets a key but
+ * what is taken has a slice for each role that its daemon can read, with every option of that role
+ * in every section, numbers that are numbers and flags that are flags; and no role gets a key but
  * authd.
  *
  * Links: router/aldisd

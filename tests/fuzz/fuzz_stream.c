@@ -6,9 +6,9 @@
  * Input: four bytes of choices (see struct choices), then the bytes of the stream. By choice they
  * are cut at each 0xFF, which is dropped, or into pieces of one length.
  * Asserts: all of the header and of elements that the callbacks are given is characters of XML;
- * a payload is canonical, has what the element says of it and nothing that is to be stripped; limits
- * hold; after an error or a stop nothing comes; between stanzas no memory is held; and cut in
- * another way the same bytes give the same.
+ * a payload is canonical, has what the element says of it and nothing that is to be stripped;
+ * limits hold; after an error or a stop nothing comes; between stanzas no memory is held; and cut
+ * in another way the same bytes give the same.
  */
 #include "fuzz.h"
 
