@@ -71,6 +71,7 @@ help:
 #: make unit         the unit tests alone
 #: make fuzz         fuzz targets, FUZZ_TIME seconds each; FUZZ_ARGS
 #: make bench        compare with other servers; BENCH_ARGS
+#: make bench-handshake  what a TLS handshake costs with keys in authd; HANDSHAKE_ARGS
 #: make deps         install what the build needs; make test-deps: and what the tests need
 #: make dist         a source archive;  make deb: a Debian package
 #: make clean        remove what was built;  make distclean: and what was configured

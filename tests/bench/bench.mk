@@ -14,3 +14,20 @@ bench-tools: $(BENCH_BIN)
 # BENCH_ARGS="--quick --servers aldis" and the like: see tests/bench/README.md
 bench: $(BENCH_BIN)
 	/usr/bin/python3 tests/bench/compare.py $(BENCH_ARGS)
+
+# -- what a TLS handshake costs with the key in authd, and without -------------------------------
+
+HANDSHAKE_TOOLS := build/tests/bench/handshake-client build/tests/bench/local_key.so
+HANDSHAKE_ARGS ?=
+
+build/tests/bench/handshake-client: tests/bench/handshake/client.c tests/bench/bench.mk
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $$(pkg-config --cflags gnutls) -o $@ $< $(LDFLAGS) $$(pkg-config --libs gnutls) -lpthread
+
+build/tests/bench/local_key.so: tests/bench/handshake/local_key.c tests/bench/bench.mk
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fPIE,$(CFLAGS)) -fPIC -shared $$(pkg-config --cflags gnutls) -o $@ $< $$(pkg-config --libs gnutls)
+
+.PHONY: bench-handshake
+bench-handshake: all $(HANDSHAKE_TOOLS)
+	/usr/bin/python3 tests/bench/handshake.py $(HANDSHAKE_ARGS)
