@@ -1,11 +1,20 @@
 /*
- * key.c: private keys that authd holds (DESIGN promise 3): one exchange of frames at a time over
- * the link between this process and authd.
+ * key.c: private keys that authd holds (DESIGN promise 3): frames over the link between this process
+ * and authd.
  *
  * key_use() is called by GnuTLS in the middle of a handshake, on a thread of the pool, and blocks
- * until authd has answered; key_link() is called on the loop. A signature is small and quick, so
- * the threads take turns. When authd is being restarted key_use() waits for the new link. It fails
- * when no answer comes in time, and the handshake with it.
+ * until authd has answered; key_link() is called on the loop. All threads may have a question under
+ * way, as authd answers on threads too, and a token can take long. One thread that waits reads for
+ * all:
+ *
+ *   ask -> WAITS           another reads; woken when its answer has come, or to read itself
+ *            |
+ *            v
+ *          READS           until its own answer is there; then it wakes another to go on
+ *
+ * When authd is being restarted the questions wait for the new link and are asked again; so is one
+ * about a key that authd does not have, since a new certificate may come here before its key has
+ * come there. key_use() fails when no answer comes in time, and the handshake with it.
  */
 #include "c2sd.h"
 
@@ -23,11 +32,26 @@
 #define SLICE_MS    50
 #define READ_SIZE   8192u
 
-static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic int fresh = -1; /* a link that key_use() has not yet taken over */
+/* What a thread has asked. */
+struct question {
+	LIST_ENTRY(question) all;
+	struct frame frame;
+	gnutls_datum_t *result;
+	pthread_cond_t changed; /* it is done, or must read */
+	bool sent;
+	bool done;
+	int64_t not_before;     /* milliseconds(), for the next attempt */
+	int error;
+};
 
-/* Of whose turn it is. */
+static _Atomic int fresh = -1; /* a link that has not been taken over yet */
+
+/* All that follows belongs to who has the lock; line is closed by the thread that reads only. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static LIST_HEAD(, question) questions = LIST_HEAD_INITIALIZER(questions);
+static bool reading;           /* a thread does */
 static int line = -1;
+static bool broken;            /* line is of no more use */
 static uint64_t number;
 static struct buf in = { .secret = true }, out; /* a result may be the secret of a TLS session */
 
@@ -49,56 +73,57 @@ milliseconds(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void
-hang_up(void)
-{
-	if (line >= 0)
-		close(line);
-	line = -1;
-	buf_clear(&in);
-}
+/* -- the link ---------------------------------------------------------------------------------- */
 
-/* Takes over a link that has come; true when there is a new one. */
-static bool
+/* Drops a link that is broken, and takes over one that has come: then all is asked again. */
+static void
 renew(void)
 {
+	struct question *q;
 	int fd = atomic_exchange(&fresh, -1);
 
-	if (fd < 0)
-		return false;
-	hang_up();
+	if (fd < 0 && !broken)
+		return;
+	if (line >= 0)
+		close(line);
 	line = fd;
-	return true;
+	broken = false;
+	buf_clear(&in);
+	buf_clear(&out);
+	LIST_FOREACH(q, &questions, all)
+		q->sent = false;
 }
 
-/* Waits for the link to become ready, for SLICE_MS at most. */
+/* Writes what has not been asked yet, as far as the socket takes it. */
 static void
-wait_for(short events)
-{
-	struct pollfd p = { .fd = line, .events = events };
-
-	poll(&p, line >= 0, SLICE_MS);
-}
-
-/* Writes what is in out. Returns 0, E_AGAIN, or E_CLOSED. */
-static int
 put(void)
 {
-	struct slice rest = buf_slice(&out);
+	int64_t now = milliseconds();
+	struct question *q;
+	struct slice rest;
 	ssize_t n;
 
+	if (line < 0 || broken)
+		return;
+	LIST_FOREACH(q, &questions, all) {
+		if (q->sent || q->done || q->not_before > now)
+			continue;
+		q->frame.number = ++number;
+		q->sent = true;
+		frame_write(&q->frame, &out);
+	}
+	rest = buf_slice(&out);
 	if (rest.len == 0)
-		return OK;
+		return;
 	n = send(line, rest.ptr, rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n > 0)
 		buf_consume(&out, (size_t)n);
-	else if (errno != EAGAIN && errno != EINTR)
-		return E_CLOSED;
-	return buf_len(&out) == 0 ? OK : E_AGAIN;
+	else if (n < 0 && errno != EAGAIN && errno != EINTR)
+		broken = true;
 }
 
-/* Reads more bytes. Returns 0, E_AGAIN, or E_CLOSED. */
-static int
+/* Reads what has come. Returns whether there was anything. */
+static bool
 get(void)
 {
 	ssize_t n = recv(line, buf_reserve(&in, READ_SIZE), READ_SIZE, MSG_DONTWAIT);
@@ -106,69 +131,90 @@ get(void)
 	if (n > 0)
 		buf_added(&in, (size_t)n);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-		return E_CLOSED;
-	return n > 0 ? OK : E_AGAIN;
+		broken = true;
+	return n > 0;
 }
 
-/* Takes the frame of an answer. Returns 0, E_FORBIDDEN, E_NOT_FOUND, or E_AGAIN when it is not our
- * answer. */
-static int
-take_answer(struct slice whole, gnutls_datum_t *result)
+/* Gives an answer to who has asked for it; one for nobody came too late. */
+static void
+answer(const struct frame *f)
 {
-	struct frame f;
+	struct question *q;
 
-	if (frame_read(whole, &f) != OK || f.type != FRAME_KEY_RESULT || f.number != number)
-		return E_AGAIN;
-	if (f.data.ptr == NULL || f.data.len == 0)
-		return slice_is(f.condition, "item-not-found") ? E_NOT_FOUND : E_FORBIDDEN;
-	result->data = gnutls_malloc(f.data.len);
-	if (result->data == NULL)
-		return E_FORBIDDEN;
-	memcpy(result->data, f.data.ptr, f.data.len);
-	result->size = (unsigned)f.data.len;
-	return OK;
+	LIST_FOREACH(q, &questions, all) {
+		if (q->sent && !q->done && q->frame.number == f->number)
+			break;
+	}
+	if (q == NULL)
+		return;
+	q->error = E_FORBIDDEN;
+	if (slice_is(f->condition, "item-not-found")) {
+		q->sent = false;
+		q->not_before = milliseconds() + SLICE_MS;
+		return;
+	}
+	q->done = true;
+	pthread_cond_signal(&q->changed);
+	if (f->data.ptr == NULL || f->data.len == 0)
+		return;
+	q->result->data = gnutls_malloc(f->data.len);
+	if (q->result->data == NULL)
+		return;
+	memcpy(q->result->data, f->data.ptr, f->data.len);
+	q->result->size = (unsigned)f->data.len;
+	q->error = OK;
 }
 
-/* Looks for the answer in what was read; E_AGAIN when it is not there. */
-static int
-find_answer(gnutls_datum_t *result)
+/* Hands out the answers that were read. */
+static void
+hand_out(void)
 {
 	struct slice whole;
+	struct frame f;
 	int error;
 
 	while ((error = frame_next(buf_slice(&in), &whole)) == OK) {
-		error = take_answer(whole, result);
+		if (frame_read(whole, &f) == OK && f.type == FRAME_KEY_RESULT)
+			answer(&f);
 		buf_consume(&in, whole.len);
-		if (error != E_AGAIN)
-			return error;
 	}
-	return error == E_AGAIN ? E_AGAIN : E_CLOSED;
+	if (error != E_AGAIN)
+		broken = true;
 }
 
-/* One attempt over the link there is. Returns 0, E_FORBIDDEN, E_AGAIN after until, E_CLOSED. */
-static int
-exchange(const struct frame *question, int64_t until, gnutls_datum_t *result)
-{
-	int error = E_AGAIN;
+/* -- threads ----------------------------------------------------------------------------------- */
 
-	buf_clear(&out);
-	frame_write(question, &out);
-	while (error == E_AGAIN && milliseconds() < until) {
-		error = put();
-		if (error == E_AGAIN)
-			wait_for(POLLOUT);
-	}
-	if (error != OK)
-		return error;
-	for (error = E_AGAIN; error == E_AGAIN && milliseconds() < until; ) {
-		wait_for(POLLIN);
-		error = get();
-		if (error == OK)
-			error = find_answer(result);
-		if (error == E_AGAIN && atomic_load(&fresh) >= 0)
-			error = E_CLOSED; /* authd was restarted: ask the new one */
-	}
-	return error;
+/* Waits for the socket, for SLICE_MS at most, and handles what comes. The lock is let go meanwhile. */
+static void
+read_for_all(void)
+{
+	struct pollfd p = { .events = POLLIN };
+
+	renew();
+	put();
+	p.fd = broken ? -1 : line;
+	if (buf_len(&out) != 0)
+		p.events |= POLLOUT;
+	reading = true;
+	pthread_mutex_unlock(&lock);
+	poll(&p, p.fd >= 0, SLICE_MS);
+	pthread_mutex_lock(&lock);
+	reading = false;
+	if (p.fd >= 0 && get())
+		hand_out();
+}
+
+/* Waits until the thread that reads has the answer, or has gone. */
+static void
+wait_for_reader(struct question *q)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_nsec += 2 * SLICE_MS * 1000000;
+	t.tv_sec += t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	pthread_cond_timedwait(&q->changed, &lock, &t);
 }
 
 int
@@ -176,36 +222,32 @@ key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *wha
     unsigned algorithm, const gnutls_datum_t *data, gnutls_datum_t *result)
 {
 	int64_t until = milliseconds() + PATIENCE_MS;
-	struct frame f = {
-		.type = FRAME_KEY_USE,
-		.domain = slice_string(domain),
-		.token = slice_of(id, KEY_ID_SIZE),
-		.name = slice_string(what),
-		.archive_id = algorithm,
-		.data = slice_of(data->data, data->size),
+	struct question q = {
+		.frame = {
+			.type = FRAME_KEY_USE,
+			.domain = slice_string(domain),
+			.token = slice_of(id, KEY_ID_SIZE),
+			.name = slice_string(what),
+			.archive_id = algorithm,
+			.data = slice_of(data->data, data->size),
+		},
+		.result = result,
+		.changed = PTHREAD_COND_INITIALIZER,
+		.error = E_AGAIN,
 	};
-	int error = E_AGAIN;
 
-	pthread_mutex_lock(&turn);
-	while (milliseconds() < until) {
-		if (!renew() && line < 0) {
-			wait_for(0);
-			continue;
-		}
-		f.number = ++number;
-		error = exchange(&f, until, result);
-		if (error == E_NOT_FOUND) {
-			/* A new certificate has come here before its key has come to authd. */
-			pthread_mutex_unlock(&turn);
-			poll(NULL, 0, SLICE_MS);
-			pthread_mutex_lock(&turn);
-		} else if (error != E_CLOSED) {
-			break;
-		} else {
-			hang_up();
-			error = E_AGAIN;
-		}
+	pthread_mutex_lock(&lock);
+	LIST_INSERT_HEAD(&questions, &q, all);
+	put();
+	while (!q.done && milliseconds() < until) {
+		if (reading)
+			wait_for_reader(&q);
+		else
+			read_for_all();
 	}
-	pthread_mutex_unlock(&turn);
-	return error == E_NOT_FOUND ? E_FORBIDDEN : error;
+	LIST_REMOVE(&q, all);
+	if (!reading && !LIST_EMPTY(&questions))
+		pthread_cond_signal(&LIST_FIRST(&questions)->changed);
+	pthread_mutex_unlock(&lock);
+	return q.error;
 }
