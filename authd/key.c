@@ -21,13 +21,17 @@
 #define JOBS_MAX 4096        /* that wait for a thread */
 #define DATA_MAX (64u << 10) /* bytes to sign */
 #define OLD_TIME 60000       /* milliseconds that a key stays when its domain has another one */
+#define HANDLES  4           /* of a key in a token, as many as threads: GnuTLS uses each for one
+                              * operation at a time, and a token may take long */
 
 struct key {
 	TAILQ_ENTRY(key) all;
 	char *domain;
 	unsigned char id[KEY_ID_SIZE];
 	char *pin;           /* of its token, or NULL */
-	gnutls_privkey_t key;
+	gnutls_privkey_t handles[HANDLES];
+	unsigned handle_count;
+	unsigned next;       /* handle */
 	unsigned jobs;       /* that use it now */
 	bool wanted;         /* the configuration has it */
 	uint64_t until;      /* daemon_ticks() at which it goes when it is not */
@@ -39,6 +43,7 @@ struct job {
 	uint64_t link_id;
 	uint64_t number;
 	struct key *key;
+	gnutls_privkey_t handle;
 	char *name;
 	uint64_t algorithm;
 	struct buf data;
@@ -112,6 +117,16 @@ key_read(struct slice base64, gnutls_privkey_t *out, unsigned char id[KEY_ID_SIZ
 	return code == 0 ? OK : E_MALFORMED;
 }
 
+/* Reads a key that was in a file. Its one handle serves all threads. */
+static int
+key_load(struct key *key, struct slice base64)
+{
+	int error = key_read(base64, &key->handles[0], key->id);
+
+	key->handle_count = error == OK;
+	return error;
+}
+
 /* Takes the PIN out of base64; NULL when there is none. */
 static char *
 pin_read(struct slice base64)
@@ -128,7 +143,7 @@ pin_read(struct slice base64)
 	return pin;
 }
 
-/* Opens a key in a token. */
+/* Opens a key in a token, with a handle for each thread. */
 static int
 key_open(const struct config *config, struct key *key, struct slice uri)
 {
@@ -136,9 +151,12 @@ key_open(const struct config *config, struct key *key, struct slice uri)
 	int error = token_open(config);
 
 	key->pin = pin_read(config_text(config, "domain", key->domain, "pin-file"));
-	if (error == OK)
+	while (error == OK && key->handle_count < HANDLES) {
 		error = token_key(text, key->pin,
-		    config_text(config, "domain", key->domain, "certificate"), &key->key, key->id);
+		    config_text(config, "domain", key->domain, "certificate"),
+		    &key->handles[key->handle_count], key->id);
+		key->handle_count += error == OK;
+	}
 	free(text);
 	return error;
 }
@@ -146,8 +164,8 @@ key_open(const struct config *config, struct key *key, struct slice uri)
 static void
 key_free(struct key *key)
 {
-	if (key->key != NULL)
-		gnutls_privkey_deinit(key->key);
+	while (key->handle_count > 0)
+		gnutls_privkey_deinit(key->handles[--key->handle_count]);
 	if (key->pin != NULL)
 		gnutls_memset(key->pin, 0, strlen(key->pin));
 	free(key->pin);
@@ -185,7 +203,7 @@ key_new(const struct config *config, struct slice domain, struct key **key)
 		return OK;
 	}
 	error = slice_starts(text, SLICE("pkcs11:")) ? key_open(config, made, text) :
-	    key_read(text, &made->key, made->id);
+	    key_load(made, text);
 	if (error) {
 		log_error("key not read", "domain=%s", log_quote(domain));
 		key_free(made);
@@ -348,7 +366,7 @@ static const struct {
 
 /* Runs an operation; in any thread. */
 static int
-key_run(const struct key *key, struct slice name, uint64_t algorithm, struct slice data,
+key_run(gnutls_privkey_t key, struct slice name, uint64_t algorithm, struct slice data,
     struct buf *result)
 {
 	const gnutls_datum_t in = { (unsigned char *)(uintptr_t)data.ptr, (unsigned)data.len };
@@ -358,7 +376,7 @@ key_run(const struct key *key, struct slice name, uint64_t algorithm, struct sli
 
 	for (i = 0; i < sizeof operations / sizeof operations[0]; i++) {
 		if (slice_is(name, operations[i].name))
-			code = operations[i].run(key->key, algorithm, &in, &out);
+			code = operations[i].run(key, algorithm, &in, &out);
 	}
 	if (code != 0)
 		return E_UNSUPPORTED;
@@ -378,7 +396,7 @@ key_use(struct slice domain, struct slice id, struct slice name, uint64_t algori
 		return E_NOT_FOUND;
 	if (data.ptr == NULL || data.len > DATA_MAX || algorithm > GNUTLS_SIGN_MAX)
 		return E_MALFORMED;
-	return key_run(key, name, algorithm, data, result);
+	return key_run(key->handles[0], name, algorithm, data, result);
 }
 
 /* -- links -- */
@@ -398,7 +416,7 @@ job_run(uv_work_t *request)
 {
 	struct job *job = request->data;
 
-	job->error = key_run(job->key, slice_string(job->name), job->algorithm,
+	job->error = key_run(job->handle, slice_string(job->name), job->algorithm,
 	    buf_slice(&job->data), &job->result);
 }
 
@@ -454,6 +472,7 @@ frame_received(void *arg, struct link *link, const struct frame *f, struct slice
 	job->link_id = client->id;
 	job->number = f->number;
 	job->key = key;
+	job->handle = key->handles[key->next++ % key->handle_count];
 	job->name = slice_dup(f->name);
 	job->algorithm = f->archive_id;
 	buf_add_slice(&job->data, f->data);
