@@ -6,10 +6,12 @@ usage: tests/bench/handshake.py [--seconds N] [--version 1.3] [--kinds rsa,ec,ed
 
 Both sides are the same suite and the same aldis-c2sd. For "in c2sd" a library is preloaded into it that gives
 GnuTLS the key from a file (handshake/local_key.c); there is no such mode in the suite. Full handshakes over
-direct TLS, with a connection each; one at a time for the latency, then eight at a time for CPU and rate.
+direct TLS, with a connection each; one at a time for the latency, eight at a time for CPU and rate. The two
+sides take turns, and medians are told.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -25,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 import suite as e2e  # noqa: E402
 
 NAMES = {"rsa": "RSA-2048", "ec": "ECDSA P-256", "p384": "ECDSA P-384", "ed25519": "Ed25519"}
-ROUNDS = 3  # the median of so many is told
+ROUNDS = 5
 
 
 def cpu_us(pid):
@@ -77,27 +79,31 @@ def median(runs):
     return {key: sorted(run[key] for run in runs)[len(runs) // 2] for key in runs[0]}
 
 
-def measure(kind, build, arguments):
-    """One kind of key with the programs of a build: figures for 1 and 8 at a time."""
+def measure(kind, builds, arguments):
+    """One kind of key with each build: {where: {threads: figures}}."""
     domain = kind + ".test"
-    e2e.BUILD = build
     os.environ["ALDIS_BENCH_KEY"] = e2e.make_certificate(domain, kind)[1]
     options = {"workers": arguments.workers, "connections-per-address": 100000}
-    with Measured(top={"log-level": "warn"}, c2s=options, domains={domain: {"kind": kind}}) as suite:
-        suite.run(domain, arguments.version, 4, 1)  # warms up
-        signed = suite.counter("authd", "signatures")
-        found = {}
-        for threads in (1, 8):
-            found[threads] = median([suite.run(domain, arguments.version, threads, arguments.seconds)
-                                     for _ in range(ROUNDS)])
-        if (suite.counter("authd", "signatures") > signed) != (build == ROOT / "build"):
-            raise SystemExit("handshake.py: the key was used in the wrong process")
-    return found
+    suites, runs = {}, {}
+    with contextlib.ExitStack() as stack:
+        for where, build in builds.items():
+            e2e.BUILD = build
+            suites[where] = stack.enter_context(
+                Measured(top={"log-level": "warn"}, c2s=options, domains={domain: {"kind": kind}}))
+            suites[where].run(domain, arguments.version, 4, 1)  # warms up
+        for threads in (1, 8) * ROUNDS:
+            for where, suite in suites.items():
+                runs.setdefault((where, threads), []).append(
+                    suite.run(domain, arguments.version, threads, arguments.seconds))
+        for where, suite in suites.items():
+            if (suite.counter("authd", "signatures") != 0) != (where == "in authd"):
+                raise SystemExit("handshake.py: the key was used in the wrong process")
+    return {where: {threads: median(runs[where, threads]) for threads in (1, 8)} for where in suites}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=3, help="of one run")
+    parser.add_argument("--seconds", type=int, default=2, help="of one run")
     parser.add_argument("--version", default="1.3", help="of TLS")
     parser.add_argument("--kinds", default="rsa,ec,ed25519")
     parser.add_argument("--workers", type=int, default=2, help="c2sd processes")
@@ -109,9 +115,10 @@ def main():
     print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory(prefix="aldis-bench-") as directory:
         local = local_build(Path(directory) / "build")
+        builds = {"in authd": ROOT / "build", "in c2sd": local}
         for kind in arguments.kinds.split(","):
-            for where, build in (("in authd", ROOT / "build"), ("in c2sd", local)):
-                found = results.setdefault(kind, {})[where] = measure(kind, build, arguments)
+            results[kind] = measure(kind, builds, arguments)
+            for where, found in results[kind].items():
                 one, eight = found[1], found[8]
                 print("| %s | %s | %.0f | %.0f | %.0f | %d | %d | %.0f | %d |" % (
                     NAMES[kind], where, eight["c2sd"] + eight["authd"], eight["c2sd"], eight["authd"],
