@@ -192,6 +192,14 @@ daemon_condition(int error)
 	return conditions[error];
 }
 
+void
+daemon_gauges(void)
+{
+	link_gauges();
+	if (self.hooks->gauges != NULL)
+		self.hooks->gauges();
+}
+
 /* The counters that are not 0. */
 static int
 run_counters(struct slice *words, size_t count, json_t **result)
@@ -201,6 +209,7 @@ run_counters(struct slice *words, size_t count, json_t **result)
 	(void)words;
 	if (count != 0)
 		return E_MALFORMED;
+	daemon_gauges();
 	*result = json_object();
 	for (i = 0; i < COUNTER_COUNT; i++) {
 		if (counters[i] != 0)
@@ -365,6 +374,15 @@ router_closed(void *arg, struct link *link)
 		self.hooks->router_gone();
 }
 
+/* There is room on the link again: flush() goes on with what had to wait. */
+static void
+router_drained(void *arg, struct link *link)
+{
+	(void)arg;
+	(void)link;
+	self.dirty = true;
+}
+
 /* Registers with the router: what we serve, and our commands. */
 static void
 introduce(void)
@@ -391,7 +409,9 @@ introduce(void)
 static void
 router_linked(const struct process_message *message, int fd)
 {
-	static const struct link_events events = { .frame = router_frame, .closed = router_closed };
+	static const struct link_events events = {
+		.frame = router_frame, .closed = router_closed, .drained = router_drained,
+	};
 
 	if (self.router != NULL) {
 		link_close(&self.router);

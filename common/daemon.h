@@ -16,11 +16,13 @@
  *                 in custody, in its order
  *   frame()       each frame from the router that is not handled here (WELCOME, RESEND, CONTROL
  *                 are)
- *   flush()       at the end of each loop iteration in which a frame came or daemon_dirty() was
- *                 called: commit, acknowledge; then acknowledgements and output are sent
+ *   flush()       at the end of each loop iteration in which a frame came, the router's link had
+ *                 room again after link_full(), or daemon_dirty() was called: commit, acknowledge;
+ *                 then acknowledgements and output are sent
  *   router_gone() the router has died; its successor's link comes later
  *   reconfigure() options have changed that option.def says the role takes while it runs; with an
  *                 error nothing has changed, and the daemon is restarted
+ *   gauges()      before the counters are shown: set those gauges that are not kept
  *
  * The router itself runs under daemon_main() as well: it is the hub, has no link to a router, gets
  * all links through link(), is ready after start(), and is told about processes through process().
@@ -65,6 +67,7 @@ struct daemon_hooks {
 	void (*resend)(void);            /* custody: send again what is unacknowledged */
 	void (*frame)(const struct frame *f, struct slice whole);
 	void (*flush)(void);
+	void (*gauges)(void);
 	/* To the router: STATE of each child, and the answer to ASK. All hooks may be NULL. */
 	void (*process)(const struct process_message *message);
 };
@@ -95,6 +98,9 @@ void daemon_ack(const struct frame *f);
 int daemon_command(struct slice *words, size_t count, json_t **result);
 /* The stanza error condition that stands for an error, for CONTROL_REPLY. */
 const char *daemon_condition(int error);
+
+/* Brings all gauges up to date. */
+void daemon_gauges(void);
 
 /* From the router: asks the supervisor to "reload" or "restart NAME". */
 void daemon_ask(const char *what);

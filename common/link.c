@@ -5,7 +5,8 @@
  * Output gathers in a buffer per link and is written by a prepare handle, the last thing that the
  * loop does before it waits: so one iteration makes one send(2) a link. A link ends when the other
  * process dies, sends what is no frame, or does not read for so long that its output passes
- * OUTPUT_MAX.
+ * OUTPUT_MAX. Who sends is to stop long before that: link_full() and drained() say when. Input is
+ * never more than one frame and what one recv(2) brings.
  */
 #include "link.h"
 
@@ -24,11 +25,12 @@
 #define READ_ROUNDS 8            /* recv(2) calls before others get their turn */
 #define KEEP_SIZE   (64u << 10)  /* memory that an empty buffer keeps */
 #define FULL_MARK   (4u << 20)
-#define LOW_MARK    (1u << 20)
+#define LOW_PART    4            /* drained() comes when less than this part of it is left */
 #define OUTPUT_MAX  (256u << 20)
 
 struct link {
 	uv_poll_t poll;
+	TAILQ_ENTRY(link) all;
 	TAILQ_ENTRY(link) dirty;   /* output to be written before the loop waits */
 	TAILQ_ENTRY(link) resumed; /* input to be handed out, after a pause */
 	int fd;
@@ -40,6 +42,7 @@ struct link {
 	void *data;
 	struct buf in;             /* the beginning of a frame, or what came before a pause */
 	struct buf out;
+	size_t full;               /* bytes of output above which link_full() is true */
 	int watched;               /* events that the poll handle waits for */
 	uint64_t refused;          /* frames dropped */
 	bool is_dirty, is_resumed;
@@ -56,8 +59,9 @@ static struct {
 	uv_prepare_t prepare;
 	bool started;
 	void (*before)(void);
-	struct links dirty, resumed;
+	struct links all, dirty, resumed;
 } flusher = {
+	.all = TAILQ_HEAD_INITIALIZER(flusher.all),
 	.dirty = TAILQ_HEAD_INITIALIZER(flusher.dirty),
 	.resumed = TAILQ_HEAD_INITIALIZER(flusher.resumed),
 };
@@ -81,6 +85,7 @@ static void
 link_end(struct link *link)
 {
 	link->closed = true;
+	TAILQ_REMOVE(&flusher.all, link, all);
 	if (link->is_dirty)
 		TAILQ_REMOVE(&flusher.dirty, link, dirty);
 	if (link->is_resumed)
@@ -261,6 +266,7 @@ link_write(struct link *link)
 	ssize_t sent = 0;
 
 	if (link->overflowed) {
+		COUNT(links_lost);
 		log_error("link full", "peer=%s index=%u bytes=%zu", role_text(link->peer),
 		    link->index, bytes.len);
 		link_lost(link, "it does not read");
@@ -311,7 +317,7 @@ link_ready(uv_poll_t *poll, int status, int events)
 	if (link->closed || (events & UV_WRITABLE) == 0)
 		return;
 	link_write(link);
-	if (!link->closed && link->was_full && buf_len(&link->out) < LOW_MARK) {
+	if (!link->closed && link->was_full && buf_len(&link->out) < link->full / LOW_PART) {
 		link->was_full = false;
 		link_watch(link, buf_len(&link->out) != 0);
 		if (link->events->drained != NULL)
@@ -373,6 +379,8 @@ link_new(uv_loop_t *loop, int fd, enum role peer, unsigned index, uint32_t incar
 	link->incarnation = incarnation;
 	link->events = events;
 	link->arg = arg;
+	link->full = FULL_MARK;
+	TAILQ_INSERT_TAIL(&flusher.all, link, all);
 	ASSERT(uv_poll_init(loop, &link->poll, fd) == 0);
 	link->poll.data = link;
 	link_watch(link, false);
@@ -394,8 +402,10 @@ static void
 queued(struct link *link)
 {
 	COUNT(frames_out);
-	if (buf_len(&link->out) > FULL_MARK)
+	if (buf_len(&link->out) > link->full && !link->was_full) {
 		link->was_full = true;
+		COUNT(links_full);
+	}
 	if (buf_len(&link->out) > OUTPUT_MAX)
 		link->overflowed = true;
 	mark_dirty(link);
@@ -434,7 +444,27 @@ link_send_raw(struct link *link, struct slice frame)
 bool
 link_full(const struct link *link)
 {
-	return buf_len(&link->out) > FULL_MARK;
+	return buf_len(&link->out) > link->full;
+}
+
+void
+link_set_full(struct link *link, size_t bytes)
+{
+	link->full = bytes;
+}
+
+void
+link_gauges(void)
+{
+	const struct link *link;
+	size_t in = 0, out = 0;
+
+	TAILQ_FOREACH(link, &flusher.all, all) {
+		in += buf_len(&link->in);
+		out += buf_len(&link->out);
+	}
+	GAUGE(link_input, in);
+	GAUGE(link_output, out);
 }
 
 size_t

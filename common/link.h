@@ -19,7 +19,8 @@ struct link_events {
 	void (*frame)(void *arg, struct link *link, const struct frame *f, struct slice whole);
 	/* The link is gone: the other process died. The link frees itself after this returns. */
 	void (*closed)(void *arg, struct link *link);
-	/* The output has drained below its low mark after link_full() had been true; may be NULL. */
+	/* The output has drained to a quarter of what is full after link_full() had been true; may be
+	 * NULL. */
 	void (*drained)(void *arg, struct link *link);
 };
 
@@ -40,12 +41,16 @@ void link_send_raw(struct link *link, struct slice frame);
 /* before() is called once in each loop iteration, before its output is written; it may send. */
 void link_before_flush(uv_loop_t *loop, void (*before)(void));
 
-/* Whether more output waits than a well-behaved sender would add to (4 MiB). */
+/* Whether more output waits than a well-behaved sender would add to: 4 MiB, or what was set. */
 bool link_full(const struct link *link);
+void link_set_full(struct link *link, size_t bytes);
 size_t link_pending(const struct link *link); /* bytes of output that wait */
 
 /* Stop and continue reading: back-pressure. */
 void link_pause(struct link *link, bool paused);
+
+/* Sets the gauges of what all links hold. */
+void link_gauges(void);
 
 enum role link_peer(const struct link *link);
 unsigned link_index(const struct link *link);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <unistr.h>
 
+#include "counter.h"
 #include "error.h"
 
 #define LINE_MAX_BYTES 2048
@@ -72,6 +73,8 @@ line_write(char *line, int len)
 	do
 		written = write(STDERR_FILENO, line, (size_t)len + 1);
 	while (written < 0 && errno == EINTR);
+	if (written < 0)
+		COUNT(log_lost);
 }
 
 void

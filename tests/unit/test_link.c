@@ -369,6 +369,44 @@ test_partial_writes(void **state)
 	buf_free(&all);
 }
 
+/* The mark that was set, the gauges, and the end of a link that nobody reads. */
+static void
+test_full(void **state)
+{
+	static char bytes[FRAME_MAX - 1024];
+	uint64_t full = counters[COUNTER_links_full], lost = counters[COUNTER_links_lost];
+	struct frame f = { .type = FRAME_STANZA };
+	unsigned i;
+
+	(void)state;
+	link_set_full(subject, 1000);
+	f.payload = slice_of(bytes, 900);
+	assert_int_equal(link_send(subject, &f), OK);
+	assert_false(link_full(subject));
+	assert_int_equal(link_send(subject, &f), OK);
+	assert_true(link_full(subject));
+	link_gauges();
+	assert_int_equal(counters[COUNTER_link_output], link_pending(subject));
+	assert_int_equal(counters[COUNTER_links_full], full + 1);
+	turn();
+	assert_int_equal(seen.drained, 1);
+	link_gauges();
+	assert_int_equal(counters[COUNTER_link_output], 0);
+	f.payload = slice_of(bytes, sizeof bytes);
+	for (i = 0; i < 60; i++)
+		assert_int_equal(link_send(subject, &f), OK);
+	turn();
+	assert_int_equal(seen.closed, 0);
+	for (i = 0; i < 8; i++)
+		link_send(subject, &f);
+	turn();
+	assert_int_equal(seen.closed, 1);
+	assert_int_equal(counters[COUNTER_links_full], full + 2);
+	assert_int_equal(counters[COUNTER_links_lost], lost + 1);
+	link_gauges();
+	assert_int_equal(counters[COUNTER_link_output], 0);
+}
+
 /* Each frame pauses the link: one comes per continuation, none is lost. */
 static void
 test_pause(void **state)
@@ -431,7 +469,7 @@ main(void)
 		TEST(test_too_long_closes), TEST(test_too_short_closes),
 		TEST(test_malformed_frame_is_dropped), TEST(test_role_refused),
 		TEST(test_end_after_last_frame), TEST(test_send_after_end), TEST(test_one_write),
-		TEST(test_too_big_to_send), TEST(test_partial_writes), TEST(test_pause),
+		TEST(test_too_big_to_send), TEST(test_partial_writes), TEST(test_full), TEST(test_pause),
 		TEST(test_end_while_paused), TEST(test_close_in_handler),
 	};
 
