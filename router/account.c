@@ -90,6 +90,18 @@ account_count(void)
 	return accounts ? map_count(accounts) : 0;
 }
 
+void
+account_gauges(void)
+{
+	const struct account *account;
+	size_t at = 0, contacts = 0;
+
+	while (accounts != NULL && (account = map_each(accounts, &at)) != NULL)
+		contacts += account->contact_count;
+	GAUGE(contacts, contacts);
+	GAUGE(existences, existences ? map_count(existences) : 0);
+}
+
 /* Where a contact is, or where it belongs. */
 static size_t
 contact_position(const struct account *account, struct slice jid, bool *found)

@@ -4,7 +4,7 @@
  * A command is the router's own, or that of the daemon that has registered it, to which it is
  * passed with a number that its reply brings back. "show counters" asks all daemons. Who may
  * connect to the socket is decided by its mode; what comes over it is validated like everything
- * else.
+ * else. A client that does not read its answers, or has many commands under way, is not read.
  */
 #include "router.h"
 
@@ -21,12 +21,17 @@
 
 #define WORDS_MAX    16
 #define CLIENTS_MAX  64
+#define REQUESTS_MAX 1024  /* commands that other daemons work on, also of who has gone */
+#define PIPELINE_MAX 16    /* of them, of one client before it is not read */
+#define ANSWERS_MAX  (256u << 10) /* bytes that a client may leave unread before it is not read */
 #define REQUEST_TIME 10000 /* milliseconds that a daemon has to answer */
 #define RELOAD_TIME  60000 /* and the supervisor, which may restart some */
+#define GATHER_TIME  3000  /* when all are asked: one that does not answer is left out */
 
 struct client {
 	TAILQ_ENTRY(client) all;
 	struct link *link;
+	unsigned pending; /* its commands that others work on */
 };
 
 /* A command that other daemons are working on. */
@@ -54,12 +59,20 @@ static TAILQ_HEAD(, client) clients = TAILQ_HEAD_INITIALIZER(clients);
 static TAILQ_HEAD(, request) requests = TAILQ_HEAD_INITIALIZER(requests);
 static TAILQ_HEAD(, process) processes = TAILQ_HEAD_INITIALIZER(processes);
 static unsigned client_count;
+static size_t request_count;
 static uint64_t last_number;
 static uv_poll_t listener;
 static int listener_fd;
 static bool listener_rests; /* out of descriptors */
 
 /* -- answers ----------------------------------------------------------------------------------- */
+
+/* Reads a client as long as it reads us. */
+static void
+client_flow(struct client *client)
+{
+	link_pause(client->link, client->pending >= PIPELINE_MAX || link_full(client->link));
+}
 
 static void
 client_answer(struct client *client, uint64_t number, int error, json_t *result)
@@ -76,8 +89,23 @@ client_answer(struct client *client, uint64_t number, int error, json_t *result)
 		f.payload = slice_string(text ? text : "null");
 	}
 	link_send(client->link, &f);
+	client_flow(client);
 	free(text);
 	json_decref(result);
+}
+
+/* Forgets a request that was answered. */
+static void
+request_free(struct request *r)
+{
+	if (r->client != NULL) {
+		r->client->pending--;
+		client_flow(r->client);
+	}
+	json_decref(r->result);
+	TAILQ_REMOVE(&requests, r, all);
+	request_count--;
+	free(r);
 }
 
 static void
@@ -87,16 +115,25 @@ request_finish(struct request *r, int error, json_t *result)
 		client_answer(r->client, r->client_number, error, result);
 	else
 		json_decref(result);
-	json_decref(r->result);
-	TAILQ_REMOVE(&requests, r, all);
-	free(r);
+	request_free(r);
 }
 
+/* NULL: there are too many, which was answered. */
 static struct request *
 request_new(struct client *client, uint64_t client_number)
 {
-	struct request *r = mem_alloc(sizeof *r);
+	struct request *r;
 
+	if (request_count >= REQUESTS_MAX) {
+		COUNT(control_refused);
+		client_answer(client, client_number, E_AGAIN,
+		    json_string("too many commands are under way, try again"));
+		return NULL;
+	}
+	r = mem_alloc(sizeof *r);
+	request_count++;
+	client->pending++;
+	client_flow(client);
 	r->number = ++last_number;
 	r->client = client;
 	r->client_number = client_number;
@@ -292,6 +329,10 @@ control_counters(struct client *client, uint64_t number)
 	struct peer *peer;
 	unsigned c;
 
+	if (r == NULL)
+		return;
+	daemon_gauges();
+	r->until = daemon_ticks() + GATHER_TIME;
 	r->gather = true;
 	r->result = json_array();
 	for (c = 0; c < COUNTER_COUNT; c++) {
@@ -320,6 +361,8 @@ control_reload(struct client *client, uint64_t number)
 		}
 	}
 	r = request_new(client, number);
+	if (r == NULL)
+		return;
 	r->asked = true;
 	r->until = daemon_ticks() + RELOAD_TIME;
 	daemon_ask("reload");
@@ -353,8 +396,7 @@ control_reply(struct peer *peer, const struct frame *f)
 			.condition = f->condition, .text = f->text };
 
 		link_send(r->client->link, &out);
-		r->client = NULL;
-		request_finish(r, OK, NULL);
+		request_free(r);
 		return;
 	}
 	result = json_loadb(f->payload.ptr ? f->payload.ptr : "", f->payload.len, JSON_DECODE_ANY, NULL);
@@ -427,6 +469,8 @@ on_command(void *arg, struct link *link, const struct frame *f, struct slice who
 	registry_each("command", search_each, &search);
 	if (search.peer != NULL) {
 		r = request_new(client, f->number);
+		if (r == NULL)
+			return;
 		r->incarnation = search.peer->incarnation;
 		forward(r, search.peer, f->text);
 		return;
@@ -457,7 +501,16 @@ on_client_closed(void *arg, struct link *link)
 	free(client);
 }
 
-static const struct link_events client_events = { .frame = on_command, .closed = on_client_closed };
+static void
+on_client_drained(void *arg, struct link *link)
+{
+	(void)link;
+	client_flow(arg);
+}
+
+static const struct link_events client_events = {
+	.frame = on_command, .closed = on_client_closed, .drained = on_client_drained,
+};
 
 static void
 on_connection(uv_poll_t *poll, int status, int events)
@@ -478,6 +531,7 @@ on_connection(uv_poll_t *poll, int status, int events)
 	if (fd < 0)
 		return;
 	if (client_count == CLIENTS_MAX) {
+		COUNT(control_refused);
 		close(fd);
 		return;
 	}
@@ -485,6 +539,7 @@ on_connection(uv_poll_t *poll, int status, int events)
 	client_count++;
 	TAILQ_INSERT_TAIL(&clients, client, all);
 	client->link = link_new(daemon_loop(), fd, ROLE_NONE, 0, 0, &client_events, client);
+	link_set_full(client->link, ANSWERS_MAX);
 }
 
 void
@@ -514,6 +569,13 @@ control_tick(void)
 			request_finish(r, E_AGAIN, json_string(r->asked ? "not done in time; the status "
 			    "says what does not run" : "the daemon did not answer in time"));
 	}
+}
+
+void
+control_gauges(void)
+{
+	GAUGE(control_clients, client_count);
+	GAUGE(control_requests, request_count);
 }
 
 bool

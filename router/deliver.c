@@ -14,9 +14,12 @@
 #include "log.h"
 #include "mem.h"
 
-#define WAITING_MAX 10000 /* messages that wait to hear whether their receiver exists */
+/* Messages that wait to hear whether their receiver exists, and their bytes. */
+#define WAITING_MAX   10000
+#define WAITING_BYTES (16u << 20)
 
-/* A stored message whose receiver is not known to exist. */
+/* A stored message whose receiver is not known to exist, without its payload: it is on disk, and an
+ * error does not repeat it. */
 struct waiting {
 	TAILQ_ENTRY(waiting) all;
 	char *jid;
@@ -25,7 +28,7 @@ struct waiting {
 };
 
 static TAILQ_HEAD(, waiting) waiting = TAILQ_HEAD_INITIALIZER(waiting);
-static unsigned waiting_count;
+static size_t waiting_count, waiting_bytes;
 
 /* -- receivers of one frame, gathered by c2sd -------------------------------------------------- */
 
@@ -142,13 +145,17 @@ static void
 message_wait(const struct frame *f, struct slice account)
 {
 	struct peer *authd = peer_of(ROLE_AUTHD);
-	struct frame ask = { .type = FRAME_ACCOUNT_ASK, .jid = account };
+	struct frame ask = { .type = FRAME_ACCOUNT_ASK, .jid = account }, head = *f;
 	struct buf bytes = { 0 };
 	struct waiting *w;
 
+	head.payload = SLICE_NONE;
 	/* Unheard, it stays on the spool as if the account existed. */
-	if (waiting_count == WAITING_MAX || frame_write(f, &bytes))
+	if (waiting_count >= WAITING_MAX || waiting_bytes >= WAITING_BYTES ||
+	    frame_write(&head, &bytes)) {
+		COUNT(asked_dropped);
 		return;
+	}
 	w = mem_alloc(sizeof *w + buf_len(&bytes));
 	w->len = buf_len(&bytes);
 	memcpy(w->frame, buf_slice(&bytes).ptr, w->len);
@@ -156,8 +163,16 @@ message_wait(const struct frame *f, struct slice account)
 	buf_free(&bytes);
 	TAILQ_INSERT_TAIL(&waiting, w, all);
 	waiting_count++;
+	waiting_bytes += w->len;
 	if (authd != NULL)
 		peer_send(authd, &ask);
+}
+
+void
+deliver_gauges(void)
+{
+	GAUGE(asked, waiting_count);
+	GAUGE(asked_bytes, waiting_bytes);
 }
 
 void
@@ -259,6 +274,7 @@ deliver_exists(struct slice jid, bool exists)
 			continue;
 		TAILQ_REMOVE(&waiting, w, all);
 		waiting_count--;
+		waiting_bytes -= w->len;
 		ASSERT(frame_read(slice_of(w->frame, w->len), &f) == 0);
 		if (!exists)
 			message_bounce(&f);

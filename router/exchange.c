@@ -31,6 +31,12 @@ exchange_begin(uint64_t handle)
 	return true;
 }
 
+size_t
+exchange_count(void)
+{
+	return exchanges != NULL ? map_count(exchanges) : 0;
+}
+
 void
 exchange_end(uint64_t handle)
 {

@@ -17,11 +17,14 @@
 #include "log.h"
 #include "mem.h"
 
-/* A well-behaved c2sd keeps to a window of 128 a session. */
-#define QUEUE_MAX 1024
+/* A well-behaved c2sd keeps to a window of 128 stanzas and 512 KiB a session, and one stanza
+ * more. */
+#define QUEUE_MAX   1024
+#define QUEUE_BYTES (2 * FRAME_MAX)
 
 /* Messages being stored whose c2sd has died: they are delivered all the same. */
 static struct helds orphans = TAILQ_HEAD_INITIALIZER(orphans);
+static size_t held_count, held_bytes;
 
 static struct helds *
 helds_new(void)
@@ -40,7 +43,8 @@ held_push(struct session *s, const struct frame *f, bool ready)
 	struct buf bytes = { 0 };
 	struct held *h;
 
-	if ((s->queue_len >= QUEUE_MAX && f->type != FRAME_SESSION_END) || frame_write(f, &bytes))
+	if (((s->queue_len >= QUEUE_MAX || s->queue_bytes >= QUEUE_BYTES) &&
+	    f->type != FRAME_SESSION_END) || frame_write(f, &bytes))
 		return NULL;
 	h = mem_alloc(sizeof *h + buf_len(&bytes));
 	memcpy(h->frame, buf_slice(&bytes).ptr, buf_len(&bytes));
@@ -54,7 +58,9 @@ held_push(struct session *s, const struct frame *f, bool ready)
 		s->queue = helds_new();
 	TAILQ_INSERT_TAIL(s->queue, h, order);
 	s->queue_len++;
-	COUNT(held);
+	s->queue_bytes += h->len;
+	held_count++;
+	held_bytes += h->len;
 	return h;
 }
 
@@ -65,7 +71,9 @@ held_free(struct held *h)
 
 	TAILQ_REMOVE(s->queue, h, order);
 	s->queue_len--;
-	counters[COUNTER_held]--;
+	s->queue_bytes -= h->len;
+	held_count--;
+	held_bytes -= h->len;
 	if (TAILQ_EMPTY(s->queue))
 		MEM_FREE(&s->queue);
 	free(h);
@@ -133,6 +141,7 @@ hold_run(struct session *s)
 static void
 overflow(struct session *s, const struct frame *f)
 {
+	COUNT(held_overflowed);
 	log_warn("queue full", "session=%s length=%u", s->jid, s->queue_len);
 	session_kill(s, "policy-violation", "Too much is under way");
 	peer_ack(f->origin, f->seq);
@@ -236,6 +245,13 @@ hold_stored(const struct frame *f)
 
 	for (i = 0; i + 2 < frame_count(f); i += 3)
 		stored(f->origin, frame_at(f, i), frame_at(f, i + 1), frame_at(f, i + 2));
+}
+
+void
+hold_gauges(void)
+{
+	GAUGE(held, held_count);
+	GAUGE(held_bytes, held_bytes);
 }
 
 void

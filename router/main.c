@@ -3,7 +3,7 @@
  */
 #include "router.h"
 
-#include "log.h"
+#include "counter.h"
 
 #define TICK 1000 /* milliseconds */
 
@@ -39,6 +39,7 @@ tick(uv_timer_t *t)
 	sessions_tick();
 	control_tick();
 	peers_tick();
+	flow_tick();
 	daemon_dirty();
 }
 
@@ -46,14 +47,28 @@ tick(uv_timer_t *t)
 static void
 flush(void)
 {
-	bool needed = sessions_waiting() || control_waiting() || peers_waiting();
+	bool needed;
 
 	peers_flush();
+	needed = sessions_waiting() || control_waiting() || peers_waiting() || flow_waiting();
 	if (needed && !ticking)
 		uv_timer_start(&timer, tick, TICK, TICK);
 	else if (!needed && ticking)
 		uv_timer_stop(&timer);
 	ticking = needed;
+}
+
+static void
+gauges(void)
+{
+	session_gauges();
+	account_gauges();
+	hold_gauges();
+	deliver_gauges();
+	flow_gauges();
+	control_gauges();
+	GAUGE(exchanges, exchange_count());
+	GAUGE(registrations, registry_count());
 }
 
 static int
@@ -75,6 +90,7 @@ main(void)
 		.link = peer_linked,
 		.start = start,
 		.flush = flush,
+		.gauges = gauges,
 		.process = control_process,
 	};
 

@@ -31,8 +31,8 @@ static const struct link_events events = {
 };
 
 /* Whether its frames in custody come from clients or servers. */
-static bool
-is_entry(const struct peer *peer)
+bool
+peer_is_entry(const struct peer *peer)
 {
 	return peer->role == ROLE_C2SD || peer->role == ROLE_S2SD;
 }
@@ -41,7 +41,7 @@ is_entry(const struct peer *peer)
 static bool
 is_taker(const struct peer *peer)
 {
-	return !is_entry(peer) && peer->role != ROLE_SNMPD;
+	return !peer_is_entry(peer) && peer->role != ROLE_SNMPD;
 }
 
 /* Forgets a peer whose link is closed or about to be. */
@@ -114,7 +114,10 @@ peer_send(struct peer *peer, const struct frame *f)
 	if (error)
 		log_warn("frame dropped", "to=%s type=%s reason=\"%s\"", role_text(peer->role),
 		    frame_text(f->type), error_text(error));
-	peer->congested |= link_full(peer->link);
+	if (link_full(peer->link)) {
+		peer->congested = true;
+		flow_check();
+	}
 }
 
 void
@@ -143,6 +146,7 @@ peers_flush(void)
 
 	TAILQ_FOREACH(peer, &peers, all)
 		acks_flush(peer->acks, acks_send, peer);
+	flow_check();
 }
 
 /* Asks one entry daemon to send again what it has in custody. */
@@ -161,7 +165,7 @@ peers_resync(void)
 	struct peer *peer;
 
 	TAILQ_FOREACH(peer, &peers, all) {
-		if (is_entry(peer) && peer->state == PEER_LIVE)
+		if (peer_is_entry(peer) && peer->state == PEER_LIVE)
 			peer_resync(peer);
 	}
 }
@@ -210,7 +214,7 @@ peer_grants_known(void)
 
 	grants_known = true;
 	TAILQ_FOREACH(peer, &peers, all) {
-		if (is_entry(peer) && peer->hello && peer->state == PEER_CONNECTED)
+		if (peer_is_entry(peer) && peer->hello && peer->state == PEER_CONNECTED)
 			peer_welcome(peer);
 	}
 }
@@ -222,7 +226,7 @@ on_hello(struct peer *peer, const struct frame *f)
 		return;
 	peer->hello = true;
 	buf_add_slice(&peer->serves, f->text);
-	if (!is_entry(peer) || grants_known)
+	if (!peer_is_entry(peer) || grants_known)
 		peer_welcome(peer);
 }
 
@@ -235,7 +239,7 @@ on_ready(struct peer *peer)
 	peer->state = PEER_LIVE;
 	log_info("daemon ready", "name=%s index=%u incarnation=%u", role_text(peer->role), peer->index,
 	    peer->incarnation);
-	if (is_entry(peer)) {
+	if (peer_is_entry(peer)) {
 		peer_resync(peer);
 		return;
 	}
@@ -270,6 +274,13 @@ on_mechanisms(struct peer *peer, const struct frame *f)
 	peer_grants_known();
 }
 
+/* Whether an exchange may begin or go on: none begins while authd does not keep up. */
+static bool
+auth_begin(const struct peer *authd, const struct frame *f)
+{
+	return (f->type != FRAME_AUTH_START || !authd->congested) && exchange_begin(f->handle);
+}
+
 /* Passes what c2sd says about authentication to authd. */
 static void
 on_auth_request(struct peer *peer, const struct frame *f)
@@ -285,10 +296,12 @@ on_auth_request(struct peer *peer, const struct frame *f)
 	}
 	if (f->type == FRAME_AUTH_ABORT)
 		exchange_end(f->handle);
-	if (authd != NULL && (f->type == FRAME_AUTH_ABORT || exchange_begin(f->handle)))
+	if (authd != NULL && (f->type == FRAME_AUTH_ABORT || auth_begin(authd, f))) {
 		peer_send(authd, f);
-	else if (f->type != FRAME_AUTH_ABORT)
+	} else if (f->type != FRAME_AUTH_ABORT) {
+		COUNT(exchanges_refused);
 		peer_send(peer, &failure);
+	}
 }
 
 /* Passes authd's answer to the c2sd that holds the stream; a success leaves a grant here. */
@@ -390,9 +403,9 @@ on_session_flow(struct peer *peer, const struct frame *f)
 static void
 on_stanza(struct peer *peer, const struct frame *f)
 {
-	if (is_entry(peer) && (f->flags & FLAG_HANDOVER))
+	if (peer_is_entry(peer) && (f->flags & FLAG_HANDOVER))
 		session_handover(peer, f);
-	else if (is_entry(peer))
+	else if (peer_is_entry(peer))
 		route_inbound(peer, f);
 	else if (peer->role == ROLE_ARCHIVED)
 		drain_stanza(f);
@@ -490,18 +503,32 @@ frame_received(void *arg, struct link *link, const struct frame *f, struct slice
 	daemon_dirty();
 }
 
+/* What is to be done when a daemon's link is closed. */
 static void
-link_closed(void *arg, struct link *link)
+peer_gone(struct peer *peer)
 {
-	struct peer *peer = arg;
-
-	(void)link;
 	if (is_taker(peer))
 		taker_gone = daemon_ticks();
 	log_warn("daemon gone", "name=%s index=%u incarnation=%u", role_text(peer->role), peer->index,
 	    peer->incarnation);
 	daemon_lost(peer->role, peer->index, peer->incarnation);
 	peer_forget(peer);
+}
+
+static void
+link_closed(void *arg, struct link *link)
+{
+	(void)link;
+	peer_gone(arg);
+}
+
+void
+peer_lose(struct peer *peer, const char *reason)
+{
+	log_error("link given up", "to=%s.%u bytes=%zu reason=\"%s\"", role_text(peer->role),
+	    peer->index, link_pending(peer->link), reason);
+	link_close(&peer->link);
+	peer_gone(peer);
 }
 
 /* Its output has drained: its sessions were fed nothing stored meanwhile. */
@@ -513,4 +540,5 @@ link_drained(void *arg, struct link *link)
 	(void)link;
 	peer->congested = false;
 	drain_peer(peer);
+	flow_check();
 }

@@ -125,6 +125,12 @@ registry_set_domains(const struct config *config)
 	}
 }
 
+size_t
+registry_count(void)
+{
+	return line_count;
+}
+
 bool
 registry_local_domain(struct slice domain)
 {

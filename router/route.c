@@ -155,7 +155,7 @@ inbound_stranger(struct peer *peer, const struct frame *f)
 	out.from = SLICE_NONE;
 	out.origin = 0;
 	out.seq = 0;
-	if (server != NULL && server->state == PEER_LIVE)
+	if (server != NULL && server->state == PEER_LIVE && !server->congested)
 		peer_send(server, &out);
 	else
 		route_error(&out, STANZA_ERROR_RESOURCE_CONSTRAINT, "The service is away");

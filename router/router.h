@@ -44,7 +44,7 @@ struct peer {
 	struct buf serves;      /* HELLO text */
 	struct acks *acks;
 	bool congested;         /* its output was full and has not drained: its sessions are fed from
-	                           the spool */
+	                           the spool, and if it is authd nobody begins to log in */
 };
 
 TAILQ_HEAD(peers, peer);
@@ -53,7 +53,10 @@ extern struct peers peers;
 void peer_linked(enum role role, unsigned index, uint32_t incarnation, int fd);
 struct peer *peer_of(enum role role);          /* the live peer of a role with one process, or NULL */
 struct peer *peer_by_incarnation(uint32_t incarnation); /* any state; NULL */
+bool peer_is_entry(const struct peer *peer);   /* it brings frames of clients or servers */
 void peer_send(struct peer *peer, const struct frame *f);
+/* Closes its link: it does not read. The supervisor restarts it. */
+void peer_lose(struct peer *peer, const char *reason);
 void peer_ack(uint32_t origin, uint64_t seq);  /* gathered, sent by peers_flush() */
 void peers_flush(void);
 void peers_tick(void);
@@ -61,16 +64,25 @@ bool peers_waiting(void);                      /* for a tick */
 void peers_resync(void);                       /* RESEND to all entry daemons */
 void peer_grants_known(void);                  /* lets waiting entry daemons register */
 
+/* -- flow.c: which daemons are read ------------------------------------------------------------ */
+
+void flow_check(void);  /* a link is full, or has drained */
+void flow_tick(void);
+bool flow_waiting(void); /* for a tick */
+void flow_gauges(void);
+
 /* -- exchange.c: SASL exchanges that wait for authd -------------------------------------------- */
 
 bool exchange_begin(uint64_t handle);          /* false: too many */
 void exchange_end(uint64_t handle);
+size_t exchange_count(void);
 void exchanges_end(uint32_t incarnation);      /* of a c2sd that died; 0: authd did, all fail */
 
 /* -- registry.c: what the daemons serve -------------------------------------------------------- */
 
 void registry_add(struct peer *peer, struct slice text);
 void registry_remove(const struct peer *peer);
+size_t registry_count(void);
 /* Milliseconds for which the daemon that serves this domain or namespace has been away. */
 #define AWAY_TIME 10000
 uint64_t registry_away(struct slice domain, struct slice ns);
@@ -116,6 +128,7 @@ void account_roster(const struct frame *f);        /* ROSTER */
 void account_roster_change(const struct frame *f); /* ROSTER_CHANGE */
 void account_reload_all(void);                     /* authd is back */
 size_t account_count(void);
+void account_gauges(void);
 
 enum existence { EXISTENCE_UNKNOWN, EXISTENCE_YES, EXISTENCE_NO };
 enum existence existence_get(struct slice jid);
@@ -159,6 +172,7 @@ struct session {
 	uint64_t orphaned;        /* ticks when its c2sd died */
 	struct helds *queue;      /* in order: being stored, and what waits behind; NULL when empty */
 	unsigned queue_len;
+	size_t queue_bytes;
 };
 
 struct session *session_find(uint64_t handle);
@@ -188,6 +202,7 @@ void sessions_configure(const struct config *config);
 void session_set_grant_key(struct slice key);
 void session_each(bool (*each)(void *arg, struct session *s), void *arg);
 size_t session_count(void);
+void session_gauges(void);
 
 /* -- hold.c: order, and store-then-forward ----------------------------------------------------- */
 
@@ -219,6 +234,7 @@ void hold_store(struct session *s, struct peer *peer, const struct frame *f);
 bool hold_again(struct session *s, uint32_t origin, uint64_t seq);
 void hold_stored(const struct frame *f);    /* STORED */
 void hold_peer_gone(struct peer *peer);
+void hold_gauges(void);
 void hold_run(struct session *s);           /* goes on; s may be gone afterwards */
 
 /* -- route.c: where a frame goes --------------------------------------------------------------- */
@@ -238,6 +254,7 @@ void route_reply(const struct frame *f);
 
 void deliver_message(const struct frame *f);   /* to a local account */
 void deliver_exists(struct slice jid, bool exists); /* authd's answer */
+void deliver_gauges(void);
 void deliver_ask_all(void);                    /* authd is back: what was asked is asked again */
 void deliver_iq(const struct frame *f);        /* to a full JID of a local account */
 void deliver_to(struct session *s, const struct frame *f);
@@ -281,6 +298,7 @@ void request_start(void);
 void control_listen(int fd);
 void control_reply(struct peer *peer, const struct frame *f); /* from a daemon */
 void control_tick(void);
+void control_gauges(void);
 bool control_waiting(void);                     /* for a tick */
 void control_process(const struct process_message *message);
 extern const struct command router_commands[];

@@ -51,12 +51,6 @@ session_find(uint64_t handle)
 	return map_get(sessions, slice_of(&handle, sizeof handle));
 }
 
-size_t
-session_count(void)
-{
-	return map_count(sessions);
-}
-
 void
 session_each(bool (*each)(void *arg, struct session *s), void *arg)
 {
@@ -67,6 +61,32 @@ session_each(bool (*each)(void *arg, struct session *s), void *arg)
 		if (!each(arg, s))
 			return;
 	}
+}
+
+size_t
+session_count(void)
+{
+	return map_count(sessions);
+}
+
+static bool
+gauge(void *arg, struct session *s)
+{
+	size_t *sums = arg;
+
+	sums[0] += s->directed_count;
+	sums[1] += s->draining;
+	return true;
+}
+
+void
+session_gauges(void)
+{
+	size_t sums[2] = { 0, 0 };
+
+	session_each(gauge, sums);
+	GAUGE(directed, sums[0]);
+	GAUGE(draining, sums[1]);
 }
 
 static struct session *

@@ -25,7 +25,7 @@ struct link {
 	void *arg;
 	struct buf sent; /* what the router sent and nobody has read */
 	struct buf read; /* the frame that was read last */
-	bool full;
+	bool full, paused;
 };
 
 static struct link *world_links[16];
@@ -89,6 +89,30 @@ bool
 link_full(const struct link *link)
 {
 	return link->full;
+}
+
+size_t
+link_pending(const struct link *link)
+{
+	return buf_len(&link->sent);
+}
+
+void
+link_pause(struct link *link, bool paused)
+{
+	link->paused = paused;
+}
+
+void
+link_set_full(struct link *link, size_t bytes)
+{
+	(void)link;
+	(void)bytes;
+}
+
+void
+daemon_gauges(void)
+{
 }
 
 uv_loop_t *
