@@ -33,7 +33,7 @@ struct settings {
 	unsigned login_attempts;
 	uint64_t login_time, stanza_time, idle_time, resume_time; /* milliseconds */
 	size_t connections, connections_per_address;
-	size_t queue_stanzas, queue_bytes;
+	size_t queue_stanzas, queue_bytes, queue_total, window_total;
 	char *tls_priority;
 };
 
@@ -68,6 +68,7 @@ void listeners_start(uv_loop_t *loop);
 void listeners_resume(void);                  /* a connection has gone: there is room again */
 const char *address_text(const struct address *address);
 void address_drop(struct address **address);
+void listeners_gauges(void);
 
 /* -- key.c: private keys that authd holds ------------------------------------------------------ */
 
@@ -102,6 +103,9 @@ void certificate_drop(struct certificate **certificate);
 void tls_begin(struct conn *c, bool direct);
 /* Goes on with it: the socket is ready. */
 void tls_step(struct conn *c);
+/* Gives up a step that no thread has begun. */
+void tls_cancel(struct conn *c);
+void tls_gauges(void);
 
 /* The channel bindings of a stream. Zero length: there is none. */
 struct bindings {
@@ -198,6 +202,7 @@ struct login {
 
 struct conn {
 	uv_poll_t poll;
+	LIST_ENTRY(conn) all;
 	TAILQ_ENTRY(conn) dirty;
 	TAILQ_ENTRY(conn) choke;
 	struct deadline deadline;
@@ -210,13 +215,14 @@ struct conn {
 	bool choked;               /* in the list of those that wait for room on the link */
 	bool write_blocked;        /* the kernel takes no more */
 	bool header_sent;
-	bool threaded;             /* a thread of the pool works on it */
+	bool threaded;             /* a thread of the pool works on it, or will */
 	bool direct;               /* TLS from the first byte */
 	bool said_bye;
 	bool probed;               /* silence was answered with a probe */
 	bool known;                /* handle is in the table of streams */
 	struct address *address;
 	gnutls_session_t tls;
+	struct step *step;         /* of the handshake, while threaded */
 	struct certificate *certificate; /* sent in the handshake */
 	struct xml_stream *xml;
 	struct buf out;            /* bytes of the stream to be written */
@@ -232,6 +238,8 @@ struct conn {
 	struct session *session;   /* from BOUND on */
 	char *lang;                /* default language of the stream */
 };
+
+#define OUT_HIGH 65536u /* bytes of stanzas that are made ready at a time */
 
 void conns_start(uv_loop_t *loop);
 void conn_new(int fd, struct address *address, bool direct);
@@ -250,6 +258,7 @@ void conns_flush(void);
 void conn_ease(struct conn *c);               /* reads on, now or when the link has room */
 void conns_ease(void);                      /* the link to the router has room again, perhaps */
 size_t conn_count(void);
+void conns_gauges(void);
 /* Reads and writes of GnuTLS (transport functions), see conn.c. */
 ssize_t conn_pull(gnutls_transport_ptr_t c, void *bytes, size_t len);
 ssize_t conn_push(gnutls_transport_ptr_t c, const void *bytes, size_t len);
@@ -330,6 +339,7 @@ struct outqueue {
 	uint32_t early;       /* of these, written before session management was enabled */
 	uint32_t loose;       /* items that are not stored */
 	size_t bytes, loose_bytes;
+	size_t loose_waiting; /* bytes of loose ones that are not written */
 };
 
 /* Takes over the reference to kept. */
@@ -356,6 +366,9 @@ void outqueue_acknowledged(struct outqueue *q, uint32_t count,
     void (*done)(void *, const struct outqueue_item *), void *arg);
 uint32_t outqueue_unacknowledged(const struct outqueue *q);
 bool outqueue_holds(const struct outqueue *q, uint64_t archive_id);
+/* What all queues hold: items, and bytes of memory, a shared frame once. */
+size_t outqueue_total(void);
+size_t outqueue_memory(void);
 /* Empties it, calling done() (may be NULL) for each item in order. */
 void outqueue_clear(struct outqueue *q,
     void (*done)(void *, const struct outqueue_item *), void *arg);
@@ -442,11 +455,13 @@ void uplink_resend(void);
 void uplink_up(void);
 void uplink_down(void);
 bool uplink_live(void);     /* the router has asked for what it must take, and follows */
-bool uplink_full(void);
+bool uplink_congested(void); /* the router does not take what we send */
+bool uplink_full(void);     /* or too much is in custody: clients have to wait */
 /* A stored message was delivered to a session: gathered, sent by uplink_report(). */
 void uplink_delivered(struct session *s, uint64_t archive_id);
 bool uplink_delivering(uint64_t handle, uint64_t archive_id);
 void uplink_report(void);
+void uplink_gauges(void);
 
 /* -- session.c: bound sessions ----------------------------------------------------------------- */
 
@@ -524,6 +539,11 @@ void sessions_stanza(const struct frame *f);    /* STANZA from the router */
 void session_kill(const struct frame *f);       /* SESSION_KILL */
 /* A stanza from a session to the router. Returns 0, or E_TOO_BIG. */
 int session_send(struct session *s, struct frame *f);
+void session_handled(struct session *s);        /* a stanza of its client was handled here */
+bool sessions_may_move(void);                   /* whether one more may go to another c2sd */
+/* Adds what has come for an arriving session to its queue. */
+void session_take_later(struct session *s, struct outqueue **later);
+void sessions_gauges(void);
 static inline struct slice
 session_jid(const struct session *s)
 {

@@ -28,10 +28,13 @@
 #define FINISH_MS    5000u
 #define SPARE_SIZE   (256u << 10)
 
+#define WIRE_MAX     (2 * SEAL_SIZE) /* what we seal at a time, and what TLS says by itself */
+
 TAILQ_HEAD(conns, conn);
 
 static uv_loop_t *loop;
 static size_t count;
+static LIST_HEAD(, conn) all = LIST_HEAD_INITIALIZER(all);
 static struct conns dirty = TAILQ_HEAD_INITIALIZER(dirty);
 static struct conns choked = TAILQ_HEAD_INITIALIZER(choked);
 
@@ -52,6 +55,21 @@ size_t
 conn_count(void)
 {
 	return count;
+}
+
+void
+conns_gauges(void)
+{
+	const struct conn *c;
+	size_t in = 0, out = 0;
+
+	LIST_FOREACH(c, &all, all) {
+		in += buf_len(&c->cipher);
+		out += buf_len(&c->out) + buf_len(&c->wire);
+	}
+	GAUGE(connections, count);
+	GAUGE(input_bytes, in);
+	GAUGE(output_bytes, out);
 }
 
 /* -- memory ------------------------------------------------------------------------------------ */
@@ -112,7 +130,8 @@ conn_new(int fd, struct address *address, bool direct)
 		free(c);
 		return;
 	}
-	GAUGE(connections, ++count);
+	LIST_INSERT_HEAD(&all, c, all);
+	count++;
 	stream_begin(c, settings.login_time);
 	if (direct)
 		tls_begin(c, true);
@@ -135,8 +154,9 @@ freed(uv_handle_t *handle)
 	buf_free(&c->wire);
 	buf_free(&c->cipher);
 	free(c->lang);
+	LIST_REMOVE(c, all);
 	free(c);
-	GAUGE(connections, --count);
+	count--;
 	listeners_resume();
 }
 
@@ -152,6 +172,7 @@ conn_close(struct conn *c)
 		if (c->choked)
 			TAILQ_REMOVE(&choked, c, choke);
 		c->is_dirty = c->choked = false;
+		tls_cancel(c);
 	}
 	if (c->threaded || uv_is_closing((uv_handle_t *)&c->poll))
 		return;
@@ -303,8 +324,12 @@ read_records(struct conn *c)
 	while (wants_input(c) && read_record(c))
 		;
 	/* What it has answered by itself, such as a key update. */
-	if (buf_len(&c->wire) != 0)
+	if (buf_len(&c->wire) > WIRE_MAX) {
+		COUNT(output_overflowed);
+		stream_lost(c, "does not read");
+	} else if (buf_len(&c->wire) != 0) {
 		conn_touch(c);
+	}
 }
 
 /* Stops reading bound streams while the router does not take what we send. */
@@ -315,6 +340,7 @@ choke(struct conn *c)
 		return false;
 	if (!c->choked) {
 		c->choked = true;
+		COUNT(custody_full);
 		TAILQ_INSERT_TAIL(&choked, c, choke);
 	}
 	conn_block(c, true);
@@ -556,16 +582,21 @@ void
 conns_flush(void)
 {
 	struct conn *c;
+	bool was_blocked;
 
 	while ((c = TAILQ_FIRST(&dirty)) != NULL) {
-		if (wants_input(c) && buf_len(&c->cipher) != 0)
+		if (wants_input(c) && buf_len(&c->cipher) != 0 && !choke(c))
 			read_records(c);
 		if (!c->is_dirty)
 			continue;
+		was_blocked = c->blocked;
 		conn_flush(c);
 		if (!c->is_dirty)
 			continue;
 		TAILQ_REMOVE(&dirty, c, dirty);
 		c->is_dirty = false;
+		/* What it had sent before it had to wait: the socket does not tell of it. */
+		if (was_blocked && wants_input(c) && buf_len(&c->cipher) != 0)
+			conn_touch(c);
 	}
 }

@@ -120,24 +120,25 @@ answer_error(struct session *s, const struct xml_element *element, struct frame 
 	buf_free(&scratch);
 }
 
-/* Requests that the stream itself answers; false when it is none of them. */
+/* Whether it is a request that the stream itself answers. */
 static bool
+is_for_stream(const struct frame *f)
+{
+	return f->kind == STANZA_IQ && f->subtype == TYPE_SET && (slice_is(f->ns, NS_BIND) ||
+	    (slice_is(f->ns, NS_SESSION) && slice_is(f->name, "session")));
+}
+
+static void
 answer_stream(struct session *s, const struct xml_element *element, struct frame *f)
 {
 	struct frame reply;
 
-	if (f->kind != STANZA_IQ || f->subtype != TYPE_SET)
-		return false;
-	if (slice_is(f->ns, NS_SESSION) && slice_is(f->name, "session")) {
-		stanza_result(f, SLICE(""), &reply);
-		answer(s, &reply);
-		return true;
-	}
 	if (slice_is(f->ns, NS_BIND)) {
 		answer_error(s, element, f, STANZA_ERROR_NOT_ALLOWED); /* one resource a stream */
-		return true;
+	} else {
+		stanza_result(f, SLICE(""), &reply);
+		answer(s, &reply);
 	}
-	return false;
 }
 
 /* What a new router will have to know about this session. */
@@ -168,7 +169,7 @@ inbound_element(struct conn *c, const struct xml_element *element)
 		stream_error(c, condition, NULL, NULL);
 		return;
 	}
-	if (verdict == INBOUND_FINE && !answer_stream(s, element, &f)) {
+	if (verdict == INBOUND_FINE && !is_for_stream(&f)) {
 		if (session_send(s, &f) == OK) {
 			take_note(s, &f);
 			return;
@@ -176,7 +177,10 @@ inbound_element(struct conn *c, const struct xml_element *element)
 		error = STANZA_ERROR_NOT_ACCEPTABLE; /* larger than a frame can be */
 		verdict = INBOUND_ERROR;
 	}
-	sm_read(&s->sm, 0, 0);
+	session_handled(s);
+	/* The answer may be one too many for its client, and end the session. */
 	if (verdict == INBOUND_ERROR)
 		answer_error(s, element, &f, error);
+	else if (verdict == INBOUND_FINE)
+		answer_stream(s, element, &f);
 }

@@ -108,6 +108,7 @@ stop_all(void)
 {
 	size_t i;
 
+	COUNT(connections_stopped);
 	for (i = 0; i < listener_count; i++) {
 		uv_poll_stop(&listeners[i].poll);
 		listeners[i].stopped = true;
@@ -127,6 +128,12 @@ listeners_resume(void)
 		listeners[i].stopped = false;
 		uv_poll_start(&listeners[i].poll, UV_READABLE, acceptable);
 	}
+}
+
+void
+listeners_gauges(void)
+{
+	GAUGE(connections_addresses, map_count(addresses));
 }
 
 static void

@@ -125,6 +125,16 @@ flush(void)
 	uplink_report();
 }
 
+static void
+gauges(void)
+{
+	conns_gauges();
+	listeners_gauges();
+	tls_gauges();
+	uplink_gauges();
+	sessions_gauges();
+}
+
 int
 main(void)
 {
@@ -140,6 +150,7 @@ main(void)
 		.resend = on_resend,
 		.frame = on_frame,
 		.flush = flush,
+		.gauges = gauges,
 	};
 
 	return daemon_main(&hooks);

@@ -10,6 +10,7 @@
 
 #include <gnutls/crypto.h>
 
+#include "counter.h"
 #include "error.h"
 #include "log.h"
 #include "mem.h"
@@ -35,6 +36,11 @@ management_failed(struct conn *c, const char *condition, bool known, uint32_t h)
 {
 	struct buf *out = conn_out(c);
 
+	if (buf_len(out) >= OUT_HIGH) {
+		COUNT(output_overflowed);
+		stream_error(c, "policy-violation", "the client does not read", NULL);
+		return;
+	}
 	buf_add_string(out, "<failed xmlns='" NS_SM "'");
 	if (known)
 		buf_printf(out, " h='%u'", h);
@@ -153,14 +159,15 @@ management_element(struct conn *c, const struct xml_element *element)
 
 /*
  * A client's <r/> is answered when what it had sent before is handled, which takes a commit, or
- * after a second with what is. Ours goes out when enough was sent, or a second later.
+ * after a second with what is. Ours goes out when enough was sent, or a second later. While a
+ * client does not read nothing is said: one answer, later, is for all that it asked.
  */
 void
 management_write(struct session *s, bool late)
 {
 	struct sm *sm = &s->sm;
 
-	if (s->conn == NULL || !sm->enabled)
+	if (s->conn == NULL || !sm->enabled || buf_len(&s->conn->out) >= OUT_HIGH)
 		return;
 	if (sm_answer_due(sm) || (late && sm_answer_waits(sm))) {
 		buf_printf(conn_out(s->conn), "<a xmlns='" NS_SM "' h='%u'/>", sm_h(sm));

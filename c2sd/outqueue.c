@@ -13,6 +13,21 @@
 
 #define ROOM_MIN 4u
 
+static size_t total;  /* items of all queues */
+static size_t memory; /* bytes of all kept frames and rings */
+
+size_t
+outqueue_total(void)
+{
+	return total;
+}
+
+size_t
+outqueue_memory(void)
+{
+	return memory;
+}
+
 struct kept *
 kept_new(const struct frame *f)
 {
@@ -24,6 +39,7 @@ kept_new(const struct frame *f)
 	buf_clear(&bytes);
 	frame_write(&copy, &bytes); /* came as a frame, so it fits one */
 	kept = mem_alloc(sizeof *kept + buf_len(&bytes));
+	memory += sizeof *kept + buf_len(&bytes);
 	kept->refs = 1;
 	kept->len = (uint32_t)buf_len(&bytes);
 	memcpy(kept->frame, buf_slice(&bytes).ptr, buf_len(&bytes));
@@ -40,8 +56,10 @@ kept_hold(struct kept *kept)
 void
 kept_drop(struct kept **kept)
 {
-	if (*kept != NULL && --(*kept)->refs == 0)
+	if (*kept != NULL && --(*kept)->refs == 0) {
+		memory -= sizeof **kept + (*kept)->len;
 		free(*kept);
+	}
 	*kept = NULL;
 }
 
@@ -62,6 +80,7 @@ grow(struct outqueue *q)
 	for (i = 0; i < q->count; i++)
 		items[i] = *item_at(q, i);
 	free(q->items);
+	memory += (room - q->room) * sizeof *items;
 	q->items = items;
 	q->room = room;
 	q->first = 0;
@@ -77,9 +96,11 @@ outqueue_add(struct outqueue *q, struct kept *kept, uint64_t archive_id, size_t 
 	item = item_at(q, q->count++);
 	*item = (struct outqueue_item){ kept, archive_id, 0, (uint32_t)bytes };
 	q->bytes += bytes;
+	total++;
 	if (archive_id == 0) {
 		q->loose++;
 		q->loose_bytes += bytes;
+		q->loose_waiting += bytes;
 	}
 }
 
@@ -92,8 +113,13 @@ outqueue_next(struct outqueue *q)
 void
 outqueue_wrote(struct outqueue *q, uint64_t mark)
 {
+	struct outqueue_item *item;
+
 	ASSERT(q->written < q->count);
-	item_at(q, q->written++)->mark = mark;
+	item = item_at(q, q->written++);
+	item->mark = mark;
+	if (item->archive_id == 0)
+		q->loose_waiting -= item->bytes;
 }
 
 void
@@ -110,8 +136,11 @@ shift(struct outqueue *q, void (*done)(void *, const struct outqueue_item *), vo
 
 	q->first = (q->first + 1) & (q->room - 1);
 	q->count--;
+	total--;
 	if (q->written > 0)
 		q->written--;
+	else if (item.archive_id == 0)
+		q->loose_waiting -= item.bytes;
 	if (q->early > 0)
 		q->early--;
 	q->bytes -= item.bytes;
@@ -130,6 +159,7 @@ trim(struct outqueue *q)
 {
 	if (q->count != 0)
 		return;
+	memory -= q->room * sizeof *q->items;
 	MEM_FREE(&q->items);
 	q->first = q->room = 0;
 }
@@ -147,6 +177,7 @@ outqueue_rewind(struct outqueue *q)
 {
 	outqueue_drop_early(q);
 	q->written = 0;
+	q->loose_waiting = q->loose_bytes;
 }
 
 void

@@ -45,9 +45,9 @@ resume_handle(struct slice id)
 static void
 refuse(struct conn *c, const char *condition)
 {
-	management_failed(c, condition, false, 0);
 	MEM_FREE(&c->login->previd);
 	c->stream = STREAM_BIND;
+	management_failed(c, condition, false, 0); /* may end the stream */
 }
 
 /* Ends the stream that has the session now. */
@@ -166,7 +166,8 @@ resume_asked(const struct frame *f)
 		.condition = SLICE("item-not-found"),
 	};
 
-	if (s == NULL || (s->state != SESSION_ATTACHED && s->state != SESSION_DETACHED)) {
+	if (s == NULL || !sessions_may_move() ||
+	    (s->state != SESSION_ATTACHED && s->state != SESSION_DETACHED)) {
 		daemon_send(&refusal);
 		return;
 	}
@@ -334,15 +335,13 @@ static void
 arrived(struct conn *c)
 {
 	struct session *s = c->login->arriving;
-	struct outqueue *later = c->login->later;
 
 	c->login->arriving = NULL;
 	while (s->arrived_written > 0 && outqueue_next(&s->queue) != NULL) {
 		outqueue_wrote(&s->queue, 0);
 		s->arrived_written--;
 	}
-	if (later != NULL)
-		outqueue_append(&s->queue, later);
+	session_take_later(s, &c->login->later);
 	session_set_state(s, SESSION_DETACHED);
 	deadline_set(&s->deadline, s->resume_seconds * UINT64_C(1000));
 	resume_attach(c, s, c->login->resume_h);

@@ -193,7 +193,7 @@ on_auth(struct conn *c, const struct xml_element *element)
 		sasl_abandon(c); /* one exchange at a time */
 		return;
 	}
-	if (c->domain->mechanisms == NULL || !daemon_router_up()) {
+	if (c->domain->mechanisms == NULL || !daemon_router_up() || uplink_congested()) {
 		fail(c, "temporary-auth-failure", SLICE_NONE);
 	} else if (mechanism.ptr == NULL || !domain_offers(c->domain, mechanism,
 	    sasl_bindings(c) != 0)) {

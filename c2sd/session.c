@@ -17,7 +17,9 @@
 #include "map.h"
 #include "mem.h"
 
-#define OUT_HIGH    65536u /* bytes of stanzas that are made ready at a time */
+#define STORED_PART 2u     /* of queue-total: above it what is stored is left to the spool */
+#define QUEUE_PART  4u     /* a queue may take this part of what is left of that */
+#define MOVED_MAX   4096u  /* sessions that have gone to another c2sd lately */
 #define LOOSE_LIMIT 4u     /* times the limits of a queue, for what is not stored */
 #define HARD_LIMIT  8u     /* times the limits, for all */
 #define ITEM_BYTES  256u   /* of a stanza besides its payload, about */
@@ -28,6 +30,7 @@ static unsigned paused_count;
 
 static void taken(struct uplink_sender *sender, uint64_t seq);
 static void due(struct deadline *d);
+static void hold_back(struct session *s);
 
 /* -- tables ------------------------------------------------------------------------------------ */
 
@@ -61,13 +64,23 @@ session_forget_name(struct session *s)
 	MEM_FREE(&s->sm_id);
 }
 
-static void
-count(void)
+void
+sessions_gauges(void)
 {
 	GAUGE(sessions, of_state[SESSION_ATTACHED] + of_state[SESSION_DETACHED] +
 	    of_state[SESSION_LEAVING] + of_state[SESSION_ARRIVING]);
 	GAUGE(sessions_detached, of_state[SESSION_DETACHED]);
 	GAUGE(sessions_paused, paused_count);
+	GAUGE(sessions_ended, of_state[SESSION_ENDED]);
+	GAUGE(sessions_moved, of_state[SESSION_LEAVING] + of_state[SESSION_MOVED]);
+	GAUGE(queue_stanzas, outqueue_total());
+	GAUGE(queue_bytes, outqueue_memory());
+}
+
+bool
+sessions_may_move(void)
+{
+	return of_state[SESSION_LEAVING] + of_state[SESSION_MOVED] < MOVED_MAX;
 }
 
 void
@@ -76,7 +89,6 @@ session_set_state(struct session *s, enum session_state state)
 	of_state[s->state]--;
 	of_state[state]++;
 	s->state = (uint8_t)state;
-	count();
 }
 
 static void
@@ -87,7 +99,6 @@ set_paused(struct session *s, bool paused)
 	s->paused = paused;
 	s->skipped = false;
 	paused_count += paused ? 1u : -1u;
-	count();
 }
 
 /* -- beginning --------------------------------------------------------------------------------- */
@@ -122,12 +133,51 @@ session_attach(struct session *s, struct conn *c)
 	s->lang = slice_dup(slice_string(c->lang));
 	c->session = s;
 	stream_bound(c);
-	if (sm_window_full(&s->sm))
-		conn_block(c, true);
+	hold_back(s);
 	conn_touch(c);
 }
 
 /* -- from the client --------------------------------------------------------------------------- */
+
+/* Stanzas and bytes that wait to be written, against this part of the limits of a queue; what is
+ * stored counts as stanzas only, since SESSION_PAUSE bounds its bytes. */
+static bool
+waits_more(const struct session *s, unsigned part)
+{
+	const struct outqueue *q = &s->queue;
+
+	return q->count - q->written > settings.queue_stanzas / part ||
+	    q->loose_waiting > settings.queue_bytes / part;
+}
+
+/* Stops reading a client while too much of it waits to be taken, or for it to be written. */
+static void
+hold_back(struct session *s)
+{
+	if (s->conn == NULL || s->conn->blocked)
+		return;
+	if (sm_window_full(&s->sm))
+		COUNT(windows_full);
+	else if (waits_more(s, 1))
+		COUNT(answers_full);
+	else
+		return;
+	conn_block(s->conn, true);
+}
+
+/* Puts a stanza of the client into the window. */
+static void
+window_add(struct session *s, uint64_t seq, size_t len)
+{
+	sm_read(&s->sm, seq, len);
+	hold_back(s);
+}
+
+void
+session_handled(struct session *s)
+{
+	window_add(s, 0, 0);
+}
 
 int
 session_send(struct session *s, struct frame *f)
@@ -140,16 +190,14 @@ session_send(struct session *s, struct frame *f)
 	error = uplink_send(&s->sender, f, &seq, &len);
 	if (error != OK)
 		return error;
-	sm_read(&s->sm, seq, len);
-	if (s->conn != NULL && sm_window_full(&s->sm))
-		conn_block(s->conn, true);
+	window_add(s, seq, len);
 	return OK;
 }
 
 void
 session_ease(struct session *s)
 {
-	if (s->conn != NULL && s->conn->blocked && sm_window_low(&s->sm))
+	if (s->conn != NULL && s->conn->blocked && sm_window_low(&s->sm) && !waits_more(s, 2))
 		conn_ease(s->conn);
 }
 
@@ -245,18 +293,54 @@ keep(struct outqueue *q, const struct frame *f, struct kept **kept)
 	outqueue_add(q, kept_hold(*kept), f->archive_id, (*kept)->len);
 }
 
-/* Puts a stanza behind those that come from another c2sd. */
+/* Puts a stanza behind those that come from another c2sd. When there are too many the session does
+ * not arrive: it ends, with an answer to each request. */
 static void
 keep_later(const struct session *s, const struct frame *f, struct kept **kept)
 {
 	struct conn *c = stream_find(s->handle);
+	struct outqueue *later;
 
 	if (c == NULL || c->login == NULL)
 		return;
 	if (c->login->later == NULL)
 		c->login->later = mem_alloc(sizeof *c->login->later);
-	if (c->login->later->bytes < HARD_LIMIT * settings.queue_bytes)
-		keep(c->login->later, f, kept);
+	later = c->login->later;
+	keep(later, f, kept);
+	if (later->bytes > HARD_LIMIT * settings.queue_bytes ||
+	    later->count > HARD_LIMIT * settings.queue_stanzas) {
+		COUNT(queues_overflowed);
+		stream_error(c, "policy-violation", "too much came meanwhile", NULL);
+	}
+}
+
+void
+session_take_later(struct session *s, struct outqueue **later)
+{
+	if (*later != NULL)
+		outqueue_append(&s->queue, *later);
+	MEM_FREE(later);
+}
+
+/* Bytes that a queue may take: its share of the limit for each, or of what is left for all. */
+static size_t
+allowance(size_t limit)
+{
+	size_t max = settings.queue_total / STORED_PART;
+	size_t left = outqueue_memory() < max ? max - outqueue_memory() : 0;
+
+	return left / QUEUE_PART < limit ? left / QUEUE_PART : limit;
+}
+
+/* Whether a stored message is left to the spool. */
+static bool
+is_skipped(const struct session *s)
+{
+	const struct outqueue *q = &s->queue;
+
+	return s->paused && (s->skipped || outqueue_memory() > settings.queue_total / STORED_PART ||
+	    q->bytes > HARD_LIMIT * settings.queue_bytes ||
+	    q->count > HARD_LIMIT * settings.queue_stanzas);
 }
 
 void
@@ -273,8 +357,7 @@ session_deliver(struct session *s, const struct frame *f, struct kept **kept)
 	if (f->archive_id != 0) {
 		if ((f->flags & FLAG_SPOOL) && is_repeated(s, f))
 			return;
-		s->skipped |= s->paused && (q->bytes > HARD_LIMIT * settings.queue_bytes ||
-		    q->count > HARD_LIMIT * settings.queue_stanzas);
+		s->skipped = is_skipped(s);
 		if (s->skipped)
 			return; /* it is on the spool, and comes again after SESSION_DRAIN, in its order */
 		if (f->archive_id > s->last_id)
@@ -316,6 +399,7 @@ session_write(struct session *s)
 	}
 	if (!s->sm.enabled)
 		s->sm.unasked = 0;
+	session_ease(s);
 	management_write(s, false);
 }
 
@@ -349,6 +433,7 @@ overflow(struct session *s)
 {
 	struct conn *c = s->conn;
 
+	COUNT(queues_overflowed);
 	log_warn("queue overflow", "jid=%s stanzas=%u bytes=%zu", s->jid, s->queue.count,
 	    s->queue.bytes);
 	if (c != NULL)
@@ -357,11 +442,32 @@ overflow(struct session *s)
 		session_end(s, "policy-violation");
 }
 
+/* Ends those sessions that hold most of what is not stored, until all queues fit in queue-total. */
+static void
+make_room(void)
+{
+	struct session *s, *worst;
+	size_t at;
+
+	while (outqueue_memory() > settings.queue_total) {
+		worst = NULL;
+		for (at = 0; (s = map_each(by_handle, &at)) != NULL; ) {
+			if ((s->state == SESSION_ATTACHED || s->state == SESSION_DETACHED) &&
+			    s->queue.loose_bytes > (worst != NULL ? worst->queue.loose_bytes : 0))
+				worst = s;
+		}
+		if (worst == NULL)
+			return;
+		overflow(worst);
+	}
+}
+
 void
 session_limits(struct session *s)
 {
 	struct frame f = { .handle = s->handle };
 	struct outqueue *q = &s->queue;
+	size_t bytes = allowance(settings.queue_bytes);
 
 	if (s->state != SESSION_ATTACHED && s->state != SESSION_DETACHED)
 		return;
@@ -370,12 +476,14 @@ session_limits(struct session *s)
 		overflow(s);
 		return;
 	}
-	if (!s->paused && (q->count > settings.queue_stanzas || q->bytes > settings.queue_bytes)) {
+	hold_back(s);
+	if (!s->paused && (q->count > settings.queue_stanzas || q->bytes > bytes)) {
+		COUNT(queues_full);
 		f.type = FRAME_SESSION_PAUSE;
 		set_paused(s, true);
 		daemon_send(&f);
 	} else if (s->paused && q->count <= settings.queue_stanzas / 2 &&
-	    q->bytes <= settings.queue_bytes / 2) {
+	    q->bytes <= bytes / 2) {
 		f.type = FRAME_SESSION_DRAIN;
 		set_paused(s, false);
 		daemon_send(&f);
@@ -394,7 +502,6 @@ session_free(struct session *s)
 	set_paused(s, false);
 	map_remove(by_handle, slice_of(&s->handle, sizeof s->handle));
 	of_state[s->state]--;
-	count();
 	presence_free(&s->presence);
 	outqueue_clear(&s->queue, NULL, NULL);
 	sm_free(&s->sm);
@@ -642,6 +749,7 @@ sessions_stanza(const struct frame *f)
 	for (i = 0; f->handle == 0 && i < frame_count(f); i++)
 		deliver_to(frame_at(f, i), f, &kept);
 	kept_drop(&kept);
+	make_room();
 }
 
 /* A condition that may be written into a stream error. */

@@ -54,6 +54,8 @@ take_options(const struct config *config)
 	settings.connections_per_address = number(config, "connections-per-address");
 	settings.queue_stanzas = number(config, "queue-stanzas");
 	settings.queue_bytes = number(config, "queue-bytes");
+	settings.queue_total = number(config, "queue-total");
+	settings.window_total = number(config, "window-total");
 	set_limits(config);
 }
 

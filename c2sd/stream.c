@@ -86,11 +86,10 @@ login_free(struct conn *c)
 	c->login = NULL;
 	if (login == NULL)
 		return;
-	if (login->arriving != NULL)
+	if (login->arriving != NULL) {
+		session_take_later(login->arriving, &login->later);
 		session_end(login->arriving, "resumption interrupted");
-	if (login->later != NULL)
-		outqueue_clear(login->later, NULL, NULL);
-	free(login->later);
+	}
 	free(login->jid);
 	free(login->bind_id);
 	free(login->resource);
@@ -109,8 +108,8 @@ login_abandon(struct conn *c)
 		return;
 	if (c->stream == STREAM_LOGIN_WAIT)
 		sasl_drop(c);
-	else if (c->login->jid != NULL)
-		daemon_send(&f);
+	else if (c->login->jid != NULL && c->login->arriving == NULL)
+		daemon_send(&f); /* one that is arriving says so when its frames are taken */
 	stream_forget(c);
 	login_free(c);
 }

@@ -45,6 +45,7 @@ struct step {
 static gnutls_certificate_credentials_t credentials;
 static gnutls_priority_t priorities;
 static gnutls_datum_t ticket_key;
+static size_t steps; /* in a thread or waiting for one: one of a connection at most */
 
 /* -- private keys at authd --------------------------------------------------------------------- */
 
@@ -387,8 +388,10 @@ worked(uv_work_t *w, int status)
 	struct domain *domain;
 	int result = step->result;
 
-	(void)status;
+	(void)status; /* cancelled: the connection is dead */
 	free(step);
+	steps--;
+	c->step = NULL;
 	c->threaded = false;
 	daemon_dirty();
 	if (c->state != CONN_HANDSHAKE) {
@@ -422,12 +425,27 @@ tls_step(struct conn *c)
 	conn_watch(c, 0);
 	step->conn = c;
 	step->work.data = step;
-	c->threaded = true;
 	if (uv_queue_work(c->poll.loop, &step->work, work, worked) != 0) {
-		c->threaded = false;
 		free(step);
 		conn_close(c);
+		return;
 	}
+	c->threaded = true;
+	c->step = step;
+	steps++;
+}
+
+void
+tls_cancel(struct conn *c)
+{
+	if (c->step != NULL)
+		uv_cancel((uv_req_t *)&c->step->work); /* worked() is called all the same */
+}
+
+void
+tls_gauges(void)
+{
+	GAUGE(handshakes_waiting, steps);
 }
 
 void

@@ -4,8 +4,9 @@
  *
  * Each is kept in custody until it is acknowledged, and sent again when the router asks for that.
  * What is sent before a new router has asked for the first time waits in custody: it must not
- * overtake older frames. Called by session.c, bind.c, main.c. session.c bounds what is kept of
- * each session.
+ * overtake older frames. Called by session.c, bind.c, main.c. sm.c bounds what is kept of each
+ * session, the option window-total what is kept of all; reports of delivery are bounded by what was
+ * delivered to us, which stops when archived does.
  */
 #include "c2sd.h"
 
@@ -17,7 +18,6 @@
 #include "mem.h"
 
 #define REPORT_PAIRS 4096u         /* of one DELIVERED */
-#define CUSTODY_MAX  (256u << 20) /* bytes that are kept before all clients have to wait */
 
 /* A DELIVERED frame on its way. */
 struct report {
@@ -29,6 +29,7 @@ struct report {
 static struct custody *custody;
 static bool live;
 static LIST_HEAD(, report) reports = LIST_HEAD_INITIALIZER(reports);
+static size_t report_pairs; /* in all of them */
 static struct buf pairs;   /* of the next report */
 static struct buf scratch;
 
@@ -38,11 +39,12 @@ uplink_start(void)
 	custody = custody_new();
 }
 
-static void
-count(void)
+void
+uplink_gauges(void)
 {
 	GAUGE(custody_frames, custody_count(custody));
 	GAUGE(custody_bytes, custody_bytes(custody));
+	GAUGE(reports, report_pairs);
 }
 
 int
@@ -65,7 +67,6 @@ uplink_send(struct uplink_sender *sender, const struct frame *f, uint64_t *seq, 
 	*len = buf_len(&scratch);
 	buf_clear(&scratch);
 	buf_trim(&scratch, 64u << 10);
-	count();
 	return OK;
 }
 
@@ -94,7 +95,6 @@ uplink_ack(const struct frame *f)
 		return;
 	for (i = 0; i + 1 < frame_count(f); i += 2)
 		custody_ack(custody, frame_at(f, i), frame_at(f, i + 1), taken, NULL);
-	count();
 }
 
 static void
@@ -131,10 +131,15 @@ uplink_live(void)
 }
 
 bool
+uplink_congested(void)
+{
+	return daemon_router() != NULL && link_full(daemon_router());
+}
+
+bool
 uplink_full(void)
 {
-	return custody_bytes(custody) > CUSTODY_MAX ||
-	    (daemon_router() != NULL && link_full(daemon_router()));
+	return custody_bytes(custody) > settings.window_total || uplink_congested();
 }
 
 /* -- reports of delivery ----------------------------------------------------------------------- */
@@ -184,6 +189,7 @@ report_taken(struct uplink_sender *sender, uint64_t seq)
 		s->delivering--;
 		session_settle(s);
 	}
+	report_pairs -= buf_len(&report->pairs) / 16;
 	LIST_REMOVE(report, all);
 	buf_free(&report->pairs);
 	free(report);
@@ -215,5 +221,6 @@ uplink_report(void)
 	LIST_INSERT_HEAD(&reports, report, all);
 	uplink_send(&report->sender, &f, &seq, &len);
 	report->pairs = pairs;
+	report_pairs += buf_len(&pairs) / 16;
 	pairs = (struct buf){ 0 };
 }

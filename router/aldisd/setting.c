@@ -261,6 +261,8 @@ static const struct check {
 	{ "c2s", "connections-per-address", check_positive },
 	{ "c2s", "queue-stanzas", check_positive },
 	{ "c2s", "queue-bytes", check_positive },
+	{ "c2s", "queue-total", check_positive },
+	{ "c2s", "window-total", check_positive },
 	{ "c2s", "resource-conflict", check_conflict },
 	{ "c2s", "sessions-per-account", check_positive },
 	{ "auth", "iterations", check_positive },

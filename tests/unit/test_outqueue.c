@@ -204,6 +204,41 @@ test_ring_turns(void **state)
 	outqueue_clear(&q, NULL, NULL);
 }
 
+/* What waits to be written, and the memory of all queues: a shared frame counts once. */
+static void
+test_sums(void **state)
+{
+	struct outqueue one = { 0 }, two = { 0 };
+	size_t before = outqueue_memory(), total = outqueue_total(), single;
+	struct kept *kept = make("shared");
+	uint32_t len = kept->len;
+
+	(void)state;
+	outqueue_add(&one, kept_hold(kept), 0, len);
+	single = outqueue_memory();
+	outqueue_add(&two, kept_hold(kept), 0, len);
+	assert_true(outqueue_memory() - single < 8 * sizeof(struct outqueue_item));
+	kept_drop(&kept);
+	add(&one, 7);
+	outqueue_add(&one, make("y"), 0, 100);
+	assert_int_equal(outqueue_total(), total + 4);
+	assert_int_equal(one.loose_waiting, len + 100);
+	outqueue_wrote(&one, 1);
+	assert_int_equal(one.loose_waiting, 100);
+	outqueue_wrote(&one, 2);
+	assert_int_equal(one.loose_waiting, 100);
+	outqueue_rewind(&one);
+	assert_int_equal(one.loose_waiting, len + 100);
+	outqueue_append(&two, &one);
+	assert_int_equal(one.loose_waiting, 0);
+	assert_int_equal(two.loose_waiting, 2 * len + 100);
+	outqueue_wrote(&two, 3);
+	outqueue_clear(&two, NULL, NULL);
+	assert_int_equal(two.loose_waiting, 0);
+	assert_int_equal(outqueue_total(), total);
+	assert_int_equal(outqueue_memory(), before);
+}
+
 int
 main(void)
 {
@@ -215,6 +250,7 @@ main(void)
 		cmocka_unit_test(test_rewind),
 		cmocka_unit_test(test_append),
 		cmocka_unit_test(test_ring_turns),
+		cmocka_unit_test(test_sums),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
