@@ -248,6 +248,7 @@ void sasl_job_done(const struct sasl_job *job, uint64_t ticks);
 /* Goes on with what was delayed and ends what is too old. Returns whether any is delayed. */
 bool sasl_tick(uint64_t ticks);
 bool sasl_busy(void);   /* whether there is any exchange */
+void sasl_gauges(void);
 void sasl_forget(void); /* the router is gone, and with it who waits for answers */
 /* The text of MECHANISMS; the word "register" at the end of a line: in-band registration. */
 void sasl_mechanisms(struct buf *out);
@@ -367,6 +368,7 @@ void key_start(uv_loop_t *loop);
 /* Other keys, while handshakes go on. E_UNSUPPORTED with a key in a token: authd must be restarted. */
 int key_reconfigure(const struct config *config);
 void key_close(void);
+size_t key_jobs(void);  /* operations in a thread or waiting for one */
 void key_link(uv_loop_t *loop, uint32_t incarnation, unsigned index, int fd);
 /* What names a key: the SHA-256 of its public half. Returns a GnuTLS code. */
 int key_identify(gnutls_pubkey_t public, unsigned char id[KEY_ID_SIZE]);

@@ -386,6 +386,12 @@ key_run(gnutls_privkey_t key, struct slice name, uint64_t algorithm, struct slic
 	return OK;
 }
 
+size_t
+key_jobs(void)
+{
+	return jobs;
+}
+
 int
 key_use(struct slice domain, struct slice id, struct slice name, uint64_t algorithm,
     struct slice data, struct buf *result)

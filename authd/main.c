@@ -3,6 +3,9 @@
  * What an iteration has to say waits in out.c until its transaction is on disk. When the commit
  * fails, nothing of the iteration has happened: requests get an error for an answer, questions that
  * only read are answered again.
+ *
+ * An answer may be a thousand times as long as its request. So an iteration whose answers are many
+ * is ended early, and the router is not read while it has many of them to take.
  */
 #include <unistd.h>
 
@@ -10,6 +13,7 @@
 #include "counter.h"
 #include "log.h"
 
+#define OUT_BYTES   (1u << 20) /* of answers, after which an iteration is committed */
 #define ORIGINS_MAX 1024 /* watermarks kept over a restart; the oldest give way */
 
 static struct watermarks *marks;
@@ -17,6 +21,9 @@ static struct buf taken;     /* pairs of origin and seq, to be acknowledged */
 static struct buf questions; /* frames that only read, of this iteration */
 static uint64_t origins;
 static bool durable;         /* the transaction has something to commit */
+static bool stopped;         /* the router is not read */
+
+static int commit(void);
 
 /* -- watermarks -- */
 
@@ -132,6 +139,21 @@ static const struct {
 	[FRAME_ACCOUNT_LAST] = { account_last, false },
 };
 
+/* Stops reading while the router has many answers to take. */
+static void
+flow_check(void)
+{
+	bool full = daemon_router() != NULL && link_full(daemon_router());
+
+	if (full == stopped)
+		return;
+	if (full)
+		COUNT(reads_stopped);
+	stopped = full;
+	if (daemon_router() != NULL)
+		link_pause(daemon_router(), stopped);
+}
+
 static void
 frame(const struct frame *f, struct slice whole)
 {
@@ -143,6 +165,11 @@ frame(const struct frame *f, struct slice whole)
 		buf_add_slice(&questions, whole);
 	handlers[f->type].handle(f);
 	daemon_dirty();
+	if (out_frames().len < OUT_BYTES)
+		return;
+	COUNT(commits_early);
+	commit();
+	flow_check();
 }
 
 /* -- the end of an iteration -- */
@@ -226,6 +253,21 @@ static void
 flush(void)
 {
 	commit();
+	flow_check();
+}
+
+static void
+gauges(void)
+{
+	sasl_gauges();
+	GAUGE(key_jobs, key_jobs());
+}
+
+static void
+router_gone(void)
+{
+	stopped = false;
+	login_router_gone();
 }
 
 /* -- the life of the daemon -- */
@@ -287,9 +329,10 @@ static const struct daemon_hooks hooks = {
 	.link = link_given,
 	.start = start,
 	.router = login_router,
-	.router_gone = login_router_gone,
+	.router_gone = router_gone,
 	.frame = frame,
 	.flush = flush,
+	.gauges = gauges,
 };
 
 int

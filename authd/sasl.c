@@ -599,8 +599,10 @@ start_refused(const struct frame *f, const struct mechanism *mechanism)
 		return "encryption-required";
 	if (f->data.ptr != NULL && f->data.len > MESSAGE_MAX)
 		return "malformed-request";
-	if (map_count(exchanges) >= EXCHANGES_MAX)
+	if (map_count(exchanges) >= EXCHANGES_MAX) {
+		COUNT(exchanges_refused);
 		return "temporary-auth-failure";
+	}
 	return NULL;
 }
 
@@ -706,6 +708,19 @@ sasl_tick(uint64_t ticks)
 	while ((ex = TAILQ_FIRST(&ages)) != NULL && ticks - ex->began >= EXCHANGE_TIME)
 		fail(ex, "temporary-auth-failure", "took too long");
 	return !TAILQ_EMPTY(&delays);
+}
+
+void
+sasl_gauges(void)
+{
+	const struct exchange *ex;
+	size_t delayed = 0;
+
+	TAILQ_FOREACH(ex, &delays, by_delay)
+		delayed++;
+	GAUGE(exchanges, map_count(exchanges));
+	GAUGE(exchanges_delayed, delayed);
+	GAUGE(password_checks, checks);
 }
 
 bool
