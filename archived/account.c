@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "counter.h"
 #include "jid.h"
 #include "map.h"
 #include "mem.h"
@@ -55,6 +56,12 @@ account_trim(void)
 		return;
 	cache_clear();
 	cache = map_new();
+}
+
+void
+account_gauges(void)
+{
+	GAUGE(accounts_cached, map_count(cache));
 }
 
 /* Finds or makes the entry of an address; its number is perhaps not known. */

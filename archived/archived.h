@@ -96,6 +96,7 @@ int account_remove(struct account *account);
 /* Finds or makes the accounts of a message's two sides; one that is elsewhere keeps id 0. */
 int account_sides(const struct frame *f, struct account **from, struct account **to);
 void account_trim(void);                                        /* bounds the cache */
+void account_gauges(void);
 int account_save(void);                                         /* before the commit */
 void account_settle(bool committed);
 
@@ -128,6 +129,7 @@ void index_add(const struct frame *f, uint64_t id, const struct account *from,
 int index_some(void); /* writes a few, in each transaction */
 int index_all(void);  /* writes all: before rows are looked up or removed */
 void index_settle(bool committed);
+void index_gauges(void);
 
 /* -- spool.c: messages that wait for their receivers ------------------------------------------- */
 
@@ -149,6 +151,7 @@ void spool_each(void (*each)(void *arg, uint64_t account, uint64_t count), void 
 /* Appends the answer to a DRAIN: STANZA frames and DRAINED. */
 int spool_drain(const struct frame *f, struct buf *out);
 void spool_settle(bool committed);
+void spool_gauges(void);
 
 /* -- forget.c: accounts that were deleted, piece by piece -------------------------------------- */
 
@@ -159,6 +162,7 @@ bool forget_pending(void);
 /* Removes some rows of one account. */
 int forget_step(void);
 void forget_settle(bool committed);
+void forget_gauges(void);
 
 /* -- batch.c: frames from the router, taken in one transaction --------------------------------- */
 

@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 
+#include "counter.h"
 #include "log.h"
 #include "mem.h"
 
@@ -77,6 +78,12 @@ forget_begin(const struct account *account)
 	pending_add(account->id);
 	return store_put(state.store, TABLE_META, name_of(account->id, name),
 	    slice_of(value, sizeof value));
+}
+
+void
+forget_gauges(void)
+{
+	GAUGE(forgetting, count);
 }
 
 bool

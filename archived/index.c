@@ -17,6 +17,7 @@
 
 #include <stdlib.h>
 
+#include "counter.h"
 #include "mem.h"
 
 #define PIECE   512   /* rows that go with a transaction, at least */
@@ -159,6 +160,12 @@ index_settle(bool committed)
 	sorted.written = sorted.settled;
 	fresh.written = 0;
 	fresh.count = fresh.added;
+}
+
+void
+index_gauges(void)
+{
+	GAUGE(index_copies, fresh.count - fresh.written + sorted.count - sorted.written);
 }
 
 /* -- making them again -- */

@@ -3,11 +3,12 @@
  * with the router alone.
  *
  * What came in one loop iteration is one transaction in flush(). When that fails, the disk being
- * full most likely, the frames stay in the batch, nothing is acknowledged, nothing more is read,
- * and the transaction is tried again until there is room.
+ * full most likely, the frames stay in the batch, nothing is acknowledged, and the transaction is
+ * tried again until there is room. Above BATCH_MAX nothing more is read, commands included.
  */
 #include "archived.h"
 
+#include "counter.h"
 #include "log.h"
 
 #define RETRY_TIME  500                /* milliseconds after a failed transaction */
@@ -32,6 +33,8 @@ pause_reading(bool paused)
 		return;
 	link_pause(daemon_router(), paused);
 	self.paused = paused;
+	if (paused)
+		COUNT(reads_stopped);
 }
 
 static void
@@ -139,7 +142,7 @@ on_flush(void)
 			wait_for(RETRY_TIME);
 		note(error);
 	}
-	pause_reading(self.failing || batch_bytes() > BATCH_MAX);
+	pause_reading(batch_bytes() > BATCH_MAX);
 }
 
 static void
@@ -172,6 +175,16 @@ on_expire(uv_timer_t *timer)
 		log_warn("old origins not removed", "reason=\"%s\"", error_text(error));
 }
 
+static void
+on_gauges(void)
+{
+	GAUGE(batch_bytes, batch_bytes());
+	index_gauges();
+	spool_gauges();
+	account_gauges();
+	forget_gauges();
+}
+
 static int
 on_configure(const struct config *config)
 {
@@ -202,6 +215,7 @@ main(void)
 		.router_gone = on_router_gone,
 		.frame = on_frame,
 		.flush = on_flush,
+		.gauges = on_gauges,
 	};
 
 	return daemon_main(&hooks);

@@ -53,7 +53,6 @@ count(uint64_t account, int by)
 	ASSERT(by > 0 || w->count > 0);
 	w->count += (uint64_t)(int64_t)by;
 	total += (uint64_t)(int64_t)by;
-	GAUGE(spool, total);
 	if (w->count == 0) {
 		map_remove(waiting, slice_of(&w->account, sizeof w->account));
 		free(w);
@@ -97,6 +96,13 @@ spool_total(void)
 }
 
 void
+spool_gauges(void)
+{
+	GAUGE(spool, total);
+	GAUGE(spool_accounts, map_count(waiting));
+}
+
+void
 spool_each(void (*each)(void *arg, uint64_t account, uint64_t count), void *arg)
 {
 	const struct waiting *w;
@@ -120,7 +126,6 @@ spool_open(void)
 {
 	waiting = map_new();
 	total = 0;
-	GAUGE(spool, 0);
 	return store_walk(state.store, TABLE_SPOOL, SLICE(""), SLICE(""), row_count, NULL);
 }
 

@@ -292,6 +292,7 @@ test_store_and_deliver(void **arg)
 	delivered(6, 999, 999);
 	assert_string_equal(answers(), "ack 4; ack 5; ack 6; ");
 	assert_int_equal(spool_total(), 0);
+	spool_gauges();
 	assert_int_equal(counters[COUNTER_spool], 0);
 	/* the archive keeps them */
 	assert_int_equal(rows(TABLE_MESSAGE), 2);
@@ -718,6 +719,7 @@ test_full_disk(void **arg)
 		assert_int_equal(buf_len(&out.frames) + buf_len(&out.acks), 0);
 		assert_true(batch_bytes() > sizeof big);
 		assert_int_equal(spool_total(), spooled);
+		spool_gauges();
 		assert_int_equal(counters[COUNTER_spool], spooled);
 	}
 	assert_int_equal(rows(TABLE_MESSAGE), stored);
