@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,11 +26,13 @@ static struct {
 	char *target;
 } logger = { .control = -1, .error_output = -1, .own_pipe = -1 };
 
+/* One that does not take what it is told is started again, and then gets all pipes. */
 static void
 tell(const struct process_message *message, int fd)
 {
-	if (logger.control >= 0)
-		process_send(logger.control, message, fd);
+	if (logger.control >= 0 && process_send(logger.control, message, fd) == E_AGAIN &&
+	    logger.pid != 0)
+		kill(logger.pid, SIGKILL);
 }
 
 static void
