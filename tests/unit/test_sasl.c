@@ -3,6 +3,8 @@
  * and how, and how those who fail are slowed down.
  * Links: authd
  */
+#include "log.h"
+#include "counter.h"
 #include "authd_test.h"
 
 #include <gnutls/crypto.h>
@@ -543,6 +545,51 @@ test_false_challenge(void **unused)
 }
 
 static void
+say(enum frame_type type, uint64_t handle)
+{
+	struct frame f = frame_of(type, &(struct attempt){ .mechanism = "SCRAM-SHA-256" }, SLICE_NONE);
+
+	f.handle = handle;
+	sasl_frame(&f, ticks);
+}
+
+/* Connections that begin and drop at once leave nothing; those that stay fill a table of fixed size, and
+ * give their places back when their time is over. */
+static void
+test_exchanges_bounded(void **unused)
+{
+	uint64_t refused = counters[COUNTER_exchanges_refused], i;
+	struct frame f;
+
+	(void)unused;
+	log_set_level(LOG_LEVEL_ERROR);
+	for (i = 1; i <= 1000000; i++) {
+		say(FRAME_AUTH_START, i);
+		say(FRAME_AUTH_ABORT, i);
+		out_clear();
+	}
+	sasl_gauges();
+	assert_int_equal(counters[COUNTER_exchanges], 0);
+	for (i = 1; i <= 20000; i++)
+		say(FRAME_AUTH_START, i);
+	out_clear();
+	sasl_gauges();
+	assert_int_equal(counters[COUNTER_exchanges], 20000);
+	say(FRAME_AUTH_START, HANDLE_A);
+	test_collect();
+	assert_string_equal(outcome(&f), "temporary-auth-failure");
+	assert_int_equal(counters[COUNTER_exchanges_refused], refused + 1);
+	ticks += 60000;
+	assert_false(sasl_tick(ticks));
+	out_clear();
+	sasl_gauges();
+	assert_int_equal(counters[COUNTER_exchanges], 0);
+	assert_string_equal(scram(&(struct attempt){ .mechanism = "SCRAM-SHA-256",
+	    .hash = SCRAM_SHA256 }, true), "success");
+	log_set_level(LOG_LEVEL_INFO);
+}
+
+static void
 test_list(void **unused)
 {
 	struct buf text = { 0 };
@@ -570,7 +617,8 @@ main(void)
 		TEST(test_mechanisms), TEST(test_bindings), TEST(test_downgrade),
 		TEST(test_authzid), TEST(test_plain), TEST(test_wrong), TEST(test_rubbish_final),
 		TEST(test_timeout), TEST(test_slowed), TEST(test_address_slowed),
-		TEST(test_side_by_side), TEST(test_checks_bounded), TEST(test_false_challenge), TEST(test_list),
+		TEST(test_side_by_side), TEST(test_checks_bounded), TEST(test_false_challenge),
+		TEST(test_exchanges_bounded), TEST(test_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
