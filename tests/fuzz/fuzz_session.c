@@ -216,6 +216,12 @@ tls_step(struct conn *c)
 }
 
 void
+tls_cancel(struct conn *c)
+{
+	client_of(&c->poll)->securing = false;
+}
+
+void
 bindings_get(const struct conn *c, struct bindings *b)
 {
 	(void)c;
@@ -231,6 +237,8 @@ bindings_free(struct bindings *b)
 void listener_add(const char *name, int fd) { (void)name; (void)fd; }
 void listeners_start(uv_loop_t *l) { (void)l; }
 void listeners_resume(void) { }
+void listeners_gauges(void) { }
+void tls_gauges(void) { }
 const char *address_text(const struct address *address) { (void)address; return "192.0.2.7"; }
 void address_drop(struct address **address) { *address = NULL; }
 void key_link(int fd) { (void)fd; }
@@ -830,6 +838,7 @@ end(void)
 		CHECK(clients[i].poll == NULL);
 		clients[i].handle = 0;
 	}
+	hooks->gauges();
 	CHECK(conn_count() == 0 && counters[COUNTER_sessions] == 0 &&
 	    counters[COUNTER_custody_frames] == 0);
 	up = false;
