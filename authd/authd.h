@@ -354,9 +354,9 @@ uint64_t last_get(uint64_t id); /* 0: never */
 /* Loads the module and keeps its files within reach; does nothing when that was done. */
 int token_open(const struct config *config);
 void token_close(void);
-/* Opens a key and tries it. pin: its token's, or NULL; it must last as long as the key, which is given
- * it again when it has to log in once more. certificate: base64 of PEM. Returns 0 with the id as of
- * key_identify(), or E_SYSTEM with the reason logged. */
+/* Opens a key and tries it. pin: its token's, or NULL; it must last as long as the key, which is
+ * given it again when it has to log in once more. certificate: base64 of PEM. Returns 0 with the id
+ * as of key_identify(), or E_SYSTEM with the reason logged. */
 #define KEY_ID_SIZE 32
 int token_key(const char *uri, char *pin, struct slice certificate, gnutls_privkey_t *key,
     unsigned char id[KEY_ID_SIZE]);

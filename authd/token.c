@@ -25,7 +25,8 @@ module_open(const struct config *config)
 	bool named = module[0] != '\0';
 	int code;
 
-	code = gnutls_pkcs11_init(named ? GNUTLS_PKCS11_FLAG_MANUAL : GNUTLS_PKCS11_FLAG_AUTO, NULL);
+	code = gnutls_pkcs11_init(
+	    named ? GNUTLS_PKCS11_FLAG_MANUAL : GNUTLS_PKCS11_FLAG_AUTO, NULL);
 	if (code == 0 && named)
 		code = gnutls_pkcs11_add_provider(module, NULL);
 	if (code != 0)
@@ -41,9 +42,9 @@ paths_keep(const struct config *config)
 {
 	struct slice value;
 	int error = OK;
-	size_t i;
+	size_t i = 0;
 
-	for (i = 0; error == OK && config_list(config, "auth", "", "pkcs11-paths", i, &value); i++) {
+	while (error == OK && config_list(config, "auth", "", "pkcs11-paths", i++, &value)) {
 		char *path = slice_dup(value);
 
 		error = sandbox_keep(path);

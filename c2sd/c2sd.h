@@ -80,8 +80,8 @@ void key_link(int fd);
  * most, also when authd does not have that key yet.
  * what: "sign", "sign-hash" or "decrypt". result is from gnutls_malloc(). Returns 0, E_AGAIN (no
  * answer in time), E_FORBIDDEN (refused). */
-int key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *what, unsigned algorithm, const gnutls_datum_t *data,
-    gnutls_datum_t *result);
+int key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *what,
+    unsigned algorithm, const gnutls_datum_t *data, gnutls_datum_t *result);
 
 /* -- tls.c: certificates, handshakes, channel bindings ----------------------------------------- */
 

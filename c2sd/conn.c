@@ -280,8 +280,8 @@ wants_input(const struct conn *c)
 	return c->state == CONN_OPEN && !c->blocked;
 }
 
-/* Gives what is in a record to the stream. It is read where GnuTLS has put it, so that when there was
- * a password in it nothing of it is left. */
+/* Gives what is in a record to the stream. It is read where GnuTLS has put it, so that when there
+ * was a password in it nothing of it is left. */
 static void
 feed_record(struct conn *c, gnutls_packet_t packet)
 {

@@ -1,6 +1,6 @@
 /*
- * key.c: private keys that authd holds (DESIGN promise 3): frames over the link between this process
- * and authd.
+ * key.c: private keys that authd holds (DESIGN promise 3): frames over the link between this
+ * process and authd.
  *
  * key_use() is called by GnuTLS in the middle of a handshake, on a thread of the pool, and blocks
  * until authd has answered; key_link() is called on the loop. All threads may have a question under
@@ -184,7 +184,7 @@ hand_out(void)
 
 /* -- threads ----------------------------------------------------------------------------------- */
 
-/* Waits for the socket, for SLICE_MS at most, and handles what comes. The lock is let go meanwhile. */
+/* Waits for the socket, for SLICE_MS at most, and handles what comes. Lets the lock go meanwhile. */
 static void
 read_for_all(void)
 {

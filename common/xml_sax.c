@@ -673,10 +673,10 @@ static xmlSAXHandler handler = {
 	.serror = on_error,
 };
 
-/* -- memory of libxml2 -------------------------------------------------------------------------- */
+/* -- memory of libxml2 ------------------------------------------------------------------------- */
 
-/* libxml2 keeps what it reads in buffers that it moves and frees. While it reads for a secret parser
- * what it gives back is wiped. One thread reads XML. */
+/* libxml2 keeps what it reads in buffers that it moves and frees. While it reads for a secret
+ * parser what it gives back is wiped. One thread reads XML. */
 static bool wiping;
 
 static void

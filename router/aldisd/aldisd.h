@@ -82,7 +82,7 @@ int certificate_check(struct slice certificate, struct slice key, const char *do
 /* Whether GnuTLS understands a priority string. */
 bool certificate_priority(const char *priority);
 
-/* -- token.c: keys in PKCS#11 tokens ------------------------------------------------------------ */
+/* -- token.c: keys in PKCS#11 tokens ----------------------------------------------------------- */
 
 /* Whether the option "key" names a key in a token. */
 bool token_named(const char *key);
