@@ -12,7 +12,7 @@ include config.mk
 include mk/build.mk
 include mk/fuzz.mk
 include mk/install.mk
--include $(wildcard tests/bench/bench.mk)
+-include $(wildcard tests/bench/bench.mk tests/storm/storm.mk)
 endif
 
 # -- configuration ------------------------------------------------------------------------------

@@ -1,0 +1,263 @@
+"""oracle.py: decides whether a storm has harmed anything. No input or output but the reading of the journal.
+
+    verdict = check(records(path), archive, owners, deaths)
+    verdict.problems()      # what must not be: a list of texts, empty when all is well
+
+What is checked, for messages that each have a sender, a receiver and a number:
+
+- what was acknowledged to its sender is in the archive once, with a copy for each side, and its receiver has
+  got it; what is in the archive, acknowledged or not, is there once and its receiver has got it;
+- for each sender and receiver they were stored in the order of their numbers, and came first in that order;
+- a message came twice only when the session in which it came first was lost with its c2sd;
+- a connection was lost, and a session not resumed, only when its c2sd was killed;
+- every request was answered, unless its session was lost; no message was answered with an error;
+- nothing is left on the spool.
+"""
+
+import re
+import struct
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+# As journal.c writes them and storm.h numbers them.
+RECORD = struct.Struct("<QBBHIQ")
+SENT, ACKED, GIVEN_UP, GOT, BOUNCED, UP, DOWN, REFUSED, ASKED, ANSWERED = range(1, 11)
+NEW, RESUMED = range(2)
+LOST, BROKEN, LEFT, FAILED, STUCK = range(5)
+
+SECOND = 1_000_000_000
+DEATH_TIME = 1 * SECOND     # a client may take to notice that its c2sd is gone
+MARK = re.compile(r"storm ([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8})")
+SHOWN = 5                   # examples of each problem
+
+
+def records(path):
+    """The records of a journal: (time, kind, how, client, peer, number)."""
+    with open(path, "rb") as journal:
+        data = journal.read()
+    return RECORD.iter_unpack(data[:len(data) - len(data) % RECORD.size])
+
+
+@dataclass
+class Archive:
+    """What archived had when it was stopped."""
+    messages: list = field(default_factory=list)    # (id, sender, receiver, number), in the order of ids
+    copies: Counter = field(default_factory=Counter)  # (client, id) -> how many
+    spool: list = field(default_factory=list)       # (client, id)
+
+
+def client_number(jid):
+    return int(jid.partition("@")[0].removeprefix("storm"))
+
+
+def read_dump(text):
+    """The archive, from what the program dump has printed."""
+    archive = Archive()
+    lines = text.splitlines()
+    if not lines or lines[-1] != "end":
+        raise ValueError("the archive was not read to its end")
+    for line in lines[:-1]:
+        what, first, second = line.split(" ", 3)[:3]
+        if what == "message":
+            mark = MARK.search(line)
+            sender, receiver, number = (int(n, 16) for n in mark.groups())
+            archive.messages.append((first, sender, receiver, number))
+        elif what == "copy":
+            archive.copies[client_number(first), second] += 1
+        else:
+            archive.spool.append((client_number(first), second))
+    return archive
+
+
+@dataclass
+class Session:
+    """What is known of a client."""
+    generation: int = 0
+    port: int = 0
+    ports: list = field(default_factory=list)   # (port, time) of its last connections
+    waiting: dict = field(default_factory=dict)  # requests
+
+
+class Verdict:
+    """The figures of a storm, and what was wrong with it."""
+
+    def __init__(self):
+        self.count = Counter()
+        self.wrong = defaultdict(list)   # what -> examples
+        self.longest_ack = self.longest_delivery = 0
+        self.again = 0                   # came twice, as they may
+
+    def add(self, what, *example):
+        self.wrong[what].append(example)
+
+    def problems(self):
+        return ["%s: %d, such as %s" % (what, len(examples), ", ".join(map(str, examples[:SHOWN])))
+                for what, examples in sorted(self.wrong.items())]
+
+    def figures(self):
+        """Lines to print."""
+        number = {what: len(self.wrong[what]) for what in WRONG}
+        c = self.count
+        lines = [("messages sent", c["sent"]), ("acknowledged", c["acked"]),
+                 ("of unknown fate, their session being lost", c["given up"]), ("stored", c["stored"]),
+                 ("delivered", c["delivered"]), ("connections made", c["up"]), ("sessions resumed", c["resumed"]),
+                 ("connections lost with their c2sd", c["lost with c2sd"]),
+                 ("logins that failed and were tried again", c["failed"]), ("requests", c["asked"])]
+        lines += [(what, number[what]) for what in WRONG]
+        lines += [("delivered again after their c2sd was killed", self.again),
+                  ("longest wait for an acknowledgement, s", "%.3f" % (self.longest_ack / SECOND)),
+                  ("longest wait for a delivery, s", "%.3f" % (self.longest_delivery / SECOND))]
+        return lines
+
+
+# Everything that must be 0.
+WRONG = ("lost", "not in the archive", "doubled", "doubled in the archive", "disordered",
+         "disordered in the archive", "invented", "bounced", "unexpected disconnects", "logins stuck",
+         "sessions lost for no reason", "requests unanswered", "left on the spool", "copies missing")
+
+
+class Oracle:
+    """Reads the journal from its begin to its end."""
+
+    def __init__(self, owners, deaths):
+        self.owners = owners    # port -> [(time, pid)], None: not known
+        self.deaths = deaths    # pid of a c2sd -> when it was killed
+        self.verdict = Verdict()
+        self.sessions = defaultdict(Session)
+        self.sent = {}          # (sender, number) -> (time, receiver)
+        self.acked = set()
+        self.got = {}           # (sender, number) -> generation of the receiver's session
+        self.last = {}          # (sender, receiver) -> highest number that came
+        self.lost_at = {}       # client -> generation up to which sessions were lost with their c2sd
+
+    # -- who was killed
+
+    def died(self, port, since, until):
+        """Whether the c2sd that had a connection was killed in a time."""
+        if self.owners is None:
+            return any(since <= t <= until for t in self.deaths.values())
+        pids = {pid for t, pid in self.owners.get(port, ()) if t >= since - SECOND // 2}
+        return any(since <= self.deaths.get(pid, 0) <= until for pid in pids)
+
+    # -- records
+
+    def on_sent(self, time, how, client, peer, number):
+        self.sent[client, number] = (time, peer)
+        self.verdict.count["sent"] += 1
+
+    def on_acked(self, time, how, client, peer, number):
+        self.acked.add((client, number))
+        self.verdict.count["acked"] += 1
+        self.verdict.longest_ack = max(self.verdict.longest_ack, time - self.sent[client, number][0])
+
+    def on_given_up(self, time, how, client, peer, number):
+        self.verdict.count["given up"] += 1
+
+    def on_got(self, time, how, client, peer, number):
+        message = (peer, number)
+        sent = self.sent.get(message)
+        if sent is None or sent[1] != client or how:
+            self.verdict.add("invented", peer, client, number)
+            return
+        generation = self.sessions[client].generation
+        if message in self.got:
+            if self.got[message] < generation and self.lost_at.get(client, -1) >= self.got[message]:
+                self.verdict.again += 1
+            else:
+                self.verdict.add("doubled", peer, client, number)
+            return
+        self.got[message] = generation
+        self.verdict.count["delivered"] += 1
+        self.verdict.longest_delivery = max(self.verdict.longest_delivery, time - sent[0])
+        if number < self.last.get((peer, client), 0):
+            self.verdict.add("disordered", peer, client, number, self.last[peer, client])
+        self.last[peer, client] = max(number, self.last.get((peer, client), 0))
+
+    def on_bounced(self, time, how, client, peer, number):
+        self.verdict.add("bounced", client, peer, number)
+
+    def on_up(self, time, how, client, port, began):
+        session = self.sessions[client]
+        if how == NEW:
+            session.generation += 1
+            session.ports = []
+        else:
+            self.verdict.count["resumed"] += 1
+        session.ports = session.ports[-2:] + [(port, began)]
+        self.verdict.count["up"] += 1
+
+    def on_down(self, time, how, client, port, number):
+        session = self.sessions[client]
+        if how == LOST:
+            since = session.ports[-1][1]
+            if self.died(port, max(since, time - DEATH_TIME), time):
+                self.verdict.count["lost with c2sd"] += 1
+            else:
+                self.verdict.add("unexpected disconnects", client, port, time / SECOND)
+        elif how == LEFT:
+            session.waiting.clear()
+        elif how == FAILED:
+            self.verdict.count["failed"] += 1
+        elif how == STUCK:
+            self.verdict.add("logins stuck", client, port, time / SECOND)
+
+    def on_refused(self, time, how, client, port, number):
+        session = self.sessions[client]
+        session.waiting.clear()
+        self.verdict.count["refused"] += 1
+        if any(self.died(p, since, time) for p, since in session.ports):
+            self.lost_at[client] = session.generation
+        else:
+            self.verdict.add("sessions lost for no reason", client, session.ports, time / SECOND)
+
+    def on_asked(self, time, how, client, peer, number):
+        self.sessions[client].waiting[number] = (how, time)
+        self.verdict.count["asked"] += 1
+
+    def on_answered(self, time, how, client, peer, number):
+        self.sessions[client].waiting.pop(number, None)
+
+    # -- the end
+
+    def check_archive(self, archive):
+        verdict = self.verdict
+        verdict.count["stored"] = len(archive.messages)
+        stored = Counter()
+        last = {}
+        for id, sender, receiver, number in archive.messages:
+            stored[sender, number] += 1
+            if self.sent.get((sender, number), (0, None))[1] != receiver:
+                verdict.add("invented", sender, receiver, number, id)
+            if stored[sender, number] > 1:
+                verdict.add("doubled in the archive", sender, receiver, number, id)
+            elif number < last.get((sender, receiver), 0):
+                verdict.add("disordered in the archive", sender, receiver, number, id)
+            last[sender, receiver] = max(number, last.get((sender, receiver), 0))
+            if archive.copies[sender, id] != 1 or archive.copies[receiver, id] != 1:
+                verdict.add("copies missing", sender, receiver, number, id)
+        for message in sorted(self.acked - stored.keys()):
+            verdict.add("not in the archive", message[0], self.sent[message][1], message[1])
+        for message in sorted((self.acked | stored.keys()) - self.got.keys()):
+            verdict.add("lost", message[0], self.sent.get(message, (0, None))[1], message[1])
+        for client, id in archive.spool:
+            verdict.add("left on the spool", client, id)
+
+    def check_requests(self):
+        for client, session in self.sessions.items():
+            for number, (how, time) in session.waiting.items():
+                self.verdict.add("requests unanswered", client, number, ("router", "authd")[how], time / SECOND)
+
+
+HANDLERS = {SENT: Oracle.on_sent, ACKED: Oracle.on_acked, GIVEN_UP: Oracle.on_given_up, GOT: Oracle.on_got,
+            BOUNCED: Oracle.on_bounced, UP: Oracle.on_up, DOWN: Oracle.on_down, REFUSED: Oracle.on_refused,
+            ASKED: Oracle.on_asked, ANSWERED: Oracle.on_answered}
+
+
+def check(journal, archive, owners, deaths):
+    """The verdict about a storm. owners: port -> [(time, pid)] of connections, or None; deaths: pid -> time."""
+    oracle = Oracle(owners, deaths)
+    for time, kind, how, client, peer, number in journal:
+        HANDLERS[kind](oracle, time, how, client, peer, number)
+    oracle.check_archive(archive)
+    oracle.check_requests()
+    return oracle.verdict

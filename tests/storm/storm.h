@@ -1,0 +1,108 @@
+/*
+ * storm.h: private header of chatters, the clients of a storm: prototypes grouped under the file
+ * they live in.
+ *
+ * Layers, downward only: framer, scram, conn (all of tests/bench) - journal - client - chatters.
+ *
+ * The Aldis developers
+ */
+#ifndef ALDIS_STORM_H
+#define ALDIS_STORM_H
+
+#include "load.h"
+
+/* journal.c: what happened and when, for oracle.py, which has the same table */
+
+enum journal_kind {
+	JOURNAL_SENT = 1, /* client, peer, number: a message was given to the stream first */
+	JOURNAL_ACKED,    /* client, number: the server counts it as handled */
+	JOURNAL_GIVEN_UP, /* client, number: its session is lost, nobody knows */
+	JOURNAL_GOT,      /* client, peer, number: a message of peer came */
+	JOURNAL_BOUNCED,  /* client, number: the server answered it with an error */
+	JOURNAL_UP,       /* client, peer: local port, number: when the connect began; how: enum up */
+	JOURNAL_DOWN,     /* client, peer: local port; how: enum down */
+	JOURNAL_REFUSED,  /* client: the session was not resumed */
+	JOURNAL_ASKED,    /* client, number: a request was sent; how: to whom */
+	JOURNAL_ANSWERED, /* client, number: and answered */
+	JOURNAL_KINDS
+};
+
+enum up { UP_NEW, UP_RESUMED };
+enum down {
+	DOWN_LOST,     /* the other side closed a connection that was up */
+	DOWN_BROKEN,   /* we did, to resume */
+	DOWN_LEFT,     /* we did, to come back anew */
+	DOWN_FAILED,   /* it never came up */
+	DOWN_STUCK     /* it did not come up in time */
+};
+
+int journal_open(const char *path);
+/* Writes one record; the time is now. */
+void journal_add(enum journal_kind kind, unsigned how, unsigned client, unsigned peer,
+    uint64_t number);
+int journal_flush(void); /* -1 when it could not be written */
+
+/* client.c: one client, from its connect to its session, and over its next connections */
+
+/*
+ *   AWAY -> TLS -> FEATURES -> CHALLENGE -> SUCCESS -> FEATURES -+-> RESUMED --------------> UP
+ *    ^                                                          '--> BOUND -> ENABLED ------^
+ *    '--------------------------------- any, when the connection is gone
+ */
+enum client_step {
+	STEP_AWAY, STEP_TLS, STEP_FEATURES, STEP_CHALLENGE, STEP_SUCCESS, STEP_RESUMED, STEP_BOUND,
+	STEP_ENABLED, STEP_UP, STEP_COUNT
+};
+
+/* A stanza that the server has not counted. */
+struct unacked {
+	uint32_t number; /* of a message, 0: another stanza */
+	uint32_t len;
+	char *text;
+};
+
+#define WINDOW_MAX 256u
+
+struct client {
+	struct conn *conn;
+	enum client_step step;
+	bool authenticated;
+	bool wanted;        /* shall be connected */
+	bool paused;        /* its socket is not read */
+	bool broken;        /* we are closing it ourselves: how is in down */
+	enum down down;
+	uint64_t began;     /* of this connect */
+	uint64_t due;       /* when to connect */
+	uint64_t asked;     /* when <r/> was sent last */
+	unsigned port;      /* local */
+	char sm_id[80];     /* empty: no session */
+	uint32_t in;        /* stanzas from the server in this session */
+	uint32_t handled;   /* the server's h */
+	uint32_t number;    /* of the last message */
+	uint32_t requests, answers;
+	struct unacked queue[WINDOW_MAX];
+	unsigned first, count;
+	unsigned since_ask;
+};
+
+void client_connect(struct client *c);
+void client_tick(struct client *c, uint64_t now); /* what is due */
+/* Sends a message to another one; false when it cannot now. */
+bool client_say(struct client *c, unsigned peer, bool full);
+void client_ping(struct client *c, bool roster);  /* a request to the router, or to authd */
+void client_show(struct client *c);               /* presence */
+void client_break(struct client *c);              /* as a network does */
+void client_leave(struct client *c);              /* properly, and comes back anew */
+void client_pause(struct client *c, bool paused);
+bool client_is_quiet(const struct client *c);
+extern const struct conn_ops client_ops;
+
+/* chatters.c: options, commands, the loop */
+
+extern struct storm {
+	struct load load;
+	struct client *clients;
+	unsigned window;     /* messages of one client that are not acknowledged */
+} storm;
+
+#endif

@@ -1,0 +1,184 @@
+"""The oracle can fail: a storm that went well passes, and each thing that must not be is seen."""
+
+import pytest
+
+import oracle
+from oracle import (ACKED, ANSWERED, ASKED, BOUNCED, BROKEN, DOWN, GIVEN_UP, GOT, LOST, NEW, REFUSED,
+                    RESUMED, SENT, STUCK, UP, Archive, check)
+
+C2SD, OTHER = 100, 200      # pids
+PORTS = {1: 4001, 2: 4002}
+
+
+class Tale:
+    """A small storm: clients 1 and 2, of which 1 sends."""
+
+    def __init__(self):
+        self.records = []
+        self.archive = Archive()
+        self.owners = {4001: [(0, C2SD)], 4002: [(0, OTHER)], 4003: [(0, OTHER)]}
+        self.deaths = {}
+        self.time = 0
+        for client, port in PORTS.items():
+            self.tell(UP, client, port, self.time, how=NEW)
+
+    def tell(self, kind, client, peer=0, number=0, how=0):
+        self.time += 1000
+        self.records.append((self.time, kind, how, client, peer, number))
+        return self
+
+    def store(self, number):
+        id = "%016x" % (len(self.archive.messages) + 1)
+        self.archive.messages.append((id, 1, 2, number))
+        self.archive.copies[1, id] += 1
+        self.archive.copies[2, id] += 1
+
+    def message(self, number, stored=1, got=1, acked=True):
+        self.tell(SENT, 1, 2, number)
+        for _ in range(stored):
+            self.store(number)
+        if acked:
+            self.tell(ACKED, 1, 0, number)
+        for _ in range(got):
+            self.tell(GOT, 2, 1, number)
+        return self
+
+    def reconnect(self, client, how, expected=True):
+        """Client 2 loses its connection, and perhaps its c2sd was killed."""
+        if expected:
+            self.deaths[OTHER] = self.time + 1
+        self.tell(DOWN, client, PORTS[client], how=LOST)
+        if how == NEW:
+            self.tell(REFUSED, client, 4003)
+        self.tell(UP, client, 4003, self.time, how=how)
+        return self
+
+    def wrong(self):
+        verdict = check(self.records, self.archive, self.owners, self.deaths)
+        assert bool(verdict.problems()) == bool(any(verdict.wrong.values()))
+        return {what: len(examples) for what, examples in verdict.wrong.items() if examples}
+
+
+@pytest.fixture
+def tale():
+    return Tale().message(1).message(2)
+
+
+def test_all_well(tale):
+    assert tale.message(3).tell(ASKED, 1, number=1).tell(ANSWERED, 1, number=1).wrong() == {}
+
+
+def test_lost(tale):
+    assert tale.message(3, got=0).wrong() == {"lost": 1}
+
+
+def test_lost_though_never_acknowledged(tale):
+    assert tale.message(3, got=0, acked=False).tell(GIVEN_UP, 1, number=3).wrong() == {"lost": 1}
+
+
+def test_not_stored(tale):
+    assert tale.message(3, stored=0).wrong() == {"not in the archive": 1}
+
+
+def test_of_unknown_fate(tale):
+    assert tale.message(3, stored=0, got=0, acked=False).tell(GIVEN_UP, 1, number=3).wrong() == {}
+
+
+def test_doubled(tale):
+    assert tale.message(3, got=2).wrong() == {"doubled": 1}
+
+
+def test_doubled_later(tale):
+    assert tale.message(3).tell(GOT, 2, 1, 1).wrong() == {"doubled": 1}
+
+
+def test_doubled_after_a_resumption(tale):
+    tale.reconnect(2, RESUMED).tell(GOT, 2, 1, 2)
+    assert tale.wrong() == {"doubled": 1}
+
+
+def test_doubled_after_the_c2sd_was_killed(tale):
+    assert tale.reconnect(2, NEW).tell(GOT, 2, 1, 2).wrong() == {}
+
+
+def test_doubled_in_a_new_session(tale):
+    tale.reconnect(2, NEW).message(3, got=2)
+    assert tale.wrong() == {"doubled": 1}
+
+
+def test_doubled_in_the_archive(tale):
+    assert tale.message(3, stored=2).wrong() == {"doubled in the archive": 1}
+
+
+def test_disordered(tale):
+    tale.message(3, got=0).message(4).tell(GOT, 2, 1, 3)
+    assert tale.wrong() == {"disordered": 1}
+
+
+def test_disordered_in_the_archive(tale):
+    tale.tell(SENT, 1, 2, 3).tell(SENT, 1, 2, 4)
+    tale.store(4)
+    tale.store(3)
+    tale.tell(GOT, 2, 1, 3).tell(GOT, 2, 1, 4)
+    assert tale.wrong() == {"disordered in the archive": 1}
+
+
+def test_invented(tale):
+    assert tale.tell(GOT, 2, 1, 99).wrong() == {"invented": 1}
+
+
+def test_at_the_wrong_client(tale):
+    assert tale.message(3, got=0).tell(GOT, 1, 1, 3).wrong() == {"invented": 1, "lost": 1}
+
+
+def test_copy_missing(tale):
+    del tale.archive.copies[2, "%016x" % 1]
+    assert tale.wrong() == {"copies missing": 1}
+
+
+def test_left_on_the_spool(tale):
+    tale.archive.spool.append((2, "%016x" % 2))
+    assert tale.wrong() == {"left on the spool": 1}
+
+
+def test_bounced(tale):
+    assert tale.tell(BOUNCED, 1, 2, 2).wrong() == {"bounced": 1}
+
+
+def test_unanswered(tale):
+    assert tale.tell(ASKED, 1, number=7).wrong() == {"requests unanswered": 1}
+
+
+def test_disconnected(tale):
+    assert tale.reconnect(2, RESUMED, expected=False).wrong() == {"unexpected disconnects": 1}
+
+
+def test_disconnected_when_another_was_killed(tale):
+    tale.deaths[C2SD] = tale.time + 1
+    assert tale.reconnect(2, RESUMED, expected=False).wrong() == {"unexpected disconnects": 1}
+
+
+def test_disconnected_long_after(tale):
+    tale.deaths[OTHER] = tale.time + 1
+    tale.time += 5 * oracle.SECOND
+    assert tale.reconnect(2, RESUMED, expected=False).wrong() == {"unexpected disconnects": 1}
+
+
+def test_session_lost(tale):
+    tale.tell(DOWN, 2, 4002, how=BROKEN).tell(REFUSED, 2, 4003).tell(UP, 2, 4003, tale.time, how=NEW)
+    assert tale.wrong() == {"sessions lost for no reason": 1}
+
+
+def test_stuck(tale):
+    assert tale.tell(DOWN, 2, 4003, how=STUCK).wrong() == {"logins stuck": 1}
+
+
+def test_dump_is_read():
+    archive = oracle.read_dump(
+        "message 000a storm00001@localhost/storm storm00002@localhost <body>storm 00000001 00000002 0000001f</body>\n"
+        "copy storm00001@localhost 000a\ncopy storm00002@localhost 000a\nspool storm00002@localhost 000a\nend\n")
+    assert archive.messages == [("000a", 1, 2, 31)]
+    assert archive.copies == {(1, "000a"): 1, (2, "000a"): 1}
+    assert archive.spool == [(2, "000a")]
+    with pytest.raises(ValueError):
+        oracle.read_dump("copy storm00001@localhost 000a\n")
