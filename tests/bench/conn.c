@@ -386,6 +386,8 @@ conn_event(struct conn *c, uint32_t events)
 		conn_handshake(c);
 	else if (c->phase == CONN_OPEN && (events & EPOLLOUT) != 0)
 		conn_flush(c);
-	if (c->phase == CONN_OPEN && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+	/* The handshake may have read more than it needed, after an event that was about writing. */
+	if (c->phase == CONN_OPEN
+	    && ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 || rx->pos < rx->len))
 		conn_read(c);
 }

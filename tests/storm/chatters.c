@@ -180,6 +180,25 @@ on_quiet(unsigned n)
 	self.quiet = true;
 }
 
+/* Says on stderr who is not quiet. */
+static void
+on_who(unsigned n)
+{
+	unsigned i;
+
+	(void)n;
+	for (i = 0; i < number_of_clients(); i++) {
+		const struct client *c = &storm.clients[i];
+
+		if (!client_is_quiet(c))
+			(void)fprintf(stderr,
+			    "%05u step %u port %u: %u unacknowledged, the first is message %u,"
+			    " requests unanswered %llx\n",
+			    i, (unsigned)c->step, c->port, c->count,
+			    c->count > 0 ? c->queue[c->first].number : 0, (unsigned long long)c->waiting);
+	}
+}
+
 /* What the journal has is in its file when this is answered. */
 static void
 on_flush(unsigned n)
@@ -209,6 +228,7 @@ static const struct {
 	{"read", on_read},     /* and goes on */
 	{"leave", on_leave},   /* client N closes its stream and logs in anew */
 	{"quiet", on_quiet},   /* say so when all is acknowledged */
+	{"who", on_who},       /* say on stderr who is not quiet */
 	{"flush", on_flush},
 	{"quit", on_quit},
 };

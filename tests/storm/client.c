@@ -118,7 +118,7 @@ session_forget(struct client *c)
 		unacked_pop(c, JOURNAL_GIVEN_UP);
 	c->sm_id[0] = '\0';
 	c->in = c->handled = 0;
-	c->answers = c->requests;
+	c->waiting = 0;
 }
 
 /* -- negotiation ------------------------------------------------------------------------------- */
@@ -314,7 +314,7 @@ on_iq(struct client *c, struct slice s)
 
 	if (id == NULL)
 		return;
-	c->answers++;
+	c->waiting &= ~(UINT64_C(1) << (strtoul(id + 6, NULL, 10) % 64));
 	note(c, JOURNAL_ANSWERED, slice_has(s, "type='error'"), 0, strtoul(id + 6, NULL, 10));
 }
 
@@ -478,11 +478,12 @@ client_ping(struct client *c, bool roster)
 	char text[160];
 	int len;
 
-	if (!has_room(c, WINDOW_MAX - 8))
+	if (!has_room(c, WINDOW_MAX - 8) || (c->waiting >> ((c->requests + 1) % 64) & 1) != 0)
 		return;
 	len = snprintf(text, sizeof text, "<iq type='get' id='q%u'><%s xmlns='%s'/></iq>",
 	    ++c->requests, roster ? "query" : "ping",
 	    roster ? "jabber:iq:roster" : "urn:xmpp:ping");
+	c->waiting |= UINT64_C(1) << (c->requests % 64);
 	note(c, JOURNAL_ASKED, roster, 0, c->requests);
 	stanza_send(c, 0, text, (size_t)len);
 }
@@ -537,5 +538,5 @@ client_pause(struct client *c, bool paused)
 bool
 client_is_quiet(const struct client *c)
 {
-	return c->step == STEP_UP && c->count == 0 && c->answers == c->requests;
+	return c->step == STEP_UP && c->count == 0 && c->waiting == 0;
 }

@@ -275,12 +275,12 @@ class Storm:
 
     # -- the end
 
-    def settle(self, seconds=QUIET_TIME):
+    def settle(self):
         """Waits until all is up and acknowledged, and nothing waits for a receiver."""
         self.tell("rate", 0)
         self.tell("breaks", 0)
         self.tell("quiet")
-        self.expect("quiet", seconds)
+        self.expect("quiet", QUIET_TIME)
         wait_until(lambda: self.suite.counter("archived", "spool") == 0, 20, message="the spool is empty")
 
     def dump(self):
@@ -297,6 +297,7 @@ class Storm:
             self.settle()
         except AssertionError as problem:
             problems.append(str(problem))
+            self.tell("who")
         self.tell("quit")
         if self.process.wait(20) != 0:
             problems.append("chatters ended with %s" % self.process.returncode)

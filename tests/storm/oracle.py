@@ -102,7 +102,8 @@ class Verdict:
                  ("of unknown fate, their session being lost", c["given up"]), ("stored", c["stored"]),
                  ("delivered", c["delivered"]), ("connections made", c["up"]), ("sessions resumed", c["resumed"]),
                  ("connections lost with their c2sd", c["lost with c2sd"]),
-                 ("logins that failed and were tried again", c["failed"]), ("requests", c["asked"])]
+                 ("logins that failed and were tried again", c["failed"]), ("requests", c["asked"]),
+                 ("answered again by another router", c["answered again"])]
         lines += [(what, number[what]) for what in WRONG]
         lines += [("delivered again after their c2sd was killed", self.again),
                   ("longest wait for an acknowledgement, s", "%.3f" % (self.longest_ack / SECOND)),
@@ -215,7 +216,8 @@ class Oracle:
         self.verdict.count["asked"] += 1
 
     def on_answered(self, time, how, client, peer, number):
-        self.sessions[client].waiting.pop(number, None)
+        if self.sessions[client].waiting.pop(number, None) is None:
+            self.verdict.count["answered again"] += 1
 
     # -- the end
 

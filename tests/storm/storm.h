@@ -79,7 +79,8 @@ struct client {
 	uint32_t in;        /* stanzas from the server in this session */
 	uint32_t handled;   /* the server's h */
 	uint32_t number;    /* of the last message */
-	uint32_t requests, answers;
+	uint32_t requests;
+	uint64_t waiting;   /* bits: of the last 64 requests, those that were not answered */
 	struct unacked queue[WINDOW_MAX];
 	unsigned first, count;
 	unsigned since_ask;
