@@ -60,7 +60,7 @@ out_send(struct out *out)
 	size_t i;
 
 	while (frame_next(rest, &whole) == OK) {
-		if (daemon_router() != NULL)
+		if (daemon_router_up())
 			link_send_raw(daemon_router(), whole);
 		rest = slice_part(rest, whole.len, rest.len);
 	}

@@ -107,7 +107,8 @@ daemon_now(void)
 void
 daemon_send(const struct frame *f)
 {
-	if (self.router != NULL)
+	/* Nothing comes before WELCOME: until then the router refuses it. */
+	if (self.router != NULL && (self.up || f->type == FRAME_HELLO))
 		link_send(self.router, f);
 }
 
