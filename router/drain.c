@@ -10,13 +10,20 @@
  * After a time in which something was kept from a session it is fed from the beginning of its
  * spool: messages of several origins do not come live in the order of their ids, so no id tells
  * what it has.
+ *
+ * A session that is bound and has sent no presence yet gets what is for its full address. When its
+ * spool has something for the account that it may not have before its presence, that and all behind
+ * it waits for the presence, for a short time: else the client would see its messages out of order.
  */
 #include "router.h"
 
 #include "counter.h"
 #include "log.h"
 
-#define DRAIN_BATCH 64 /* messages a DRAIN asks for */
+#define DRAIN_BATCH 64   /* messages a DRAIN asks for */
+#define SEEN_TIME   2000 /* milliseconds in which a client's presence is expected */
+
+static bool some_held; /* perhaps: sessions that are held back */
 
 /* Asks archived for the next messages after the session's position. */
 static void
@@ -40,6 +47,8 @@ drain_begin(struct session *s, uint64_t after)
 		return;
 	}
 	s->drain_again = false;
+	if (after == 0)
+		s->held_back = false;
 	s->drain_id = after;
 	drain_ask(s);
 }
@@ -117,7 +126,12 @@ drain_stanza(const struct frame *f)
 	/* What is for another session that lives is that one's; a session without presence, or with a
 	 * negative priority, gets what is for itself. */
 	other = to.resource.ptr ? session_of_resource(s->account, to.full) : NULL;
-	if (other != NULL ? other != s : !s->available || s->priority < 0)
+	if (other != NULL ? other != s : !s->available || s->priority < 0) {
+		s->held_back |= other == NULL && s->unseen;
+		some_held |= s->held_back;
+		return;
+	}
+	if (s->held_back)
 		return;
 	out.flags = (f->flags & FLAG_FROM_ENTRY) | FLAG_SPOOL;
 	COUNT(messages_routed);
@@ -139,13 +153,44 @@ drain_done(const struct frame *f)
 	if (s->drain_again) {
 		s->drain_again = false;
 		drain_begin(s, 0);
-	} else if (s->peer->congested) {
-		return; /* drain_peer() goes on */
+	} else if (s->peer->congested || s->held_back) {
+		return; /* drain_peer() goes on, or the presence or drains_tick() */
 	} else if (f->flags & FLAG_MORE) {
 		drain_ask(s);
 	} else {
 		s->draining = false;
 	}
+}
+
+static bool
+drain_overdue(void *arg, struct session *s)
+{
+	(void)arg;
+	if (!s->held_back)
+		return true;
+	if (daemon_ticks() - s->joined < SEEN_TIME) {
+		some_held = true;
+		return true;
+	}
+	s->held_back = s->unseen = false;
+	if (is_fed(s) && !s->paused)
+		drain_begin(s, 0);
+	return true;
+}
+
+void
+drains_tick(void)
+{
+	if (!some_held)
+		return;
+	some_held = false;
+	session_each(drain_overdue, NULL);
+}
+
+bool
+drains_waiting(void)
+{
+	return some_held;
 }
 
 void

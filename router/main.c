@@ -37,6 +37,7 @@ tick(uv_timer_t *t)
 {
 	(void)t;
 	sessions_tick();
+	drains_tick();
 	control_tick();
 	peers_tick();
 	flow_tick();
@@ -50,7 +51,8 @@ flush(void)
 	bool needed;
 
 	peers_flush();
-	needed = sessions_waiting() || control_waiting() || peers_waiting() || flow_waiting();
+	needed = sessions_waiting() || drains_waiting() || control_waiting() || peers_waiting() ||
+	    flow_waiting();
 	if (needed && !ticking)
 		uv_timer_start(&timer, tick, TICK, TICK);
 	else if (!needed && ticking)

@@ -152,7 +152,7 @@ presence_broadcast(struct session *s, const struct frame *f)
 	presence_fan_out(s, f, NULL);
 	if (initial)
 		presence_probe_all(s);
-	if (s->priority >= 0 && (initial || before < 0))
+	if (s->held_back || (s->priority >= 0 && (initial || before < 0)))
 		drain_begin(s, 0);
 }
 

@@ -158,6 +158,8 @@ struct session {
 	bool draining;            /* archived is sending what waits for it */
 	bool asked;               /* DRAIN was sent, DRAINED has not come */
 	bool drain_again;         /* and must do so once more from the beginning */
+	bool unseen;              /* it has not said yet whether it will be available... */
+	bool held_back;           /* ...and waits, for what is on the spool may be for it then */
 	uint32_t moved_from;      /* incarnation of the c2sd that hands it over, 0: none */
 	uint64_t moved_until;     /* ticks until which that one may pass on what comes late; 0: moving */
 	bool killed;              /* SESSION_KILL was sent: nothing more for it */
@@ -169,6 +171,7 @@ struct session {
 	size_t directed_count;
 	uint64_t drain_id;        /* up to here the drain has gone */
 	uint64_t since;           /* milliseconds since 1970 */
+	uint64_t joined;          /* ticks when it was bound or replayed */
 	uint64_t orphaned;        /* ticks when its c2sd died */
 	struct helds *queue;      /* in order: being stored, and what waits behind; NULL when empty */
 	unsigned queue_len;
@@ -276,6 +279,8 @@ void drain_peer(struct peer *peer);            /* its link has room again */
 void drain_account(struct account *account);
 void drain_stanza(const struct frame *f);      /* from archived, FLAG_SPOOL */
 void drain_done(const struct frame *f);        /* DRAINED */
+void drains_tick(void);                        /* who has waited long enough for its presence */
+bool drains_waiting(void);                     /* for a tick */
 void drain_pause(struct session *s);
 void drain_resume(struct session *s);
 

@@ -262,6 +262,9 @@ session_join(struct session *s, struct account *account, struct slice full)
 	s->jid_len = full.len;
 	s->account = account;
 	s->state = SESSION_LOADING;
+	s->unseen = !s->available;
+	s->joined = daemon_ticks();
+	drain_owe(s); /* nothing overtakes what is on the spool while the roster is awaited */
 	TAILQ_INSERT_TAIL(&account->sessions, s, siblings);
 	if (account->loaded)
 		session_loaded(account, true);
@@ -297,7 +300,8 @@ session_bind(struct peer *peer, const struct frame *f)
 	buf_free(&full);
 }
 
-/* Tells a new session that it is bound, and has one from before a restart fed. */
+/* Tells a new session that it is bound, and has it fed: what waits for its full address comes before
+ * what is sent to that now. */
 static void
 session_enter(struct session *s)
 {
@@ -305,7 +309,7 @@ session_enter(struct session *s)
 
 	if (s->announce && s->peer != NULL)
 		peer_send(s->peer, &f);
-	else if (s->peer != NULL)
+	if (s->peer != NULL)
 		drain_begin(s, 0);
 	s->announce = false;
 }
@@ -390,6 +394,7 @@ session_set_presence(struct session *s, const struct frame *f)
 	MEM_FREE(&s->presence);
 	s->presence_len = 0;
 	s->available = f != NULL;
+	s->unseen = false;
 	if (f == NULL)
 		return;
 	frame_write(f, &bytes);

@@ -90,8 +90,20 @@ tear_down(void **state)
 
 /* -- clients ------------------------------------------------------------------------------------------ */
 
+/* archived has nothing more for a session that asks. */
 static void
-log_in(unsigned n, const char *bare, const char *resource)
+say_drained(unsigned n)
+{
+	struct frame ask = world_expect(archived, FRAME_DRAIN);
+	struct frame done = { .type = FRAME_DRAINED, .handle = handle_of(n) };
+
+	assert_true(ask.handle == handle_of(n));
+	world_say(archived, &done);
+}
+
+/* A client logs in; what waits for it has been asked for and not been sent. */
+static void
+bind_only(unsigned n, const char *bare, const char *resource)
 {
 	char token[32];
 	struct frame grant = { .type = FRAME_AUTH_SUCCESS, .handle = handle_of(n),
@@ -115,6 +127,13 @@ log_in(unsigned n, const char *bare, const char *resource)
 	assert_true(f.handle == handle_of(n));
 }
 
+static void
+log_in(unsigned n, const char *bare, const char *resource)
+{
+	bind_only(n, bare, resource);
+	say_drained(n);
+}
+
 static struct frame
 stanza(unsigned n, enum stanza_kind kind, enum stanza_type type, const char *to)
 {
@@ -132,13 +151,8 @@ send_presence(unsigned n, int priority)
 	world_say(c2sd, &f);
 	world_discard(c2sd);
 	world_discard(authd);
-	if (priority >= 0) {
-		struct frame ask = world_expect(archived, FRAME_DRAIN);
-		struct frame done = { .type = FRAME_DRAINED, .handle = handle_of(n) };
-
-		assert_true(ask.handle == handle_of(n));
-		world_say(archived, &done);
-	}
+	if (priority >= 0)
+		say_drained(n);
 }
 
 static void
@@ -733,31 +747,110 @@ late_turn_is_no_second(void **state)
 	world_silent(c2sd);
 }
 
-/* A session without presence is fed too, with what is for itself alone. */
+/* archived sends romeo's mute session what waits for an address. */
+static void
+say_spooled(const char *to, uint64_t id)
+{
+	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
+		.handle = handle_of(MUTE_N), .from = SLICE("juliet@localhost/balcony"),
+		.to = slice_string(to), .payload = SLICE(""), .flags = FLAG_SPOOL, .number = 77,
+		.archive_id = id };
+
+	world_say(archived, &f);
+}
+
+static void
+expect_message(uint64_t id)
+{
+	struct frame got = world_expect(c2sd, FRAME_STANZA);
+
+	assert_true(got.archive_id == id);
+}
+
+/* A session without presence is fed too, with what is for itself alone. What is behind something
+ * that it might get with its presence waits for that, but not for ever. */
 static void
 mute_is_fed(void **state)
 {
-	struct frame got;
-	struct frame spooled = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
-		.handle = handle_of(MUTE_N), .from = SLICE("juliet@localhost/balcony"),
-		.to = SLICE("romeo@localhost"), .payload = SLICE(""), .flags = FLAG_SPOOL, .number = 77 };
+	(void)state;
+	bind_only(MUTE_N, "romeo@localhost", "mute");
+	world_expect(archived, FRAME_DRAIN);
+	say_spooled("romeo@localhost/mute", 101);
+	expect_message(101);
+	say_spooled("romeo@localhost", 102);
+	say_spooled("romeo@localhost/mute", 103);
+	world_silent(c2sd);
+	world_say(archived, &(struct frame){ .type = FRAME_DRAINED, .handle = handle_of(MUTE_N) });
+	drains_tick();
+	world_silent(archived);
+	assert_true(drains_waiting());
+	world_ticks += 2000;
+	drains_tick();
+	assert_false(drains_waiting());
+	world_expect(archived, FRAME_DRAIN);
+	say_spooled("romeo@localhost/mute", 101);
+	expect_message(101);
+	say_spooled("romeo@localhost", 102);
+	world_silent(c2sd);
+	say_spooled("romeo@localhost/mute", 103);
+	expect_message(103);
+}
+
+/* A message to the full address of a new session does not overtake what waits for its presence. */
+static void
+presence_is_awaited(void **state)
+{
+	struct frame f;
 
 	(void)state;
-	log_in(MUTE_N, "romeo@localhost", "mute");
-	world_die(archived);
-	start_archived();
-	world_expect(c2sd, FRAME_RESEND);
-	world_echo(c2sd);
-	got = world_expect(archived, FRAME_DRAIN);
-	assert_true(got.handle == handle_of(MUTE_N));
-	spooled.archive_id = ++next_id;
-	world_say(archived, &spooled);
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	bind_only(MUTE_N, "romeo@localhost", "mute");
+	world_expect(archived, FRAME_DRAIN);
+	say_spooled("romeo@localhost", 101);
+	world_say(archived, &(struct frame){ .type = FRAME_DRAINED, .handle = handle_of(MUTE_N) });
+	f = say_chat(JULIET_N, "romeo@localhost/mute");
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, 102);
+	expect_ack(f.seq);
 	world_silent(c2sd);
-	spooled.archive_id = ++next_id;
-	spooled.to = SLICE("romeo@localhost/mute");
-	world_say(archived, &spooled);
-	got = world_expect(c2sd, FRAME_STANZA);
-	assert_true(got.archive_id == next_id);
+	f = stanza(MUTE_N, STANZA_PRESENCE, TYPE_AVAILABLE, NULL);
+	f.number = 128;
+	world_say(c2sd, &f);
+	world_discard(c2sd);
+	world_expect(archived, FRAME_DRAIN);
+	say_spooled("romeo@localhost", 101);
+	say_spooled("romeo@localhost/mute", 102);
+	expect_message(101);
+	expect_message(102);
+}
+
+/* While a new router waits for the roster of a session, nothing overtakes what is on the spool. */
+static void
+replayed_is_fed_first(void **state)
+{
+	char token[32];
+	struct frame f = { .type = FRAME_SESSION_REPLAY, .handle = handle_of(MUTE_N),
+		.jid = SLICE("romeo@localhost/mute"), .token = slice_of(token, 32),
+		.flags = FLAG_AVAILABLE, .number = 128, .payload = SLICE("") };
+	struct frame roster = { .type = FRAME_ROSTER, .jid = SLICE("romeo@localhost"),
+		.flags = FLAG_EXISTS, .payload = SLICE("") };
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	world_token(handle_of(MUTE_N), "romeo@localhost", token);
+	world_say(c2sd, &f);
+	world_expect(authd, FRAME_ROSTER_LOAD);
+	f = say_chat(JULIET_N, "romeo@localhost/mute");
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, 102);
+	expect_ack(f.seq);
+	world_silent(c2sd);
+	world_say(authd, &roster);
+	world_expect(archived, FRAME_DRAIN);
+	say_spooled("romeo@localhost", 101);
+	say_spooled("romeo@localhost/mute", 102);
+	expect_message(101);
+	expect_message(102);
 }
 
 /* authd dies with a question: it is asked again. */
@@ -996,6 +1089,8 @@ main(void)
 		TEST(congestion_keeps_order),
 		TEST(late_turn_is_no_second),
 		TEST(mute_is_fed),
+		TEST(presence_is_awaited),
+		TEST(replayed_is_fed_first),
 		TEST(asked_again),
 		TEST(exchange_fails),
 		TEST(killed_while_storing),
