@@ -121,6 +121,16 @@ session_forget(struct client *c)
 	c->waiting = 0;
 }
 
+/* Ends a connection because of an element that should not have come. */
+static void
+wrong(struct client *c, const char *what, struct slice s)
+{
+	char why[240];
+
+	(void)snprintf(why, sizeof why, "%s: %.*s", what, s.len < 180 ? (int)s.len : 180, s.ptr);
+	conn_fail(c->conn, why);
+}
+
 /* -- negotiation ------------------------------------------------------------------------------- */
 
 static void
@@ -192,8 +202,7 @@ on_challenge(struct client *c, struct slice s)
 	    || scram_final(&c->conn->scram, &storm.load.keys[client_index(c)],
 		   storm.load.o.password, s, text)
 		!= 0) {
-		conn_fail(c->conn, slice_has(s, "temporary-auth-failure") ? "temporary-auth-failure"
-									   : "bad challenge");
+		wrong(c, "no challenge", s);
 		return;
 	}
 	len = snprintf(stanza, sizeof stanza, "<response xmlns='" SASL_NS "'>%s</response>", text);
@@ -205,8 +214,7 @@ static void
 on_success(struct client *c, struct slice s)
 {
 	if (!slice_starts(s, "<success") || scram_verify(&c->conn->scram, s) != 0) {
-		conn_fail(c->conn, slice_has(s, "temporary-auth-failure") ? "temporary-auth-failure"
-									   : "no success");
+		wrong(c, "no success", s);
 		return;
 	}
 	c->authenticated = true;
@@ -227,7 +235,7 @@ on_resumed(struct client *c, struct slice s)
 
 	if (!slice_starts(s, "<resumed")) {
 		if (!slice_starts(s, "<failed")) {
-			conn_fail(c->conn, "neither resumed nor failed");
+			wrong(c, "neither resumed nor failed", s);
 			return;
 		}
 		note(c, JOURNAL_REFUSED, 0, c->port, 0);
@@ -236,7 +244,7 @@ on_resumed(struct client *c, struct slice s)
 		return;
 	}
 	if (!acknowledged(c, s)) {
-		conn_fail(c->conn, "h of <resumed/> is wrong");
+		wrong(c, "h is wrong", s);
 		return;
 	}
 	is_up(c, UP_RESUMED);
@@ -249,7 +257,7 @@ static void
 on_bound(struct client *c, struct slice s)
 {
 	if (!slice_has(s, "type='result'")) {
-		conn_fail(c->conn, "not bound");
+		wrong(c, "not bound", s);
 		return;
 	}
 	conn_sends(c->conn, "<enable xmlns='" SM_NS "' resume='true'/>");
@@ -264,7 +272,7 @@ on_enabled(struct client *c, struct slice s)
 	end = id != NULL ? memchr(id + 5, '\'', (size_t)(s.ptr + s.len - id - 5)) : NULL;
 	if (!slice_starts(s, "<enabled") || end == NULL
 	    || (size_t)(end - id - 5) >= sizeof c->sm_id) {
-		conn_fail(c->conn, "no session management");
+		wrong(c, "no session management", s);
 		return;
 	}
 	memcpy(c->sm_id, id + 5, (size_t)(end - id - 5));
@@ -326,7 +334,7 @@ on_stanza(struct client *c, struct slice s)
 
 	if (slice_starts(s, "<a ")) {
 		if (!acknowledged(c, s))
-			conn_fail(c->conn, "h is wrong");
+			wrong(c, "h is wrong", s);
 		return;
 	}
 	if (slice_starts(s, "<r ") || slice_starts(s, "<r/")) {

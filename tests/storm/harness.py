@@ -62,10 +62,10 @@ def children(pid):
     return found
 
 
-def resident(pid):
-    """Resident bytes of a process."""
+def memory(pid):
+    """Resident bytes of a process that are its own: what is mapped from files can be taken away."""
     text = Path("/proc/%d/status" % pid).read_text()
-    return int(re.search(r"^VmRSS:\s+(\d+) kB", text, re.M).group(1)) * 1024
+    return int(re.search(r"^RssAnon:\s+(\d+) kB", text, re.M).group(1)) * 1024
 
 
 class Owners:
@@ -213,6 +213,14 @@ class Storm:
         self.expect("flushed", 10)
         return list(oracle.records(self.journal))
 
+    def acknowledged(self):
+        """How many messages are."""
+        return sum(record[1] == oracle.ACKED for record in self.records())
+
+    def note(self, what, value):
+        """One more figure."""
+        print("  %-48s %s" % (what, value), flush=True)
+
     # -- the processes
 
     def processes(self):
@@ -318,5 +326,5 @@ class Storm:
         kills = ", ".join("%s %d" % k for k in sorted(self.kills.items())) or "none"
         print("\n%s (%s)" % (title, settings_text()))
         for what, value in [("clients", self.clients), ("kills", sum(self.kills.values())), *verdict.figures()]:
-            print("  %-48s %s" % (what, value))
+            self.note(what, value)
         print("  killed: " + kills, flush=True)

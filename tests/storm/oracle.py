@@ -28,7 +28,7 @@ LOST, BROKEN, LEFT, FAILED, STUCK = range(5)
 SECOND = 1_000_000_000
 DEATH_TIME = 1 * SECOND     # a client may take to notice that its c2sd is gone
 MARK = re.compile(r"storm ([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8})")
-SHOWN = 5                   # examples of each problem
+EXAMPLES = 5                # shown of each problem
 
 
 def records(path):
@@ -77,6 +77,10 @@ class Session:
     ports: list = field(default_factory=list)   # (port, time) of its last connections
     waiting: dict = field(default_factory=dict)  # requests
 
+    def begin_anew(self):
+        self.generation += 1
+        self.waiting.clear()
+
 
 class Verdict:
     """The figures of a storm, and what was wrong with it."""
@@ -91,7 +95,7 @@ class Verdict:
         self.wrong[what].append(example)
 
     def problems(self):
-        return ["%s: %d, such as %s" % (what, len(examples), ", ".join(map(str, examples[:SHOWN])))
+        return ["%s: %d, such as %s" % (what, len(examples), ", ".join(map(str, examples[:EXAMPLES])))
                 for what, examples in sorted(self.wrong.items())]
 
     def figures(self):
@@ -180,7 +184,6 @@ class Oracle:
     def on_up(self, time, how, client, port, began):
         session = self.sessions[client]
         if how == NEW:
-            session.generation += 1
             session.ports = []
         else:
             self.verdict.count["resumed"] += 1
@@ -196,7 +199,7 @@ class Oracle:
             else:
                 self.verdict.add("unexpected disconnects", client, port, time / SECOND)
         elif how == LEFT:
-            session.waiting.clear()
+            session.begin_anew()
         elif how == FAILED:
             self.verdict.count["failed"] += 1
         elif how == STUCK:
@@ -204,12 +207,12 @@ class Oracle:
 
     def on_refused(self, time, how, client, port, number):
         session = self.sessions[client]
-        session.waiting.clear()
         self.verdict.count["refused"] += 1
         if any(self.died(p, since, time) for p, since in session.ports):
             self.lost_at[client] = session.generation
         else:
             self.verdict.add("sessions lost for no reason", client, session.ports, time / SECOND)
+        session.begin_anew()
 
     def on_asked(self, time, how, client, peer, number):
         self.sessions[client].waiting[number] = (how, time)
