@@ -589,7 +589,8 @@ void resume_ask(struct conn *c); /* the c2sd that holds it; again, of a new rout
 void resume_attach(struct conn *c, struct session *s, uint32_t h);
 void resume_taken(struct session *s); /* all frames of a detached session were taken */
 void resume_asked(const struct frame *f);           /* SESSION_RESUME from the router */
-void resume_leave(struct session *s); /* in LEAVING: its frames are taken, or time is up */
+void resume_leave(struct session *s); /* in LEAVING: its frames are taken */
+void resume_late(struct session *s);  /* the time to resume it is over */
 void resume_moved(const struct frame *f);           /* SESSION_MOVE from the router */
 
 #endif

@@ -19,7 +19,6 @@
 #include "ns.h"
 #include "xmlout.h"
 
-#define LEAVE_MS 2000u
 #define MOVED_MS 10000u
 #define ID_LEN   (16 + 1 + 36)
 
@@ -62,12 +61,46 @@ take_over(struct session *s)
 	stream_error_only(old, "conflict", "resumed by another stream", NULL);
 }
 
+/* Tells a stream elsewhere that the session is not resumed by it. */
+static void
+refuse_there(const struct session *s, uint64_t stream)
+{
+	struct frame f = { .type = FRAME_SESSION_MOVE, .handle = s->handle, .number = stream,
+		.condition = SLICE("item-not-found") };
+
+	daemon_send(&f);
+}
+
+/* Another stream than the one that waits for the session will have it, or none. */
+static void
+forsake(struct session *s, uint64_t stream)
+{
+	struct conn *c = stream_find(s->moved_to);
+
+	if (s->moved_to == 0 || s->moved_to == stream)
+		return;
+	if (s->state == SESSION_LEAVING)
+		refuse_there(s, s->moved_to);
+	else if (c != NULL && c->stream == STREAM_RESUME_WAIT)
+		refuse(c, "item-not-found");
+	s->moved_to = 0;
+}
+
+/* Whether a session can be resumed: also one that waits for a stream, which may be gone. */
+static bool
+is_resumable(const struct session *s)
+{
+	return s->state == SESSION_ATTACHED || s->state == SESSION_DETACHED ||
+	    s->state == SESSION_LEAVING;
+}
+
 /* Resumes a session of ours when its frames are taken, so that h is right: what a client is not
  * told of it sends again, and its receiver would get it twice. */
 static void
 resume_here(struct conn *c, struct session *s, uint32_t h)
 {
 	take_over(s);
+	forsake(s, c->handle);
 	session_set_state(s, SESSION_DETACHED);
 	deadline_set(&s->deadline, s->resume_seconds * UINT64_C(1000));
 	c->login->previd = mem_string(s->sm_id);
@@ -101,8 +134,7 @@ resume_element(struct conn *c, const struct xml_element *element)
 		return;
 	}
 	s = session_by_sm_id(previd);
-	if (s != NULL && slice_is(session_bare(s), c->login->jid) &&
-	    (s->state == SESSION_ATTACHED || s->state == SESSION_DETACHED)) {
+	if (s != NULL && slice_is(session_bare(s), c->login->jid) && is_resumable(s)) {
 		resume_here(c, s, (uint32_t)h);
 	} else if (s != NULL || resume_handle(previd) == 0) {
 		refuse(c, "item-not-found");
@@ -166,8 +198,7 @@ resume_asked(const struct frame *f)
 		.condition = SLICE("item-not-found"),
 	};
 
-	if (s == NULL || !sessions_may_move() ||
-	    (s->state != SESSION_ATTACHED && s->state != SESSION_DETACHED)) {
+	if (s == NULL || !sessions_may_move() || !is_resumable(s)) {
 		daemon_send(&refusal);
 		return;
 	}
@@ -178,10 +209,18 @@ resume_asked(const struct frame *f)
 		return;
 	}
 	take_over(s);
+	forsake(s, f->handle);
 	s->moved_to = f->handle;
 	session_set_state(s, SESSION_LEAVING);
-	deadline_set(&s->deadline, LEAVE_MS);
+	deadline_set(&s->deadline, s->resume_seconds * UINT64_C(1000));
 	session_settle(s);
+}
+
+void
+resume_late(struct session *s)
+{
+	forsake(s, 0);
+	session_end(s, "not resumed");
 }
 
 static void

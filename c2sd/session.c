@@ -610,10 +610,8 @@ due(struct deadline *d)
 {
 	struct session *s = (struct session *)((char *)d - offsetof(struct session, deadline));
 
-	if (s->state == SESSION_DETACHED)
-		session_end(s, "not resumed");
-	else if (s->state == SESSION_LEAVING)
-		resume_leave(s);
+	if (s->state == SESSION_DETACHED || s->state == SESSION_LEAVING)
+		resume_late(s);
 	else if (s->state == SESSION_MOVED)
 		session_free(s);
 }
