@@ -237,6 +237,8 @@ deliver_message(const struct frame *f)
 		}
 	}
 	if (!taken) {
+		if (account != NULL && f->archive_id != 0)
+			drain_missed(account);
 		message_absent(f, bare);
 		return;
 	}

@@ -21,7 +21,7 @@
 #include "log.h"
 
 #define DRAIN_BATCH 64   /* messages a DRAIN asks for */
-#define SEEN_TIME   2000 /* milliseconds in which a client's presence is expected */
+#define SEEN_TIME   5000 /* milliseconds in which a client's presence is expected */
 
 static bool some_held; /* perhaps: sessions that are held back */
 
@@ -108,6 +108,25 @@ drain_account(struct account *account)
 	}
 }
 
+static void
+hold_back(struct session *s)
+{
+	s->held_back = some_held = true;
+}
+
+void
+drain_missed(struct account *account)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &account->sessions, siblings) {
+		if (!s->unseen || s->held_back)
+			continue;
+		hold_back(s);
+		s->draining = true;
+	}
+}
+
 void
 drain_stanza(const struct frame *f)
 {
@@ -127,8 +146,8 @@ drain_stanza(const struct frame *f)
 	 * negative priority, gets what is for itself. */
 	other = to.resource.ptr ? session_of_resource(s->account, to.full) : NULL;
 	if (other != NULL ? other != s : !s->available || s->priority < 0) {
-		s->held_back |= other == NULL && s->unseen;
-		some_held |= s->held_back;
+		if (other == NULL && s->unseen)
+			hold_back(s);
 		return;
 	}
 	if (s->held_back)

@@ -186,6 +186,18 @@ peers_waiting(void)
 	return taker_gone != 0;
 }
 
+bool
+peers_replaying(void)
+{
+	struct peer *peer;
+
+	TAILQ_FOREACH(peer, &peers, all) {
+		if (peer->role == ROLE_C2SD && peer->state != PEER_LIVE)
+			return true;
+	}
+	return false;
+}
+
 static void
 mechanisms_send(struct peer *peer)
 {
@@ -241,6 +253,7 @@ on_ready(struct peer *peer)
 	    peer->incarnation);
 	if (peer_is_entry(peer)) {
 		peer_resync(peer);
+		sessions_ask_again();
 		return;
 	}
 	if (peer->role == ROLE_AUTHD) {

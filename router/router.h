@@ -61,6 +61,7 @@ void peer_ack(uint32_t origin, uint64_t seq);  /* gathered, sent by peers_flush(
 void peers_flush(void);
 void peers_tick(void);
 bool peers_waiting(void);                      /* for a tick */
+bool peers_replaying(void);                    /* some c2sd has not said yet which sessions it has */
 void peers_resync(void);                       /* RESEND to all entry daemons */
 void peer_grants_known(void);                  /* lets waiting entry daemons register */
 
@@ -162,6 +163,7 @@ struct session {
 	bool held_back;           /* ...and waits, for what is on the spool may be for it then */
 	uint32_t moved_from;      /* incarnation of the c2sd that hands it over, 0: none */
 	uint64_t moved_until;     /* ticks until which that one may pass on what comes late; 0: moving */
+	struct buf resume;        /* in GRANTED: its SESSION_RESUME, when it came before all c2sd were live */
 	bool killed;              /* SESSION_KILL was sent: nothing more for it */
 	bool ending;              /* its end is in the queue: nothing may come behind it */
 	int8_t priority;
@@ -191,6 +193,7 @@ void session_replay(struct peer *peer, const struct frame *f);
 void session_ended(struct session *s, const struct frame *f); /* in its order */
 void session_loaded(struct account *account, bool exists);
 void session_kill(struct session *s, const char *condition, const char *text);
+void sessions_ask_again(void);  /* for what may be resumed, now that one more c2sd is live */
 void session_move(struct peer *peer, const struct frame *f);
 void session_resume(struct peer *peer, const struct frame *f);
 void session_handover(struct peer *peer, const struct frame *f); /* STANZA with FLAG_HANDOVER */
@@ -279,6 +282,7 @@ void drain_peer(struct peer *peer);            /* its link has room again */
 void drain_account(struct account *account);
 void drain_stanza(const struct frame *f);      /* from archived, FLAG_SPOOL */
 void drain_done(const struct frame *f);        /* DRAINED */
+void drain_missed(struct account *account);    /* a stored message for it was left on the spool */
 void drains_tick(void);                        /* who has waited long enough for its presence */
 bool drains_waiting(void);                     /* for a tick */
 void drain_pause(struct session *s);

@@ -131,6 +131,7 @@ session_free(struct session *s)
 		account_drop(account);
 	}
 	directed_clear(s);
+	buf_free(&s->resume);
 	free(s->presence);
 	free(s->jid);
 	free(s);
@@ -506,10 +507,34 @@ session_resume(struct peer *peer, const struct frame *f)
 	if (new == NULL || new->peer != peer || new->state != SESSION_GRANTED)
 		return;
 	old = session_of_first(account_find(session_jid(new)), f->archive_id);
-	if (old == NULL || old->peer == NULL || old->peer == peer || old->killed)
+	if (old == NULL && peers_replaying()) {
+		buf_clear(&new->resume);
+		frame_write(f, &new->resume); /* it may be among those that are not told yet */
+	} else if (old == NULL || old->peer == NULL || old->peer == peer || old->killed) {
 		peer_send(peer, &refusal);
-	else
+	} else {
 		peer_send(old->peer, f);
+	}
+}
+
+static bool
+ask_again(void *arg, struct session *s)
+{
+	struct buf asked = s->resume;
+	struct frame f;
+
+	(void)arg;
+	s->resume = (struct buf){ 0 };
+	if (buf_len(&asked) != 0 && s->peer != NULL && frame_read(buf_slice(&asked), &f) == 0)
+		session_resume(s->peer, &f);
+	buf_free(&asked);
+	return true;
+}
+
+void
+sessions_ask_again(void)
+{
+	session_each(ask_again, NULL);
 }
 
 /* Gives a session to the stream that resumes it: whose it was hands over what it holds. */
@@ -524,6 +549,7 @@ session_rebind(struct session *old, struct session *new)
 	old->peer = new->peer;
 	memcpy(old->token, new->token, sizeof old->token);
 	map_put(sessions, slice_of(&old->handle, sizeof old->handle), old);
+	buf_free(&new->resume);
 	free(new->jid);
 	free(new);
 	GAUGE(sessions, map_count(sessions));
@@ -540,6 +566,15 @@ session_move(struct peer *peer, const struct frame *f)
 	struct session *old = session_find(f->handle), *new = session_find(f->number);
 	bool first = (f->flags & FLAG_MORE) != 0;
 
+	if (first && new == NULL && old != NULL && old->peer == peer && !old->ending) {
+		/* The stream that it goes to has ended: nobody has it then. */
+		struct frame end = { .type = FRAME_SESSION_END, .number = 1,
+			.condition = SLICE("resumption interrupted") };
+
+		old->ending = true;
+		hold_frame(old, &end);
+		return;
+	}
 	if (new == NULL || new->peer == NULL || HANDLE_INCARNATION(f->handle) != peer->incarnation)
 		return;
 	if (f->condition.ptr != NULL) {

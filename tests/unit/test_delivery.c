@@ -496,6 +496,25 @@ replay(void **state)
 	assert_int_equal(session_count(), 1);
 }
 
+/* A session is handed over to a stream that has ended meanwhile: it ends too, and does not stay as one
+ * that nobody holds. */
+static void
+moved_to_nobody(void **state)
+{
+	struct frame f = { .type = FRAME_SESSION_MOVE, .handle = handle_of(JULIET_N),
+		.number = HANDLE(INCARNATION, 99), .flags = FLAG_MORE,
+		.jid = SLICE("juliet@localhost/balcony") };
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	world_say(c2sd, &f);
+	assert_null(session_find(handle_of(JULIET_N)));
+	assert_int_equal(session_count(), 0);
+	f.flags = 0; /* the last of it */
+	world_say(c2sd, &f);
+	world_silent(c2sd);
+}
+
 /* A c2sd speaks for a stream without a session, and reports what is not its own. */
 static void
 lies(void **state)
@@ -784,7 +803,7 @@ mute_is_fed(void **state)
 	drains_tick();
 	world_silent(archived);
 	assert_true(drains_waiting());
-	world_ticks += 2000;
+	world_ticks += 5000;
 	drains_tick();
 	assert_false(drains_waiting());
 	world_expect(archived, FRAME_DRAIN);
@@ -822,6 +841,69 @@ presence_is_awaited(void **state)
 	say_spooled("romeo@localhost/mute", 102);
 	expect_message(101);
 	expect_message(102);
+}
+
+/* The same when nothing waited yet: the first one comes while the client is about to send presence. */
+static void
+late_one_is_not_overtaken(void **state)
+{
+	struct frame f;
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	log_in(MUTE_N, "romeo@localhost", "mute");
+	f = say_chat(JULIET_N, "romeo@localhost");
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, 101);
+	expect_ack(f.seq);
+	f = say_chat(JULIET_N, "romeo@localhost/mute");
+	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, 102);
+	expect_ack(f.seq);
+	world_silent(c2sd);
+	assert_true(drains_waiting());
+	f = stanza(MUTE_N, STANZA_PRESENCE, TYPE_AVAILABLE, NULL);
+	f.number = 128;
+	world_say(c2sd, &f);
+	world_expect(archived, FRAME_DRAIN);
+}
+
+/* A session is asked for before the new router has heard of it: the answer waits until it has. */
+static void
+resumed_before_replay(void **state)
+{
+	struct link *other = world_start(ROLE_C2SD, 1, 6);
+	char token[32];
+	struct frame got, f = { .type = FRAME_SESSION_REPLAY, .handle = HANDLE(6, 1),
+		.jid = SLICE("romeo@localhost/home"), .token = slice_of(token, 32) };
+	struct frame grant = { .type = FRAME_SESSION_REPLAY, .handle = handle_of(9),
+		.jid = SLICE("romeo@localhost"), .token = slice_of(token, 32) };
+	struct frame roster = { .type = FRAME_ROSTER, .jid = SLICE("romeo@localhost"),
+		.flags = FLAG_EXISTS, .payload = SLICE("") };
+	struct frame ask = { .type = FRAME_SESSION_RESUME, .handle = handle_of(9),
+		.archive_id = HANDLE(6, 1), .text = SLICE("the SM-ID") };
+
+	(void)state;
+	world_hello(other, "");
+	world_expect(other, FRAME_WELCOME);
+	world_expect(other, FRAME_MECHANISMS);
+	world_token(handle_of(9), "romeo@localhost", token);
+	world_say(c2sd, &grant);
+	world_say(c2sd, &ask);
+	world_silent(c2sd);
+	world_token(HANDLE(6, 1), "romeo@localhost", token);
+	world_say(other, &f);
+	world_expect(authd, FRAME_ROSTER_LOAD);
+	world_say(authd, &roster);
+	world_ready(other);
+	world_expect(other, FRAME_RESEND);
+	got = world_expect(other, FRAME_SESSION_RESUME);
+	assert_true(got.handle == handle_of(9) && slice_is(got.text, "the SM-ID"));
+	ask.archive_id = HANDLE(6, 2); /* nobody has it */
+	world_say(c2sd, &ask);
+	got = world_expect(c2sd, FRAME_SESSION_MOVE);
+	assert_true(slice_is(got.condition, "item-not-found"));
+	world_die(other);
 }
 
 /* While a new router waits for the roster of a session, nothing overtakes what is on the spool. */
@@ -1080,6 +1162,7 @@ main(void)
 		TEST(archived_restarts),
 		TEST(sender_dies),
 		TEST(replay),
+		TEST(moved_to_nobody),
 		TEST(lies),
 		TEST(no_grant_no_bind),
 		TEST(conflict_replaces),
@@ -1091,6 +1174,8 @@ main(void)
 		TEST(mute_is_fed),
 		TEST(presence_is_awaited),
 		TEST(replayed_is_fed_first),
+		TEST(late_one_is_not_overtaken),
+		TEST(resumed_before_replay),
 		TEST(asked_again),
 		TEST(exchange_fails),
 		TEST(killed_while_storing),
