@@ -27,7 +27,7 @@ config.mk: config.mk.in configure
 
 # -- dependencies, from debian/control ----------------------------------------------------------
 
-.PHONY: all deps test-deps run check bench clean distclean dist deb help
+.PHONY: all deps test-deps run check bench storm clean distclean dist deb help
 deps:
 	@tests/tools/deps
 test-deps:
@@ -72,6 +72,7 @@ help:
 #: make fuzz         fuzz targets, FUZZ_TIME seconds each; FUZZ_ARGS
 #: make bench        compare with other servers; BENCH_ARGS
 #: make bench-handshake  what a TLS handshake costs with keys in authd; HANDSHAKE_ARGS
+#: make storm        kill processes under chatting clients, for long; STORM_ARGS
 #: make deps         install what the build needs; make test-deps: and what the tests need
 #: make dist         a source archive;  make deb: a Debian package
 #: make clean        remove what was built;  make distclean: and what was configured

@@ -86,7 +86,7 @@ say_one(void)
 		if (random() % 16 == 0)
 			client_ping(c, random() % 4 == 0);
 		if (random() % 40 == 0)
-			client_show(c);
+			client_show(c, false);
 		return true;
 	}
 	return false;

@@ -59,7 +59,9 @@ unacked_pop(struct client *c, enum journal_kind kind)
 {
 	struct unacked *u = unacked_at(c, 0);
 
-	if (u->number != 0)
+	if (u->number == NUMBER_SHOWN && kind == JOURNAL_ACKED)
+		note(c, JOURNAL_SHOWN, 0, 0, 0);
+	else if (u->number != 0 && u->number != NUMBER_SHOWN)
 		note(c, kind, 0, 0, u->number);
 	free(u->text);
 	c->first = (c->first + 1) % WINDOW_MAX;
@@ -278,7 +280,7 @@ on_enabled(struct client *c, struct slice s)
 	memcpy(c->sm_id, id + 5, (size_t)(end - id - 5));
 	c->sm_id[end - id - 5] = '\0';
 	is_up(c, UP_NEW);
-	client_show(c);
+	client_show(c, true);
 }
 
 /* -- a stream that is up ----------------------------------------------------------------------- */
@@ -497,12 +499,12 @@ client_ping(struct client *c, bool roster)
 }
 
 void
-client_show(struct client *c)
+client_show(struct client *c, bool first)
 {
 	static const char text[] = "<presence><status>in the storm</status></presence>";
 
 	if (has_room(c, WINDOW_MAX - 8))
-		stanza_send(c, 0, text, sizeof text - 1);
+		stanza_send(c, first ? NUMBER_SHOWN : 0, text, sizeof text - 1);
 }
 
 void

@@ -8,6 +8,8 @@ What is checked, for messages that each have a sender, a receiver and a number:
 - what was acknowledged to its sender is in the archive once, with a copy for each side, and its receiver has
   got it; what is in the archive, acknowledged or not, is there once and its receiver has got it;
 - for each sender and receiver they were stored in the order of their numbers, and came first in that order;
+  one to the full address may only come before those to the account in a session that has not sent presence
+  for so long that the server does not wait for it any more;
 - a message came twice only when the session in which it came first was lost with its c2sd;
 - a connection was lost, and a session not resumed, only when its c2sd was killed;
 - every request was answered, unless its session was lost; no message was answered with an error;
@@ -21,12 +23,14 @@ from dataclasses import dataclass, field
 
 # As journal.c writes them and storm.h numbers them.
 RECORD = struct.Struct("<QBBHIQ")
-SENT, ACKED, GIVEN_UP, GOT, BOUNCED, UP, DOWN, REFUSED, ASKED, ANSWERED = range(1, 11)
+SENT, ACKED, GIVEN_UP, GOT, BOUNCED, UP, DOWN, REFUSED, ASKED, ANSWERED, SHOWN = range(1, 12)
 NEW, RESUMED = range(2)
 LOST, BROKEN, LEFT, FAILED, STUCK = range(5)
 
 SECOND = 1_000_000_000
 DEATH_TIME = 1 * SECOND     # a client may take to notice that its c2sd is gone
+SEEN_TIME = 5 * SECOND      # the server waits for the first presence before a message to the full address
+                            # may overtake those to the account
 MARK = re.compile(r"storm ([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8})")
 EXAMPLES = 5                # shown of each problem
 
@@ -76,9 +80,13 @@ class Session:
     port: int = 0
     ports: list = field(default_factory=list)   # (port, time) of its last connections
     waiting: dict = field(default_factory=dict)  # requests
+    began: int = 0      # when it was about to be bound
+    shown: bool = False  # its first presence is acknowledged
 
-    def begin_anew(self):
+    def begin_anew(self, time):
         self.generation += 1
+        self.began = time
+        self.shown = False
         self.waiting.clear()
 
 
@@ -107,7 +115,8 @@ class Verdict:
                  ("delivered", c["delivered"]), ("connections made", c["up"]), ("sessions resumed", c["resumed"]),
                  ("connections lost with their c2sd", c["lost with c2sd"]),
                  ("logins that failed and were tried again", c["failed"]), ("requests", c["asked"]),
-                 ("answered again by another router", c["answered again"])]
+                 ("answered again by another router", c["answered again"]),
+                 ("overtaken while presence was awaited for 5 s", c["overtaken"])]
         lines += [(what, number[what]) for what in WRONG]
         lines += [("delivered again after their c2sd was killed", self.again),
                   ("longest wait for an acknowledgement, s", "%.3f" % (self.longest_ack / SECOND)),
@@ -129,25 +138,26 @@ class Oracle:
         self.deaths = deaths    # pid of a c2sd -> when it was killed
         self.verdict = Verdict()
         self.sessions = defaultdict(Session)
-        self.sent = {}          # (sender, number) -> (time, receiver)
+        self.sent = {}          # (sender, number) -> (time, receiver, whether to its full address)
         self.acked = set()
         self.got = {}           # (sender, number) -> generation of the receiver's session
-        self.last = {}          # (sender, receiver) -> highest number that came
+        self.last = {}          # (sender, receiver) -> highest number that came, whether that was early
         self.lost_at = {}       # client -> generation up to which sessions were lost with their c2sd
 
     # -- who was killed
 
-    def died(self, port, since, until):
+    def died(self, connection, since, until):
         """Whether the c2sd that had a connection was killed in a time."""
+        port, began = connection
         if self.owners is None:
             return any(since <= t <= until for t in self.deaths.values())
-        pids = {pid for t, pid in self.owners.get(port, ()) if t >= since - SECOND // 2}
-        return any(since <= self.deaths.get(pid, 0) <= until for pid in pids)
+        pids = {pid for t, pid in self.owners.get(port, ()) if t >= began}
+        return any(since <= self.deaths[pid] <= until for pid in pids if pid in self.deaths)
 
     # -- records
 
     def on_sent(self, time, how, client, peer, number):
-        self.sent[client, number] = (time, peer)
+        self.sent[client, number] = (time, peer, bool(how))
         self.verdict.count["sent"] += 1
 
     def on_acked(self, time, how, client, peer, number):
@@ -174,9 +184,22 @@ class Oracle:
         self.got[message] = generation
         self.verdict.count["delivered"] += 1
         self.verdict.longest_delivery = max(self.verdict.longest_delivery, time - sent[0])
-        if number < self.last.get((peer, client), 0):
-            self.verdict.add("disordered", peer, client, number, self.last[peer, client])
-        self.last[peer, client] = max(number, self.last.get((peer, client), 0))
+        self.check_order(time, (peer, client), number, sent[2])
+
+    def check_order(self, time, pair, number, full):
+        """A message came for the first time."""
+        last, early = self.last.get(pair, (0, False))
+        session = self.sessions[pair[1]]
+        if number > last:
+            early = full and not session.shown and time > session.began + SEEN_TIME
+            self.last[pair] = number, early
+        elif early and not full:
+            self.verdict.count["overtaken"] += 1
+        else:
+            self.verdict.add("disordered", *pair, number, last)
+
+    def on_shown(self, time, how, client, peer, number):
+        self.sessions[client].shown = True
 
     def on_bounced(self, time, how, client, peer, number):
         self.verdict.add("bounced", client, peer, number)
@@ -193,13 +216,12 @@ class Oracle:
     def on_down(self, time, how, client, port, number):
         session = self.sessions[client]
         if how == LOST:
-            since = session.ports[-1][1]
-            if self.died(port, max(since, time - DEATH_TIME), time):
+            if self.died(session.ports[-1], time - DEATH_TIME, time):
                 self.verdict.count["lost with c2sd"] += 1
             else:
                 self.verdict.add("unexpected disconnects", client, port, time / SECOND)
         elif how == LEFT:
-            session.begin_anew()
+            session.begin_anew(time)
         elif how == FAILED:
             self.verdict.count["failed"] += 1
         elif how == STUCK:
@@ -208,11 +230,11 @@ class Oracle:
     def on_refused(self, time, how, client, port, number):
         session = self.sessions[client]
         self.verdict.count["refused"] += 1
-        if any(self.died(p, since, time) for p, since in session.ports):
+        if any(self.died(c, c[1], time) for c in session.ports):
             self.lost_at[client] = session.generation
         else:
             self.verdict.add("sessions lost for no reason", client, session.ports, time / SECOND)
-        session.begin_anew()
+        session.begin_anew(time)
 
     def on_asked(self, time, how, client, peer, number):
         self.sessions[client].waiting[number] = (how, time)
@@ -255,7 +277,8 @@ class Oracle:
 
 HANDLERS = {SENT: Oracle.on_sent, ACKED: Oracle.on_acked, GIVEN_UP: Oracle.on_given_up, GOT: Oracle.on_got,
             BOUNCED: Oracle.on_bounced, UP: Oracle.on_up, DOWN: Oracle.on_down, REFUSED: Oracle.on_refused,
-            ASKED: Oracle.on_asked, ANSWERED: Oracle.on_answered}
+            ASKED: Oracle.on_asked, ANSWERED: Oracle.on_answered,
+            SHOWN: Oracle.on_shown}
 
 
 def check(journal, archive, owners, deaths):

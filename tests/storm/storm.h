@@ -24,6 +24,7 @@ enum journal_kind {
 	JOURNAL_REFUSED,  /* client: the session was not resumed */
 	JOURNAL_ASKED,    /* client, number: a request was sent; how: to whom */
 	JOURNAL_ANSWERED, /* client, number: and answered */
+	JOURNAL_SHOWN,    /* client: its first presence is acknowledged */
 	JOURNAL_KINDS
 };
 
@@ -56,12 +57,13 @@ enum client_step {
 
 /* A stanza that the server has not counted. */
 struct unacked {
-	uint32_t number; /* of a message, 0: another stanza */
+	uint32_t number; /* of a message, 0: another stanza, NUMBER_SHOWN: the first presence */
 	uint32_t len;
 	char *text;
 };
 
-#define WINDOW_MAX 256u
+#define WINDOW_MAX   256u
+#define NUMBER_SHOWN UINT32_MAX
 
 struct client {
 	struct conn *conn;
@@ -91,7 +93,7 @@ void client_tick(struct client *c, uint64_t now); /* what is due */
 /* Sends a message to another one; false when it cannot now. */
 bool client_say(struct client *c, unsigned peer, bool full);
 void client_ping(struct client *c, bool roster);  /* a request to the router, or to authd */
-void client_show(struct client *c);               /* presence */
+void client_show(struct client *c, bool first);   /* presence */
 void client_break(struct client *c);              /* as a network does */
 void client_leave(struct client *c);              /* properly, and comes back anew */
 void client_pause(struct client *c, bool paused);

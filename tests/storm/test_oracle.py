@@ -4,10 +4,11 @@ import pytest
 
 import oracle
 from oracle import (ACKED, ANSWERED, ASKED, BOUNCED, BROKEN, DOWN, GIVEN_UP, GOT, LOST, NEW, REFUSED,
-                    RESUMED, SENT, STUCK, UP, Archive, check)
+                    RESUMED, SENT, SHOWN, STUCK, UP, Archive, check)
 
 C2SD, OTHER = 100, 200      # pids
 PORTS = {1: 4001, 2: 4002}
+LATER = 1 << 62             # when the owner of a port was seen last
 
 
 class Tale:
@@ -16,7 +17,7 @@ class Tale:
     def __init__(self):
         self.records = []
         self.archive = Archive()
-        self.owners = {4001: [(0, C2SD)], 4002: [(0, OTHER)], 4003: [(0, OTHER)]}
+        self.owners = {port: [(LATER, pid)] for port, pid in ((4001, C2SD), (4002, OTHER), (4003, OTHER))}
         self.deaths = {}
         self.time = 0
         for client, port in PORTS.items():
@@ -113,6 +114,33 @@ def test_doubled_in_the_archive(tale):
 def test_disordered(tale):
     tale.message(3, got=0).message(4).tell(GOT, 2, 1, 3)
     assert tale.wrong() == {"disordered": 1}
+
+
+def overtaken(tale, full=1, wait=0, shown=False):
+    """Client 2 begins a new session, and message 4 comes in it before message 3."""
+    tale.reconnect(2, NEW)
+    tale.message(3, got=0).tell(SENT, 1, 2, 4, how=full)
+    tale.store(4)
+    tale.time += wait
+    if shown:
+        tale.tell(SHOWN, 2)
+    return tale.tell(GOT, 2, 1, 4).tell(GOT, 2, 1, 3)
+
+
+def test_overtaken_by_one_to_the_full_address(tale):
+    assert overtaken(tale).wrong() == {"disordered": 1}
+
+
+def test_overtaken_without_presence(tale):
+    assert overtaken(tale, wait=2 * oracle.SEEN_TIME).wrong() == {}
+
+
+def test_overtaken_with_presence(tale):
+    assert overtaken(tale, wait=2 * oracle.SEEN_TIME, shown=True).wrong() == {"disordered": 1}
+
+
+def test_overtaken_by_one_to_the_account(tale):
+    assert overtaken(tale, full=0, wait=2 * oracle.SEEN_TIME).wrong() == {"disordered": 1}
 
 
 def test_disordered_in_the_archive(tale):

@@ -23,7 +23,7 @@ def test_random_kills():
     """a. A random process is killed every few hundred milliseconds."""
     with Storm() as storm:
         storm.chat(800)
-        storm.kill_at_random(form(9, 300, "SECONDS"))
+        storm.kill_at_random(form(8, 300, "SECONDS"))
         verdict = storm.end("random kills")
         assert verdict.count["acked"] > 1000
 
@@ -99,7 +99,7 @@ def test_disk_full():
 def test_archive_full():
     """c. The same, by the option that says how large the archive may be."""
     with Storm(archive={"size": "2M"}) as storm:
-        storm.chat(800)
+        storm.chat(1500)
         wait_until(lambda: is_full(storm), 30, message="archived notices")
         storm.suite.options["archive"]["size"] = "1G"
         storm.suite.write_config()
@@ -199,7 +199,7 @@ def test_pauses():
     with Storm() as storm:
         storm.chat(400, breaks=0)
         time.sleep(0.5)
-        for _ in range(form(3, 20)):
+        for _ in range(form(2, 20)):
             for name in PAUSES:
                 time.sleep(SPACED - 1.0)
                 struck.append((name, storm.kill(name)[1]))
