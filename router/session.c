@@ -301,8 +301,8 @@ session_bind(struct peer *peer, const struct frame *f)
 	buf_free(&full);
 }
 
-/* Tells a new session that it is bound, and has it fed: what waits for its full address comes before
- * what is sent to that now. */
+/* Tells a new session that it is bound, and has it fed: what waits for its full address comes
+ * before what is sent to that now. */
 static void
 session_enter(struct session *s)
 {

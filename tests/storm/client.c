@@ -3,9 +3,9 @@
  * resumes its session (XEP-0198 section 5). chatters.c starts it and tells it what to say, conn.c
  * feeds it stanzas.
  *
- * What was not acknowledged is sent again after a resumption. When a session cannot be resumed it is
- * given up: sent again it would be another message to the server, and nobody could tell one that it
- * had stored from one that it had doubled.
+ * What was not acknowledged is sent again after a resumption. When a session cannot be resumed it
+ * is given up: sent again it would be another message to the server, and nobody could tell one that
+ * it had stored from one that it had doubled.
  *
  * Nothing here fails: a connection that goes wrong in any way is journalled and made anew.
  *
@@ -410,7 +410,7 @@ went_down(struct conn *conn, const char *why)
 	uint64_t now = load_now();
 	enum down how = c->broken ? c->down : c->step == STEP_UP ? DOWN_LOST : DOWN_FAILED;
 
-	note(c, JOURNAL_DOWN, how, c->port, 0);
+	note(c, JOURNAL_DOWN, how, c->port, c->began);
 	if (how != DOWN_BROKEN && how != DOWN_LEFT)
 		(void)fprintf(stderr, "%llu.%03llu %05u port %u step %u: %s\n",
 		    (unsigned long long)(now / (1000 * MS)),

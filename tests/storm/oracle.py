@@ -11,7 +11,8 @@ What is checked, for messages that each have a sender, a receiver and a number:
   one to the full address may only come before those to the account in a session that has not sent presence
   for so long that the server does not wait for it any more;
 - a message came twice only when the session in which it came first was lost with its c2sd;
-- a connection was lost, and a session not resumed, only when its c2sd was killed;
+- a connection was lost, and a session not resumed, only when its c2sd was killed, or the one that it was
+  about to go to;
 - every request was answered, unless its session was lost; no message was answered with an error;
 - nothing is left on the spool.
 """
@@ -78,7 +79,8 @@ class Session:
     """What is known of a client."""
     generation: int = 0
     port: int = 0
-    ports: list = field(default_factory=list)   # (port, time) of its last connections
+    ports: list = field(default_factory=list)   # (port, when it began) of its last connections
+    tried: list = field(default_factory=list)   # the same, of those by which it was not resumed
     waiting: dict = field(default_factory=dict)  # requests
     began: int = 0      # when it was about to be bound
     shown: bool = False  # its first presence is acknowledged
@@ -211,9 +213,10 @@ class Oracle:
         else:
             self.verdict.count["resumed"] += 1
         session.ports = session.ports[-2:] + [(port, began)]
+        session.tried = []
         self.verdict.count["up"] += 1
 
-    def on_down(self, time, how, client, port, number):
+    def on_down(self, time, how, client, port, began):
         session = self.sessions[client]
         if how == LOST:
             if self.died(session.ports[-1], time - DEATH_TIME, time):
@@ -224,13 +227,14 @@ class Oracle:
             session.begin_anew(time)
         elif how == FAILED:
             self.verdict.count["failed"] += 1
+            session.tried.append((port, began))
         elif how == STUCK:
             self.verdict.add("logins stuck", client, port, time / SECOND)
 
     def on_refused(self, time, how, client, port, number):
         session = self.sessions[client]
         self.verdict.count["refused"] += 1
-        if any(self.died(c, c[1], time) for c in session.ports):
+        if any(self.died(c, c[1], time) for c in session.ports + session.tried):
             self.lost_at[client] = session.generation
         else:
             self.verdict.add("sessions lost for no reason", client, session.ports, time / SECOND)

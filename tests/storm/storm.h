@@ -20,7 +20,7 @@ enum journal_kind {
 	JOURNAL_GOT,      /* client, peer, number: a message of peer came */
 	JOURNAL_BOUNCED,  /* client, number: the server answered it with an error */
 	JOURNAL_UP,       /* client, peer: local port, number: when the connect began; how: enum up */
-	JOURNAL_DOWN,     /* client, peer: local port; how: enum down */
+	JOURNAL_DOWN,     /* the same; how: enum down */
 	JOURNAL_REFUSED,  /* client: the session was not resumed */
 	JOURNAL_ASKED,    /* client, number: a request was sent; how: to whom */
 	JOURNAL_ANSWERED, /* client, number: and answered */

@@ -3,7 +3,7 @@
 import pytest
 
 import oracle
-from oracle import (ACKED, ANSWERED, ASKED, BOUNCED, BROKEN, DOWN, GIVEN_UP, GOT, LOST, NEW, REFUSED,
+from oracle import (ACKED, ANSWERED, ASKED, BOUNCED, BROKEN, DOWN, FAILED, GIVEN_UP, GOT, LOST, NEW, REFUSED,
                     RESUMED, SENT, SHOWN, STUCK, UP, Archive, check)
 
 C2SD, OTHER = 100, 200      # pids
@@ -195,6 +195,16 @@ def test_disconnected_long_after(tale):
 def test_session_lost(tale):
     tale.tell(DOWN, 2, 4002, how=BROKEN).tell(REFUSED, 2, 4003).tell(UP, 2, 4003, tale.time, how=NEW)
     assert tale.wrong() == {"sessions lost for no reason": 1}
+
+
+def test_session_lost_on_its_way(tale):
+    """The c2sd at which it was to be resumed was killed before it had the session."""
+    tale.tell(DOWN, 2, 4002, how=BROKEN)
+    began = tale.time
+    tale.deaths[C2SD] = tale.time + 1
+    tale.tell(DOWN, 2, 4001, began, how=FAILED)
+    tale.tell(REFUSED, 2, 4003).tell(UP, 2, 4003, tale.time, how=NEW).tell(GOT, 2, 1, 2)
+    assert tale.wrong() == {}
 
 
 def test_stuck(tale):

@@ -496,8 +496,8 @@ replay(void **state)
 	assert_int_equal(session_count(), 1);
 }
 
-/* A session is handed over to a stream that has ended meanwhile: it ends too, and does not stay as one
- * that nobody holds. */
+/* A session is handed over to a stream that has ended meanwhile: it ends too, and does not stay as
+ * one that nobody holds. */
 static void
 moved_to_nobody(void **state)
 {
