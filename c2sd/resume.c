@@ -198,7 +198,7 @@ resume_asked(const struct frame *f)
 		.condition = SLICE("item-not-found"),
 	};
 
-	if (s == NULL || !sessions_may_move() || !is_resumable(s)) {
+	if (s == NULL || !is_resumable(s) || (s->state != SESSION_LEAVING && !sessions_may_move())) {
 		daemon_send(&refusal);
 		return;
 	}
