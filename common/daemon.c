@@ -113,6 +113,13 @@ daemon_send(const struct frame *f)
 }
 
 void
+daemon_refuse(const struct frame *f, const char *reason)
+{
+	if (self.router != NULL)
+		link_refuse(self.router, f->type, reason);
+}
+
+void
 daemon_dirty(void)
 {
 	self.dirty = true;

@@ -87,6 +87,8 @@ uint64_t daemon_ticks(void);            /* monotonic milliseconds, read once an 
 
 /* Sends to the router; dropped when it is away (what matters is in custody). */
 void daemon_send(const struct frame *f);
+/* Counts and logs a frame of the router that is not taken (link_refuse()). */
+void daemon_refuse(const struct frame *f, const char *reason);
 /* Asks for flush() at the end of this iteration. */
 void daemon_dirty(void);
 

@@ -128,9 +128,8 @@ mark_dirty(struct link *link)
 	TAILQ_INSERT_TAIL(&flusher.dirty, link, dirty);
 }
 
-/* Counts a frame that is dropped, and logs the 1st, 2nd, 4th, 8th, ... of a link. */
-static void
-refuse(struct link *link, const char *reason, enum frame_type type)
+void
+link_refuse(struct link *link, enum frame_type type, const char *reason)
 {
 	COUNT(frames_refused);
 	link->refused++;
@@ -148,9 +147,9 @@ deliver_one(struct link *link, struct slice whole)
 
 	COUNT(frames_in);
 	if (frame_read(whole, &f))
-		refuse(link, "malformed", FRAME_NONE);
+		link_refuse(link, FRAME_NONE, "malformed");
 	else if ((frame_senders(f.type) & ROLE_BIT(link->peer)) == 0)
-		refuse(link, "not for this role", f.type);
+		link_refuse(link, f.type, "not for this role");
 	else
 		link->events->frame(link->arg, link, &f, whole);
 }

@@ -41,6 +41,10 @@ void link_send_raw(struct link *link, struct slice frame);
 /* before() is called once in each loop iteration, before its output is written; it may send. */
 void link_before_flush(uv_loop_t *loop, void (*before)(void));
 
+/* Counts a frame that its receiver does not take, and logs it: the 1st, 2nd, 4th, 8th, ... of a
+ * link, so that a flood of them does not fill the log. */
+void link_refuse(struct link *link, enum frame_type type, const char *reason);
+
 /* Whether more output waits than a well-behaved sender would add to: 4 MiB, or what was set. */
 bool link_full(const struct link *link);
 void link_set_full(struct link *link, size_t bytes);

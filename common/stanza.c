@@ -8,6 +8,7 @@
 #include "error.h"
 #include "jid.h"
 #include "ns.h"
+#include "xmlchar.h"
 #include "xmlin.h"
 #include "xmlout.h"
 
@@ -109,10 +110,28 @@ reply_begin(const struct frame *original, enum stanza_type type, struct frame *r
 	reply->id = id;
 }
 
+/* Whether text can be the value of an attribute; absent text is none. */
+static bool
+is_value(struct slice text)
+{
+	struct xmlchar chars = { 0 };
+
+	return text.len == 0 || (xmlchar_check(&chars, text) && chars.need == 0);
+}
+
+static bool
+is_address(struct slice text)
+{
+	struct jid jid;
+
+	return text.ptr == NULL || jid_parse(text, &jid) == OK;
+}
+
 bool
 stanza_is_canonical(const struct frame *f)
 {
-	return f->payload.len == 0 || xmlin_valid(f->payload, SLICE(NS_CLIENT));
+	return is_address(f->from) && is_address(f->to) && is_value(f->id) && is_value(f->lang) &&
+	    (f->payload.len == 0 || xmlin_valid(f->payload, SLICE(NS_CLIENT)));
 }
 
 bool

@@ -29,7 +29,8 @@ const char *stanza_type_text(enum stanza_type type);
 int stanza_classify(struct slice name, struct slice type, enum stanza_kind *kind,
     enum stanza_type *subtype);
 
-/* Whether a stanza's payload is canonical XML (xmlin.h): else it may not become part of a stream. */
+/* Whether a stanza is fit to become part of a stream: its addresses are canonical, its attributes
+ * characters of XML, and its payload canonical XML (xmlin.h). */
 bool stanza_is_canonical(const struct frame *f);
 
 /*

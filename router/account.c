@@ -178,14 +178,27 @@ is_bare(struct slice text)
 	return jid_parse(text, &jid) == 0 && jid.resource.ptr == NULL && text.len <= UINT16_MAX;
 }
 
+bool
+account_is_ours(struct slice jid)
+{
+	struct jid parsed;
+
+	return jid_parse(jid, &parsed) == 0 && parsed.local.ptr != NULL &&
+	    parsed.resource.ptr == NULL && registry_local_domain(parsed.domain);
+}
+
 void
-account_roster(const struct frame *f)
+account_roster(struct peer *authd, const struct frame *f)
 {
 	struct account *account = account_find(f->jid);
 	struct slice list = f->payload, jid;
 	bool exists = (f->flags & FLAG_EXISTS) != 0;
 	unsigned bits;
 
+	if (!account_is_ours(f->jid)) {
+		peer_refuse(authd, f, "not an account of ours");
+		return;
+	}
 	if (account == NULL)
 		return;
 	contacts_free(account);
@@ -194,18 +207,22 @@ account_roster(const struct frame *f)
 			contact_set(account, jid, bits);
 	}
 	if (list.len != 0)
-		log_warn("roster refused", "account=%s reason=\"malformed list\"", account->jid);
+		peer_refuse(authd, f, "malformed list");
 	account->loaded = true;
 	session_loaded(account, exists);
 }
 
 void
-account_roster_change(const struct frame *f)
+account_roster_change(struct peer *authd, const struct frame *f)
 {
 	struct account *account = account_find(f->jid);
 	unsigned before, bits = (unsigned)(f->number & ROSTER_BITS);
 
-	if (account == NULL || !account->loaded || !is_bare(f->to))
+	if (!account_is_ours(f->jid) || !is_bare(f->to)) {
+		peer_refuse(authd, f, "malformed address");
+		return;
+	}
+	if (account == NULL || !account->loaded)
 		return;
 	before = contact_set(account, f->to, bits);
 	presence_changed(account, f->to, before, bits);

@@ -305,20 +305,27 @@ forward(struct request *r, struct peer *peer, struct slice text)
 	struct frame f = { .type = FRAME_CONTROL, .number = r->number, .text = text };
 
 	r->missing++;
+	if (peer->asked == 0)
+		peer->replied = r->number - 1;
+	peer->asked = r->number;
 	peer_send(peer, &f);
 }
 
+/* Adds what a daemon has counted: numbers by names that there are, and nothing else that it says. */
 static void
 counters_add(json_t *array, enum role role, unsigned index, struct slice json)
 {
 	json_t *object = json_loadb(json.ptr ? json.ptr : "", json.len, 0, NULL), *value;
-	const char *key;
 	char name[32];
+	unsigned c;
 
 	snprintf(name, sizeof name, role == ROLE_C2SD ? "%s.%u" : "%s", role_text(role), index);
-	json_object_foreach(object, key, value)
-		json_array_append_new(array, json_pack("{s:s, s:s, s:O}", "process", name,
-		    "counter", key, "value", value));
+	for (c = 0; c < COUNTER_COUNT; c++) {
+		value = json_object_get(object, counter_name((enum counter)c));
+		if (json_is_integer(value))
+			json_array_append_new(array, json_pack("{s:s, s:s, s:O}", "process", name,
+			    "counter", counter_name((enum counter)c), "value", value));
+	}
 	json_decref(object);
 }
 
@@ -382,8 +389,15 @@ control_reply(struct peer *peer, const struct frame *f)
 	struct request *r = request_find(f->number);
 	json_t *result;
 
-	if (r == NULL || (r->incarnation != 0 && r->incarnation != peer->incarnation))
+	/* Each question is answered once, in the order in which they were asked. */
+	if (f->number <= peer->replied || f->number > peer->asked ||
+	    (r != NULL && r->incarnation != 0 && r->incarnation != peer->incarnation)) {
+		peer_refuse(peer, f, "not asked");
 		return;
+	}
+	peer->replied = f->number;
+	if (r == NULL)
+		return; /* too late */
 	r->missing--;
 	if (r->gather) {
 		counters_add(r->result, peer->role, peer->index, f->payload);
@@ -457,7 +471,6 @@ on_command(void *arg, struct link *link, const struct frame *f, struct slice who
 	size_t i;
 	int error;
 
-	(void)link;
 	(void)whole;
 	daemon_dirty();
 	for (i = 0; i < sizeof later / sizeof *later; i++) {
@@ -467,6 +480,8 @@ on_command(void *arg, struct link *link, const struct frame *f, struct slice who
 		}
 	}
 	registry_each("command", search_each, &search);
+	if (search.known && !registry_complete())
+		search.peer = NULL; /* whose command it is will turn out */
 	if (search.peer != NULL) {
 		r = request_new(client, f->number);
 		if (r == NULL)

@@ -127,17 +127,30 @@ drain_missed(struct account *account)
 	}
 }
 
+/* Whether what archived sends out of a spool is a message for the account of this session. */
+static bool
+is_for(const struct session *s, const struct frame *f, struct jid *to)
+{
+	struct jid from;
+
+	return f->archive_id != 0 && f->kind == STANZA_MESSAGE && f->from.ptr != NULL &&
+	    f->to.ptr != NULL && jid_parse(f->from, &from) == 0 && jid_parse(f->to, to) == 0 &&
+	    slice_equal(jid_bare(to), account_jid(s->account));
+}
+
 void
-drain_stanza(const struct frame *f)
+drain_stanza(struct peer *archived, const struct frame *f)
 {
 	struct session *s = session_find(f->handle), *other;
 	struct frame out = *f;
 	struct jid to;
 
-	if (s == NULL || !s->draining || s->killed || s->peer == NULL || s->account == NULL ||
-	    f->archive_id == 0 || f->kind != STANZA_MESSAGE || f->to.ptr == NULL ||
-	    jid_parse(f->to, &to) != 0 || !slice_equal(jid_bare(&to), account_jid(s->account)))
+	if (s == NULL || s->killed || s->peer == NULL || s->account == NULL)
+		return; /* it has gone meanwhile */
+	if (!s->draining || !is_for(s, f, &to)) {
+		peer_refuse(archived, f, s->draining ? "not its spool" : "not asked for");
 		return;
+	}
 	s->account->spool = f->number;
 	if (s->paused || s->drain_again)
 		return; /* asked for once more later */
@@ -153,17 +166,22 @@ drain_stanza(const struct frame *f)
 	if (s->held_back)
 		return;
 	out.flags = (f->flags & FLAG_FROM_ENTRY) | FLAG_SPOOL;
+	out.numbers = SLICE_NONE;
 	COUNT(messages_routed);
 	deliver_to(s, &out);
 }
 
 void
-drain_done(const struct frame *f)
+drain_done(struct peer *archived, const struct frame *f)
 {
 	struct session *s = session_find(f->handle);
 
-	if (s == NULL || !s->draining || s->account == NULL)
+	if (s == NULL || s->account == NULL)
 		return;
+	if (!s->draining) {
+		peer_refuse(archived, f, "not asked for");
+		return;
+	}
 	s->asked = false;
 	if (f->number != 0)
 		s->account->spool = f->number;

@@ -11,12 +11,12 @@
 
 #include "mem.h"
 
-#define EXCHANGES_MAX 65536
+#define EXCHANGES_MAX 16384 /* of one c2sd */
 
 static struct map *exchanges; /* handles, by themselves */
 
 bool
-exchange_begin(uint64_t handle)
+exchange_begin(struct peer *peer, uint64_t handle)
 {
 	uint64_t *entry;
 
@@ -24,8 +24,9 @@ exchange_begin(uint64_t handle)
 		exchanges = map_new();
 	if (map_get(exchanges, slice_of(&handle, sizeof handle)) != NULL)
 		return true;
-	if (map_count(exchanges) >= EXCHANGES_MAX)
+	if (peer->exchanges >= EXCHANGES_MAX)
 		return false;
+	peer->exchanges++;
 	entry = mem_copy(&handle, sizeof handle);
 	map_put(exchanges, slice_of(entry, sizeof *entry), entry);
 	return true;
@@ -37,11 +38,18 @@ exchange_count(void)
 	return exchanges != NULL ? map_count(exchanges) : 0;
 }
 
-void
+bool
 exchange_end(uint64_t handle)
 {
-	if (exchanges != NULL)
-		free(map_remove(exchanges, slice_of(&handle, sizeof handle)));
+	struct peer *peer = peer_by_incarnation(HANDLE_INCARNATION(handle));
+	uint64_t *entry = exchanges ? map_remove(exchanges, slice_of(&handle, sizeof handle)) : NULL;
+
+	if (entry == NULL)
+		return false;
+	if (peer != NULL)
+		peer->exchanges--;
+	free(entry);
+	return true;
 }
 
 void

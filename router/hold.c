@@ -219,32 +219,37 @@ storing_take(struct helds *list, uint32_t origin, uint64_t seq)
 	return NULL;
 }
 
-/* Marks one message as stored, and lets its session's queue go on. */
-static void
+/* Marks one message as stored, and lets its session's queue go on; false when it is not one that is
+ * being stored. */
+static bool
 stored(uint32_t origin, uint64_t seq, uint64_t id, uint64_t spool)
 {
 	struct peer *peer = peer_by_incarnation(origin);
 	struct held *h = storing_take(peer ? peer->storing : &orphans, origin, seq);
 
-	if (h == NULL) {
-		peer_ack(origin, seq);
-		return;
-	}
+	if (h == NULL)
+		return false;
 	h->ready = true;
 	h->archive_id = id;
 	h->discard = id == 0;
 	h->refused = id == STORED_REFUSED;
 	deliver_spool(slice_of(h->frame, h->len), spool);
 	hold_run(h->session);
+	return true;
 }
 
 void
-hold_stored(const struct frame *f)
+hold_stored(struct peer *archived, const struct frame *f)
 {
+	bool waited = true;
 	size_t i;
 
 	for (i = 0; i + 2 < frame_count(f); i += 3)
-		stored(f->origin, frame_at(f, i), frame_at(f, i + 1), frame_at(f, i + 2));
+		waited &= stored(f->origin, frame_at(f, i), frame_at(f, i + 1), frame_at(f, i + 2));
+	if (frame_count(f) % 3 != 0)
+		peer_refuse(archived, f, "not triples");
+	else if (!waited)
+		peer_drop(archived, f, "nobody waits for it");
 }
 
 void

@@ -55,6 +55,7 @@ peer_forget(struct peer *peer)
 	hold_peer_gone(peer);
 	sessions_orphan(peer);
 	acks_free(&peer->acks);
+	passed_free(&peer->passed);
 	buf_free(&peer->serves);
 	free(peer);
 }
@@ -77,6 +78,7 @@ peer_linked(enum role role, unsigned index, uint32_t incarnation, int fd)
 	peer->index = index;
 	peer->incarnation = incarnation;
 	peer->acks = acks_new();
+	peer->passed = passed_new();
 	peer->resyncing = true; /* nothing in custody counts before the first RESEND */
 	TAILQ_INSERT_TAIL(&peers, peer, all);
 	peer->link = link_new(daemon_loop(), fd, role, index, incarnation, &events, peer);
@@ -121,6 +123,22 @@ peer_send(struct peer *peer, const struct frame *f)
 }
 
 void
+peer_refuse(struct peer *peer, const struct frame *f, const char *reason)
+{
+	link_refuse(peer->link, f->type, reason);
+}
+
+void
+peer_drop(struct peer *peer, const struct frame *f, const char *reason)
+{
+	/* As link_refuse(): a flood must not fill the log. */
+	peer->dropped++;
+	if ((peer->dropped & (peer->dropped - 1)) == 0)
+		log_info("frame dropped", "peer=%s index=%u type=%s reason=\"%s\" dropped=%u",
+		    role_text(peer->role), peer->index, frame_text(f->type), reason, peer->dropped);
+}
+
+void
 peer_ack(uint32_t origin, uint64_t seq)
 {
 	struct peer *peer = peer_by_incarnation(origin);
@@ -149,6 +167,20 @@ peers_flush(void)
 	flow_check();
 }
 
+/* What was passed on before the echo comes again, and is acknowledged again. */
+static void
+on_echo(struct peer *peer, const struct frame *f)
+{
+	if (peer->echoes == 0) {
+		peer_refuse(peer, f, "not asked for");
+		return;
+	}
+	peer->echoes--;
+	peer->resyncing = false;
+	peer->last = 0;
+	passed_clear(peer->passed);
+}
+
 /* Asks one entry daemon to send again what it has in custody. */
 static void
 peer_resync(struct peer *peer)
@@ -156,7 +188,23 @@ peer_resync(struct peer *peer)
 	struct frame f = { .type = FRAME_RESEND };
 
 	peer->resyncing = true;
+	peer->echoes++;
 	peer_send(peer, &f);
+}
+
+void
+peer_pass(struct peer *peer, const struct frame *f)
+{
+	struct peer *origin = peer_by_incarnation(f->origin);
+
+	/* With too many on their way all are sent again: one that is left out would be passed by those
+	 * behind it. */
+	if (origin != NULL && !passed_add(origin->passed, f->seq, peer->role)) {
+		log_warn("too much under way", "from=%s.%u", role_text(origin->role), origin->index);
+		peer_resync(origin);
+		return;
+	}
+	peer_send(peer, f);
 }
 
 void
@@ -234,8 +282,10 @@ peer_grants_known(void)
 static void
 on_hello(struct peer *peer, const struct frame *f)
 {
-	if (peer->hello)
+	if (peer->hello) {
+		peer_refuse(peer, f, "a second time");
 		return;
+	}
 	peer->hello = true;
 	buf_add_slice(&peer->serves, f->text);
 	if (!peer_is_entry(peer) || grants_known)
@@ -244,10 +294,12 @@ on_hello(struct peer *peer, const struct frame *f)
 
 /* The replay of a daemon is complete: it is served from now on. */
 static void
-on_ready(struct peer *peer)
+on_ready(struct peer *peer, const struct frame *f)
 {
-	if (peer->state != PEER_REGISTERED)
+	if (peer->state != PEER_REGISTERED) {
+		peer_refuse(peer, f, "not due");
 		return;
+	}
 	peer->state = PEER_LIVE;
 	log_info("daemon ready", "name=%s index=%u incarnation=%u", role_text(peer->role), peer->index,
 	    peer->incarnation);
@@ -271,10 +323,8 @@ on_mechanisms(struct peer *peer, const struct frame *f)
 {
 	struct peer *other;
 
-	if (peer->role != ROLE_AUTHD)
-		return;
 	if (f->token.len != 32) {
-		log_error("grant key refused", "from=%s length=%zu", role_text(peer->role), f->token.len);
+		peer_refuse(peer, f, "no key");
 		return;
 	}
 	session_set_grant_key(f->token);
@@ -289,9 +339,9 @@ on_mechanisms(struct peer *peer, const struct frame *f)
 
 /* Whether an exchange may begin or go on: none begins while authd does not keep up. */
 static bool
-auth_begin(const struct peer *authd, const struct frame *f)
+auth_begin(struct peer *peer, const struct peer *authd, const struct frame *f)
 {
-	return (f->type != FRAME_AUTH_START || !authd->congested) && exchange_begin(f->handle);
+	return (f->type != FRAME_AUTH_START || !authd->congested) && exchange_begin(peer, f->handle);
 }
 
 /* Passes what c2sd says about authentication to authd. */
@@ -303,13 +353,12 @@ on_auth_request(struct peer *peer, const struct frame *f)
 		.condition = SLICE("temporary-auth-failure") };
 
 	if (HANDLE_INCARNATION(f->handle) != peer->incarnation) {
-		log_warn("authentication refused", "reason=\"handle of another daemon\" from=%s.%u",
-		    role_text(peer->role), peer->index);
+		peer_refuse(peer, f, "handle of another daemon");
 		return;
 	}
 	if (f->type == FRAME_AUTH_ABORT)
 		exchange_end(f->handle);
-	if (authd != NULL && (f->type == FRAME_AUTH_ABORT || auth_begin(authd, f))) {
+	if (authd != NULL && (f->type == FRAME_AUTH_ABORT || auth_begin(peer, authd, f))) {
 		peer_send(authd, f);
 	} else if (f->type != FRAME_AUTH_ABORT) {
 		COUNT(exchanges_refused);
@@ -325,8 +374,10 @@ on_auth_answer(struct peer *peer, const struct frame *f)
 	struct frame failure = { .type = FRAME_AUTH_FAILURE, .handle = f->handle,
 		.condition = SLICE("temporary-auth-failure") };
 
-	(void)peer;
-	exchange_end(f->handle);
+	if (!exchange_end(f->handle)) {
+		peer_drop(peer, f, "not asked"); /* the client may have given up at the same time */
+		return;
+	}
 	if (entry == NULL || entry->state == PEER_CONNECTED)
 		return;
 	if (f->type == FRAME_AUTH_SUCCESS && !session_grant(f))
@@ -335,23 +386,42 @@ on_auth_answer(struct peer *peer, const struct frame *f)
 		peer_send(entry, f);
 }
 
+/* ACK: what a taker was given is acknowledged to its origin, and nothing else. */
 static void
 on_ack(struct peer *peer, const struct frame *f)
 {
 	struct peer *entry = peer_by_incarnation(f->origin);
+	struct frame ack = { .type = FRAME_ACK, .origin = f->origin };
+	struct buf pairs = { 0 };
+	bool good = frame_count(f) % 2 == 0;
 	size_t i;
 
-	if (entry == NULL || !is_taker(peer))
-		return;
-	/* Only whole pairs: frame_read() has checked the unit of 8 bytes. */
-	for (i = 0; i + 1 < frame_count(f); i += 2) {
+	for (i = 0; entry != NULL && i + 1 < frame_count(f); i += 2) {
 		uint64_t first = frame_at(f, i), last = frame_at(f, i + 1);
-		struct frame ack = { .type = FRAME_ACK, .origin = f->origin,
-			.numbers = slice_part(f->numbers, 8 * i, 16) };
 
-		if (first != 0 && first <= last && last <= entry->seen)
-			peer_send(entry, &ack);
+		good &= first != 0 && first <= last &&
+		    passed_take(entry->passed, first, last, peer->role, &pairs);
 	}
+	if (!good)
+		peer_refuse(peer, f, "frames of another daemon");
+	else if (buf_len(&pairs) == 0)
+		peer_drop(peer, f, "nobody waits for it");
+	ack.numbers = buf_slice(&pairs);
+	if (buf_len(&pairs) != 0)
+		peer_send(entry, &ack);
+	buf_free(&pairs);
+}
+
+/* Whether a frame in custody has its place in the order of its origin's. */
+static bool
+is_in_order(struct peer *peer, const struct frame *f)
+{
+	if (f->seq <= peer->last) {
+		peer_refuse(peer, f, "out of order");
+		return false;
+	}
+	peer->last = f->seq;
+	return true;
 }
 
 /* Sessions of c2sd report what has reached clients: names become archived's, nobody else's pass. */
@@ -362,17 +432,20 @@ on_delivered(struct peer *peer, const struct frame *f)
 	struct buf numbers = { 0 };
 	struct frame out = { .type = FRAME_DELIVERED, .origin = peer->incarnation, .seq = f->seq };
 	struct frame drop = { .type = FRAME_DROP };
+	bool foreign = false;
 	size_t i;
 
-	if (peer->resyncing || archived == NULL)
+	if (peer->resyncing || !is_in_order(peer, f) || archived == NULL)
 		return;
 	if (f->seq > peer->seen)
 		peer->seen = f->seq;
 	for (i = 0; i + 1 < frame_count(f); i += 2) {
 		struct session *s = session_find(frame_at(f, i));
 
-		if (s == NULL || s->peer != peer || s->account == NULL)
+		if (s == NULL || s->peer != peer || s->account == NULL) {
+			foreign |= HANDLE_INCARNATION(frame_at(f, i)) != peer->incarnation;
 			continue;
+		}
 		if (s->account->spool == 0) {
 			/* After a restart its number is not known yet. Should this be lost with archived, the
 			 * report comes again. */
@@ -384,9 +457,20 @@ on_delivered(struct peer *peer, const struct frame *f)
 		buf_add_u64(&numbers, s->account->spool);
 		buf_add_u64(&numbers, frame_at(f, i + 1));
 	}
+	if (foreign)
+		peer_refuse(peer, f, "session of another daemon");
 	out.numbers = buf_slice(&numbers);
-	peer_send(archived, &out);
+	peer_pass(archived, &out);
 	buf_free(&numbers);
+}
+
+/* Whether a session is there and this daemon's; what names another's is refused. */
+static bool
+is_own(struct peer *peer, const struct session *s, const struct frame *f)
+{
+	if (HANDLE_INCARNATION(f->handle) != peer->incarnation || (s != NULL && s->peer != peer))
+		peer_refuse(peer, f, "session of another daemon");
+	return s != NULL && s->peer == peer;
 }
 
 static void
@@ -394,7 +478,7 @@ on_session_end(struct peer *peer, const struct frame *f)
 {
 	struct session *s = session_find(f->handle);
 
-	if (s == NULL || s->peer != peer || s->ending)
+	if (!is_own(peer, s, f) || s->ending)
 		return;
 	s->ending = s->queue != NULL || s->state == SESSION_LOADING;
 	hold_frame(s, f);
@@ -405,12 +489,20 @@ on_session_flow(struct peer *peer, const struct frame *f)
 {
 	struct session *s = session_find(f->handle);
 
-	if (s == NULL || s->peer != peer)
+	if (!is_own(peer, s, f))
 		return;
 	if (f->type == FRAME_SESSION_PAUSE)
 		drain_pause(s);
 	else
 		drain_resume(s);
+}
+
+/* What comes before the echo of RESEND comes again after it. */
+static void
+inbound(struct peer *peer, const struct frame *f)
+{
+	if (!peer->resyncing && is_in_order(peer, f))
+		route_inbound(peer, f);
 }
 
 static void
@@ -419,35 +511,12 @@ on_stanza(struct peer *peer, const struct frame *f)
 	if (peer_is_entry(peer) && (f->flags & FLAG_HANDOVER))
 		session_handover(peer, f);
 	else if (peer_is_entry(peer))
-		route_inbound(peer, f);
+		inbound(peer, f);
 	else if (peer->role == ROLE_ARCHIVED)
-		drain_stanza(f);
+		drain_stanza(peer, f);
 	else
 		route_service(peer, f);
 }
-
-static void
-on_hello_etc(struct peer *peer, const struct frame *f)
-{
-	if (f->type == FRAME_HELLO)
-		on_hello(peer, f);
-	else if (f->type == FRAME_READY)
-		on_ready(peer);
-	else
-		peer->resyncing = false; /* the echo of RESEND */
-}
-
-/* Handlers that do not ask who sent the frame: frame.def has said which role may. */
-#define WITHOUT_PEER(name, handler)                          \
-	static void name(struct peer *peer, const struct frame *f) \
-	{                                                    \
-		(void)peer;                                  \
-		handler(f);                                  \
-	}
-WITHOUT_PEER(on_stored, hold_stored)
-WITHOUT_PEER(on_drained, drain_done)
-WITHOUT_PEER(on_roster, account_roster)
-WITHOUT_PEER(on_roster_change, account_roster_change)
 
 static void
 on_account_is(struct peer *peer, const struct frame *f)
@@ -455,7 +524,10 @@ on_account_is(struct peer *peer, const struct frame *f)
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 	struct frame forget = { .type = FRAME_FORGET, .jid = f->jid };
 
-	(void)peer;
+	if (!account_is_ours(f->jid)) {
+		peer_refuse(peer, f, "not an account of ours");
+		return;
+	}
 	deliver_exists(f->jid, (f->flags & FLAG_EXISTS) != 0);
 	if ((f->flags & (FLAG_EXISTS | FLAG_MORE)) == FLAG_MORE && archived != NULL)
 		peer_send(archived, &forget);
@@ -463,9 +535,9 @@ on_account_is(struct peer *peer, const struct frame *f)
 
 /* What the router does with each frame: a row for each type that a daemon may send it. */
 static void (*const handlers[FRAME_COUNT])(struct peer *, const struct frame *) = {
-	[FRAME_HELLO] = on_hello_etc,
-	[FRAME_READY] = on_hello_etc,
-	[FRAME_RESEND] = on_hello_etc,
+	[FRAME_HELLO] = on_hello,
+	[FRAME_READY] = on_ready,
+	[FRAME_RESEND] = on_echo,
 	[FRAME_MECHANISMS] = on_mechanisms,
 	[FRAME_AUTH_START] = on_auth_request,
 	[FRAME_AUTH_STEP] = on_auth_request,
@@ -483,11 +555,11 @@ static void (*const handlers[FRAME_COUNT])(struct peer *, const struct frame *) 
 	[FRAME_SESSION_RESUME] = session_resume,
 	[FRAME_SESSION_MOVE] = session_move,
 	[FRAME_DELIVERED] = on_delivered,
-	[FRAME_ROSTER] = on_roster,
-	[FRAME_ROSTER_CHANGE] = on_roster_change,
+	[FRAME_ROSTER] = account_roster,
+	[FRAME_ROSTER_CHANGE] = account_roster_change,
 	[FRAME_ACCOUNT_IS] = on_account_is,
-	[FRAME_STORED] = on_stored,
-	[FRAME_DRAINED] = on_drained,
+	[FRAME_STORED] = hold_stored,
+	[FRAME_DRAINED] = drain_done,
 	[FRAME_CONTROL_REPLY] = control_reply,
 };
 
@@ -507,9 +579,7 @@ frame_received(void *arg, struct link *link, const struct frame *f, struct slice
 	(void)link;
 	(void)whole;
 	if (handler == NULL || !is_due(peer, f->type)) {
-		COUNT(frames_refused);
-		log_warn("frame refused", "from=%s.%u type=%s", role_text(peer->role), peer->index,
-		    frame_text(f->type));
+		peer_refuse(peer, f, handler == NULL ? "not for the router" : "before HELLO");
 		return;
 	}
 	handler(peer, f);

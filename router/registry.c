@@ -3,7 +3,8 @@
  * features and identities to announce, commands.
  *
  * The routing tables are these lines, looked up in order; there are a few dozen of them. Called by
- * peer.c, route.c, request.c and control.c; a line that is not understood is ignored.
+ * peer.c, route.c, request.c and control.c. A line that a role may not register, that is not well
+ * formed, or that claims what a daemon of more trust has, is refused and logged.
  */
 #include "router.h"
 
@@ -11,8 +12,10 @@
 
 #include "log.h"
 #include "mem.h"
+#include "xmlchar.h"
 
-#define LINES_MAX 1024
+#define LINES_MAX 256  /* of one role */
+#define TEXT_MAX  1200 /* bytes of a line */
 
 struct line {
 	TAILQ_ENTRY(line) all;
@@ -24,7 +27,7 @@ struct line {
 };
 
 static TAILQ_HEAD(, line) lines = TAILQ_HEAD_INITIALIZER(lines);
-static unsigned line_count;
+static unsigned line_counts[ROLE_COUNT];
 static struct map *local_domains;
 
 /* Finds the line of a daemon that is registering again. */
@@ -40,56 +43,207 @@ line_of(enum role role, struct slice text)
 	return NULL;
 }
 
-/* Whether a daemon may serve this: our own domains are nobody's, and what faces the network gets no
- * requests to accounts or the server, nor an administrator's words. */
 static bool
-may_serve(const struct peer *peer, struct slice word, struct slice value)
+is_domain(const struct peer *peer, struct slice value)
 {
-	if (peer->role == ROLE_C2SD)
-		return slice_is(word, "feature") || slice_is(word, "identity");
-	if (peer->role == ROLE_S2SD && (slice_is(word, "account-ns") || slice_is(word, "server-ns")))
-		return false;
-	return !slice_is(word, "domain") || !registry_local_domain(value);
+	struct jid jid;
+
+	if (slice_is(value, "*"))
+		return peer->role == ROLE_S2SD; /* all that nobody else serves */
+	return jid_parse(value, &jid) == 0 && jid.local.ptr == NULL && jid.resource.ptr == NULL &&
+	    !registry_local_domain(value);
+}
+
+/* The router's own services are nobody else's, but for what authd knows better. */
+static bool
+is_account_ns(const struct peer *peer, struct slice value)
+{
+	return peer->role == ROLE_AUTHD || !request_serves(value);
+}
+
+static bool
+is_command(const struct peer *peer, struct slice value)
+{
+	const struct command *c;
+
+	(void)peer;
+	for (c = router_commands; c->name != NULL; c++) {
+		if (registry_overlaps(slice_string(c->name), value))
+			return false;
+	}
+	return true;
+}
+
+#define STORES (BY_AUTHD | BY_ARCHIVED | ROLE_BIT(ROLE_FORMSD))
+#define SERVES (BY_SERVICE | ROLE_BIT(ROLE_S2SD))
+
+/* The words of a registration: who may say them, and whether no two roles may say the same. */
+static const struct word {
+	const char *text;
+	uint32_t roles;
+	bool alone;
+	bool (*check)(const struct peer *peer, struct slice value); /* NULL: anything goes */
+} words[] = {
+	{ "domain", ROLE_BIT(ROLE_S2SD) | ROLE_BIT(ROLE_MUCD) | ROLE_BIT(ROLE_FORMSD), true, is_domain },
+	{ "account-ns", STORES, true, is_account_ns },
+	{ "server-ns", STORES, true, is_account_ns },
+	{ "command", SERVES | ROLE_BIT(ROLE_SNMPD), true, is_command },
+	{ "identity", SERVES | BY_C2SD, false, NULL },
+	{ "feature", SERVES | BY_C2SD, false, NULL },
+	{ "account-feature", SERVES, false, NULL },
+};
+
+/* Of two roles that claim the same, that with the higher rank has it, and among equals who came
+ * first: what faces the network has the lowest. */
+static const uint8_t ranks[ROLE_COUNT] = {
+	[ROLE_AUTHD] = 4, [ROLE_ARCHIVED] = 3, [ROLE_MUCD] = 2, [ROLE_FORMSD] = 2, [ROLE_SNMPD] = 2,
+	[ROLE_S2SD] = 1,
+};
+
+bool
+registry_overlaps(struct slice a, struct slice b)
+{
+	size_t i;
+
+	for (i = 0;; i++) {
+		bool a_ends = i == a.len || a.ptr[i] == '\t', b_ends = i == b.len || b.ptr[i] == '\t';
+
+		if (a_ends || b_ends)
+			return (a_ends || a.ptr[i] == ' ') && (b_ends || b.ptr[i] == ' ');
+		if (a.ptr[i] != b.ptr[i])
+			return false;
+	}
+}
+
+static const struct word *
+word_find(struct slice text)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof words / sizeof *words; i++) {
+		if (slice_is(text, words[i].text))
+			return &words[i];
+	}
+	return NULL;
 }
 
 static void
+line_free(struct line *line)
+{
+	TAILQ_REMOVE(&lines, line, all);
+	line_counts[line->role]--;
+	free(line->text);
+	free(line);
+}
+
+/* Makes room for what a daemon claims alone; false when one of more trust has it. */
+static bool
+claim(const struct peer *peer, struct slice word, struct slice value)
+{
+	struct line *line, *next;
+
+	for (line = TAILQ_FIRST(&lines); line != NULL; line = next) {
+		next = TAILQ_NEXT(line, all);
+		if (line->role == peer->role || !slice_equal(line->word, word) ||
+		    !(slice_is(word, "command") ? registry_overlaps(line->value, value)
+		    : slice_equal(line->value, value)))
+			continue;
+		if (ranks[line->role] >= ranks[peer->role])
+			return false;
+		log_warn("registration withdrawn", "from=%s line=%s by=%s", role_text(line->role),
+		    log_quote(slice_string(line->text)), role_text(peer->role));
+		line_free(line);
+	}
+	return true;
+}
+
+/* Whether a line is text of XML without controls: it becomes part of answers. */
+static bool
+is_text(struct slice text)
+{
+	const char *at = text.ptr, *end = text.ptr + text.len;
+
+	while (at < end) {
+		uint32_t point;
+		unsigned len = xmlchar_read(at, end, &point);
+
+		if (len == 0 || (point < ' ' && point != '\t'))
+			return false;
+		at += len;
+	}
+	return text.len <= TEXT_MAX;
+}
+
+/* Whether a daemon may register this line: word and value are its parts. */
+static bool
+may_serve(const struct peer *peer, struct slice text, struct slice word, struct slice value)
+{
+	const struct word *w = word_find(word);
+
+	return w != NULL && (w->roles & ROLE_BIT(peer->role)) && value.len != 0 && is_text(text) &&
+	    line_counts[peer->role] < LINES_MAX && (w->check == NULL || w->check(peer, value)) &&
+	    (!w->alone || claim(peer, word, value));
+}
+
+/* Takes a line; false when it is refused. */
+static bool
 line_add(struct peer *peer, struct slice text)
 {
 	const char *space = memchr(text.ptr, ' ', text.len);
 	struct line *line = line_of(peer->role, text);
+	struct slice word, value;
 
 	if (line != NULL) {
 		line->peer = peer;
-		return;
+		return true;
 	}
-	if (space == NULL || line_count == LINES_MAX ||
-	    !may_serve(peer, slice_of(text.ptr, (size_t)(space - text.ptr)),
-	    slice_part(text, (size_t)(space - text.ptr) + 1, SIZE_MAX))) {
-		log_warn("registration refused", "from=%s line=%s", role_text(peer->role),
-		    log_quote(text));
-		return;
-	}
+	word = slice_part(text, 0, space != NULL ? (size_t)(space - text.ptr) : text.len);
+	value = slice_part(text, word.len + 1, SIZE_MAX);
+	if (!may_serve(peer, text, word, value))
+		return false;
 	line = mem_alloc(sizeof *line);
 	line->peer = peer;
 	line->role = peer->role;
 	line->text = slice_dup(text);
-	line->word = slice_of(line->text, (size_t)(space - text.ptr));
-	line->value = slice_of(line->text + line->word.len + 1, text.len - line->word.len - 1);
+	line->word = slice_of(line->text, word.len);
+	line->value = slice_of(line->text + word.len + 1, value.len);
 	TAILQ_INSERT_TAIL(&lines, line, all);
-	line_count++;
+	line_counts[peer->role]++;
+	return true;
+}
+
+/* Forgets what a daemon served before it was restarted and does not serve any more. */
+static void
+lines_sweep(const struct peer *peer)
+{
+	struct line *line, *next;
+
+	for (line = TAILQ_FIRST(&lines); line != NULL; line = next) {
+		next = TAILQ_NEXT(line, all);
+		if (line->role == peer->role && line->peer == NULL)
+			line_free(line);
+	}
 }
 
 void
 registry_add(struct peer *peer, struct slice text)
 {
+	unsigned refused = 0;
+
 	while (text.len != 0) {
 		const char *end = memchr(text.ptr, '\n', text.len);
 		size_t len = end ? (size_t)(end - text.ptr) : text.len;
 
-		if (len != 0)
-			line_add(peer, slice_part(text, 0, len));
+		/* The first is told, the others are counted. */
+		if (len != 0 && !line_add(peer, slice_part(text, 0, len)) && refused++ == 0)
+			log_warn("registration refused", "from=%s index=%u line=%s",
+			    role_text(peer->role), peer->index, log_quote(slice_part(text, 0, len)));
 		text = slice_part(text, end ? len + 1 : len, SIZE_MAX);
 	}
+	if (refused > 1)
+		log_warn("registration refused", "from=%s index=%u lines=%u", role_text(peer->role),
+		    peer->index, refused);
+	lines_sweep(peer);
 }
 
 /* Lines stay when their daemon dies: what it serves is away, not unknown. */
@@ -128,13 +282,24 @@ registry_set_domains(const struct config *config)
 size_t
 registry_count(void)
 {
-	return line_count;
+	size_t count = 0;
+	unsigned role;
+
+	for (role = 0; role < ROLE_COUNT; role++)
+		count += line_counts[role];
+	return count;
 }
 
 bool
 registry_local_domain(struct slice domain)
 {
 	return map_get(local_domains, domain) != NULL;
+}
+
+bool
+registry_complete(void)
+{
+	return line_counts[ROLE_AUTHD] != 0;
 }
 
 /* The first line with this word and value; several c2sd may have the same. */

@@ -232,6 +232,18 @@ request_start(void)
 	started = daemon_ticks();
 }
 
+bool
+request_serves(struct slice ns)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof services / sizeof *services; i++) {
+		if (slice_is(ns, services[i].ns))
+			return true;
+	}
+	return false;
+}
+
 /* Answers from the table, or says that nobody does. */
 static void
 request_answer(const struct frame *f, struct session *sender, enum scope scope)

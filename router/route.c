@@ -131,7 +131,16 @@ pass_on(struct session *sender, const struct frame *f, const struct route *r)
 		sender->interested = true;
 	if (is_subscription(f))
 		out.to = jid_bare_of(f->to);
-	peer_send(r->peer, &out);
+	peer_pass(r->peer, &out);
+}
+
+/* Leaves of a frame the fields that a stanza has: nothing else is passed on. */
+static void
+frame_limit(struct frame *f)
+{
+	f->numbers = f->jid = f->resource = f->domain = f->data = SLICE_NONE;
+	f->token = f->text = f->address = f->condition = SLICE_NONE;
+	f->binding_exporter = f->binding_unique = f->binding_endpoint = SLICE_NONE;
 }
 
 /* A request from a stream that has not authenticated: only in-band registration (XEP-0077). */
@@ -145,14 +154,20 @@ inbound_stranger(struct peer *peer, const struct frame *f)
 	if (f->seq > peer->seen)
 		peer->seen = f->seq;
 	peer_ack(peer->incarnation, f->seq);
-	if (!is_request(f) || !slice_is(f->ns, NS_REGISTER) ||
+	if (peer->role != ROLE_C2SD || !is_request(f) || !slice_is(f->ns, NS_REGISTER) ||
 	    HANDLE_INCARNATION(f->handle) != peer->incarnation || f->to.ptr == NULL ||
 	    !registry_local_domain(f->to)) {
-		log_warn("stanza refused", "from=%s.%u reason=\"no session\"", role_text(peer->role),
-		    peer->index);
+		/* A session that was killed has its last stanzas under way. */
+		if (HANDLE_INCARNATION(f->handle) == peer->incarnation)
+			peer_drop(peer, f, "no session");
+		else
+			peer_refuse(peer, f, "session of another daemon");
 		return;
 	}
+	frame_limit(&out);
+	out.address = f->address; /* authd slows those down that make many accounts */
 	out.from = SLICE_NONE;
+	out.flags = f->flags & FLAG_FROM_ENTRY;
 	out.origin = 0;
 	out.seq = 0;
 	if (server != NULL && server->state == PEER_LIVE && !server->congested)
@@ -178,11 +193,8 @@ inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f,
 {
 	struct jid to;
 
-	if (!type_fits(f->kind, f->subtype) || f->seq == 0 ||
-	    (f->to.ptr != NULL && jid_parse(f->to, &to) != 0)) {
-		COUNT(frames_refused);
-		log_warn("stanza refused", "from=%s.%u session=%s reason=malformed",
-		    role_text(peer->role), peer->index, s->jid);
+	if (!type_fits(f->kind, f->subtype) || (f->to.ptr != NULL && jid_parse(f->to, &to) != 0)) {
+		peer_refuse(peer, f, "malformed stanza");
 		return false;
 	}
 	*out = *f;
@@ -192,8 +204,7 @@ inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f,
 	out->origin = peer->incarnation;
 	out->archive_id = 0;
 	out->stamp = daemon_now();
-	out->numbers = out->jid = out->resource = out->domain = out->data = SLICE_NONE;
-	out->token = out->text = out->address = out->condition = SLICE_NONE;
+	frame_limit(out);
 	/* With the addresses that it gets here it must still be a frame. */
 	if (frame_size(out) > FRAME_MAX - 2 * (4 + JID_MAX)) {
 		route_error(out, STANZA_ERROR_NOT_ACCEPTABLE, "Too large");
@@ -219,8 +230,6 @@ route_inbound(struct peer *peer, const struct frame *f)
 	struct route r;
 	bool again = f->seq <= peer->seen;
 
-	if (peer->resyncing)
-		return; /* it comes again after the echo */
 	if (s == NULL || s->peer != peer || s->account == NULL) {
 		inbound_stranger(peer, f);
 		return;
@@ -354,30 +363,62 @@ service_owns(const struct peer *peer, struct slice from)
 		return peer->role == ROLE_AUTHD;
 	if (jid_parse(from, &jid) != 0)
 		return false;
-	if (registry_domain(jid.domain, &known) == peer)
-		return true;
 	/* authd also forwards what a remote contact has asked of an account here. */
-	return peer->role == ROLE_AUTHD;
+	return peer->role == ROLE_AUTHD || registry_domain(jid.domain, &known) == peer;
+}
+
+/* Whether a daemon may name these receivers. Audiences are those of an account, whose roster and
+ * presence are authd's; it also answers streams that are not sessions yet. */
+static bool
+service_reaches(const struct peer *peer, const struct frame *f)
+{
+	if (f->numbers.ptr != NULL)
+		return false;
+	if (peer->role == ROLE_AUTHD)
+		return true;
+	return f->audience == AUDIENCE_NONE && (f->handle == 0 || session_find(f->handle) != NULL);
+}
+
+/* Why a service daemon may not send this stanza; NULL when it may. */
+static const char *
+service_fault(const struct peer *peer, const struct frame *f)
+{
+	struct jid to;
+
+	if (!type_fits(f->kind, f->subtype) || (f->to.ptr != NULL && jid_parse(f->to, &to) != 0))
+		return "malformed stanza";
+	if (!service_owns(peer, f->from))
+		return "not its address";
+	if (!service_reaches(peer, f))
+		return "not its receivers";
+	if (f->flags & ~(unsigned)FLAG_FROM_ENTRY)
+		return "flags";
+	/* What a contact elsewhere asks of an account goes to authd, which has the roster. */
+	if (peer->role != ROLE_AUTHD && is_subscription(f))
+		return "subscription";
+	return NULL;
 }
 
 void
 route_service(struct peer *peer, const struct frame *f)
 {
+	const char *fault = service_fault(peer, f);
+	struct frame out = *f;
 	struct jid to;
 
-	if (!type_fits(f->kind, f->subtype) || !service_owns(peer, f->from) ||
-	    (f->to.ptr != NULL && jid_parse(f->to, &to) != 0)) {
-		COUNT(frames_refused);
-		log_warn("stanza refused", "from=%s type=%u address=%s", role_text(peer->role),
-		    (unsigned)f->kind, log_quote(f->from));
+	if (fault != NULL) {
+		peer_refuse(peer, f, fault);
 		return;
 	}
+	frame_limit(&out);
+	if (f->to.ptr != NULL)
+		jid_split(f->to, &to);
 	if (f->audience != AUDIENCE_NONE)
-		deliver_audience(f);
+		deliver_audience(&out);
 	else if (f->handle != 0)
-		route_reply(f);
+		route_reply(&out);
 	else if (f->to.ptr != NULL && registry_local_domain(to.domain))
-		route_reply(f);
+		route_reply(&out);
 	else
-		route_error(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+		route_error(&out, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
 }

@@ -39,7 +39,14 @@ struct peer {
 	enum peer_state state;
 	bool hello;             /* HELLO has come */
 	bool resyncing;         /* RESEND was sent, its echo has not come */
+	unsigned echoes;        /* that are to come */
 	uint64_t seen;          /* highest number in custody that was handled */
+	uint64_t last;          /* the one that came last, since the echo */
+	struct passed *passed;  /* its frames that other daemons are to acknowledge */
+	unsigned exchanges;     /* SASL exchanges for which authd owes it an answer */
+	unsigned dropped;       /* frames of no use */
+	uint64_t asked;         /* the last CONTROL that it got */
+	uint64_t replied;       /* the last that it has answered */
 	struct helds *storing;  /* its messages at archived, by number */
 	struct buf serves;      /* HELLO text */
 	struct acks *acks;
@@ -57,6 +64,13 @@ bool peer_is_entry(const struct peer *peer);   /* it brings frames of clients or
 void peer_send(struct peer *peer, const struct frame *f);
 /* Closes its link: it does not read. The supervisor restarts it. */
 void peer_lose(struct peer *peer, const char *reason);
+/* Passes a frame in custody on to the daemon that is to take it. */
+void peer_pass(struct peer *peer, const struct frame *f);
+/* Counts and logs a frame that this daemon should not have sent. */
+void peer_refuse(struct peer *peer, const struct frame *f, const char *reason);
+/* Logs a frame that is of no use, which an honest daemon can send too: a session has ended, who asked
+ * has gone, the router was restarted. */
+void peer_drop(struct peer *peer, const struct frame *f, const char *reason);
 void peer_ack(uint32_t origin, uint64_t seq);  /* gathered, sent by peers_flush() */
 void peers_flush(void);
 void peers_tick(void);
@@ -64,6 +78,18 @@ bool peers_waiting(void);                      /* for a tick */
 bool peers_replaying(void);                    /* some c2sd has not said yet which sessions it has */
 void peers_resync(void);                       /* RESEND to all entry daemons */
 void peer_grants_known(void);                  /* lets waiting entry daemons register */
+
+/* -- passed.c: who may acknowledge what -------------------------------------------------------- */
+
+struct passed *passed_new(void);
+void passed_free(struct passed **passed);
+void passed_clear(struct passed *passed);
+/* seq: larger than all before it. False: too many. */
+bool passed_add(struct passed *passed, uint64_t seq, enum role role);
+/* Appends those of first..last that this role was given, as pairs, and forgets them. What is
+ * acknowledged already is passed over; false when something was given to another role. */
+bool passed_take(struct passed *passed, uint64_t first, uint64_t last, enum role role,
+    struct buf *pairs);
 
 /* -- flow.c: which daemons are read ------------------------------------------------------------ */
 
@@ -74,8 +100,8 @@ void flow_gauges(void);
 
 /* -- exchange.c: SASL exchanges that wait for authd -------------------------------------------- */
 
-bool exchange_begin(uint64_t handle);          /* false: too many */
-void exchange_end(uint64_t handle);
+bool exchange_begin(struct peer *peer, uint64_t handle); /* false: too many */
+bool exchange_end(uint64_t handle);            /* whether there was one */
 size_t exchange_count(void);
 void exchanges_end(uint32_t incarnation);      /* of a c2sd that died; 0: authd did, all fail */
 
@@ -84,6 +110,10 @@ void exchanges_end(uint32_t incarnation);      /* of a c2sd that died; 0: authd 
 void registry_add(struct peer *peer, struct slice text);
 void registry_remove(const struct peer *peer);
 size_t registry_count(void);
+/* Whether authd has registered, so that nobody has what is its alone. */
+bool registry_complete(void);
+/* Whether of two commands (up to a tab) one begins with the words of the other. */
+bool registry_overlaps(struct slice a, struct slice b);
 /* Milliseconds for which the daemon that serves this domain or namespace has been away. */
 #define AWAY_TIME 10000
 uint64_t registry_away(struct slice domain, struct slice ns);
@@ -125,8 +155,9 @@ account_jid(const struct account *account)
 	return slice_of(account->jid, account->jid_len);
 }
 unsigned account_bits(const struct account *account, struct slice contact); /* bare; 0: none */
-void account_roster(const struct frame *f);        /* ROSTER */
-void account_roster_change(const struct frame *f); /* ROSTER_CHANGE */
+void account_roster(struct peer *authd, const struct frame *f);        /* ROSTER */
+void account_roster_change(struct peer *authd, const struct frame *f); /* ROSTER_CHANGE */
+bool account_is_ours(struct slice jid);            /* a bare JID, canonical, of a local domain */
 void account_reload_all(void);                     /* authd is back */
 size_t account_count(void);
 void account_gauges(void);
@@ -161,6 +192,8 @@ struct session {
 	bool drain_again;         /* and must do so once more from the beginning */
 	bool unseen;              /* it has not said yet whether it will be available... */
 	bool held_back;           /* ...and waits, for what is on the spool may be for it then */
+	uint64_t wanted;          /* GRANTED: first handle of the session that it wants to resume */
+	uint32_t wanted_from;     /* and the c2sd that was asked for it */
 	uint32_t moved_from;      /* incarnation of the c2sd that hands it over, 0: none */
 	uint64_t moved_until;     /* ticks until which that one may pass on what comes late; 0: moving */
 	struct buf resume;        /* in GRANTED: its SESSION_RESUME, when it came before all c2sd were live */
@@ -238,7 +271,7 @@ void hold_store(struct session *s, struct peer *peer, const struct frame *f);
 /* A number that was seen before comes again: whether it is held. If it is being stored it is passed
  * to archived once more. */
 bool hold_again(struct session *s, uint32_t origin, uint64_t seq);
-void hold_stored(const struct frame *f);    /* STORED */
+void hold_stored(struct peer *archived, const struct frame *f); /* STORED */
 void hold_peer_gone(struct peer *peer);
 void hold_gauges(void);
 void hold_run(struct session *s);           /* goes on; s may be gone afterwards */
@@ -280,8 +313,8 @@ void drain_owe(struct session *s);             /* something was kept from it whi
 void drain_all(void);                          /* archived is back */
 void drain_peer(struct peer *peer);            /* its link has room again */
 void drain_account(struct account *account);
-void drain_stanza(const struct frame *f);      /* from archived, FLAG_SPOOL */
-void drain_done(const struct frame *f);        /* DRAINED */
+void drain_stanza(struct peer *archived, const struct frame *f); /* FLAG_SPOOL */
+void drain_done(struct peer *archived, const struct frame *f);   /* DRAINED */
 void drain_missed(struct account *account);    /* a stored message for it was left on the spool */
 void drains_tick(void);                        /* who has waited long enough for its presence */
 bool drains_waiting(void);                     /* for a tick */
@@ -301,6 +334,7 @@ void presence_changed(struct account *account, struct slice contact, unsigned be
 void request_account(const struct frame *f, struct session *sender, struct slice account);
 void request_server(const struct frame *f, struct session *sender);
 void request_start(void);
+bool request_serves(struct slice ns);           /* whether the router answers this namespace itself */
 
 /* -- control.c: administration ----------------------------------------------------------------- */
 

@@ -279,8 +279,7 @@ session_bind(struct peer *peer, const struct frame *f)
 	struct account *account;
 
 	if (s == NULL || s->peer != peer || s->state != SESSION_GRANTED) {
-		log_warn("bind refused", "from=%s.%u reason=\"no grant\"", role_text(peer->role),
-		    peer->index);
+		peer_refuse(peer, f, "no grant");
 		return;
 	}
 	bind_name(s, f->resource, &full);
@@ -358,13 +357,16 @@ session_replay(struct peer *peer, const struct frame *f)
 	struct session *s;
 	struct jid jid;
 
+	if (peer->state != PEER_REGISTERED) {
+		peer_refuse(peer, f, "after READY");
+		return;
+	}
 	if (HANDLE_INCARNATION(f->handle) != peer->incarnation || session_find(f->handle) != NULL ||
 	    jid_parse(f->jid, &jid) != 0 || !grant_is_valid(f->handle, jid_bare(&jid), f->token)) {
 		struct frame kill = { .type = FRAME_SESSION_KILL, .handle = f->handle,
 			.condition = SLICE("not-authorized") };
 
-		log_warn("replay refused", "session=%s from=%s.%u", log_quote(f->jid),
-		    role_text(peer->role), peer->index);
+		peer_refuse(peer, f, "not granted");
 		peer_send(peer, &kill);
 		return;
 	}
@@ -504,8 +506,10 @@ session_resume(struct peer *peer, const struct frame *f)
 	struct frame refusal = { .type = FRAME_SESSION_MOVE, .number = f->handle,
 		.handle = f->archive_id, .condition = SLICE("item-not-found") };
 
-	if (new == NULL || new->peer != peer || new->state != SESSION_GRANTED)
+	if (new == NULL || new->peer != peer || new->state != SESSION_GRANTED) {
+		peer_refuse(peer, f, "no grant");
 		return;
+	}
 	old = session_of_first(account_find(session_jid(new)), f->archive_id);
 	if (old == NULL && peers_replaying()) {
 		buf_clear(&new->resume);
@@ -513,6 +517,8 @@ session_resume(struct peer *peer, const struct frame *f)
 	} else if (old == NULL || old->peer == NULL || old->peer == peer || old->killed) {
 		peer_send(peer, &refusal);
 	} else {
+		new->wanted = old->first_handle;
+		new->wanted_from = old->peer->incarnation;
 		peer_send(old->peer, f);
 	}
 }
@@ -559,14 +565,34 @@ session_rebind(struct session *old, struct session *new)
 	old->drain_id = 0;
 }
 
+/* Whether a SESSION_MOVE answers what was asked of this c2sd for a stream. */
+static bool
+move_is_due(const struct peer *peer, const struct session *old, const struct session *new,
+    const struct frame *f)
+{
+	if (new->state != SESSION_GRANTED)
+		return !(f->flags & FLAG_MORE) && f->condition.ptr == NULL &&
+		    new->moved_from == peer->incarnation && new->moved_until == 0;
+	if (new->wanted_from != peer->incarnation)
+		return false;
+	if (f->condition.ptr != NULL)
+		return true;
+	return (f->flags & FLAG_MORE) && old != NULL && old->peer == peer && old->account != NULL &&
+	    old->first_handle == new->wanted && !old->killed &&
+	    slice_equal(account_jid(old->account), session_jid(new));
+}
+
 /* The holder of a session hands it over: from the first SESSION_MOVE on it is the new stream's. */
 void
 session_move(struct peer *peer, const struct frame *f)
 {
 	struct session *old = session_find(f->handle), *new = session_find(f->number);
-	bool first = (f->flags & FLAG_MORE) != 0;
 
-	if (first && new == NULL && old != NULL && old->peer == peer && !old->ending) {
+	if (HANDLE_INCARNATION(f->handle) != peer->incarnation) {
+		peer_refuse(peer, f, "session of another daemon");
+		return;
+	}
+	if ((f->flags & FLAG_MORE) && new == NULL && old != NULL && old->peer == peer && !old->ending) {
 		/* The stream that it goes to has ended: nobody has it then. */
 		struct frame end = { .type = FRAME_SESSION_END, .number = 1,
 			.condition = SLICE("resumption interrupted") };
@@ -575,25 +601,18 @@ session_move(struct peer *peer, const struct frame *f)
 		hold_frame(old, &end);
 		return;
 	}
-	if (new == NULL || new->peer == NULL || HANDLE_INCARNATION(f->handle) != peer->incarnation)
-		return;
-	if (f->condition.ptr != NULL) {
-		if (new->state == SESSION_GRANTED)
-			peer_send(new->peer, f);
+	if (new == NULL || new->peer == NULL)
+		return; /* the stream that wanted it has gone */
+	if (!move_is_due(peer, old, new, f)) {
+		peer_refuse(peer, f, "not asked for");
 		return;
 	}
-	if (first) {
-		if (old == NULL || old->peer != peer || old->account == NULL || old->killed ||
-		    new->state != SESSION_GRANTED ||
-		    !slice_equal(account_jid(old->account), session_jid(new)))
-			return;
+	if (f->flags & FLAG_MORE) {
 		session_rebind(old, new);
 		new = old;
-	} else if (new->moved_from != peer->incarnation || new->moved_until != 0) {
-		return;
 	}
 	peer_send(new->peer, f);
-	if (!first) {
+	if (new->state != SESSION_GRANTED && !(f->flags & FLAG_MORE)) {
 		new->moved_until = daemon_ticks() + MOVED_TIME;
 		drain_resume(new);
 	}
@@ -604,8 +623,11 @@ session_handover(struct peer *peer, const struct frame *f)
 {
 	struct session *s = session_find(f->handle);
 
-	if (s != NULL && s->peer != NULL && s->moved_from == peer->incarnation &&
-	    (s->moved_until == 0 || daemon_ticks() < s->moved_until))
+	if (s == NULL || s->peer == NULL)
+		return;
+	if (s->moved_from != peer->incarnation)
+		peer_refuse(peer, f, "session of another daemon");
+	else if (s->moved_until == 0 || daemon_ticks() < s->moved_until)
 		peer_send(s->peer, f);
 }
 

@@ -97,6 +97,17 @@ link_pending(const struct link *link)
 	return buf_len(&link->sent);
 }
 
+static unsigned world_refused; /* frames that were refused with a line in the log */
+
+void
+link_refuse(struct link *link, enum frame_type type, const char *reason)
+{
+	(void)link;
+	(void)type;
+	(void)reason;
+	world_refused++;
+}
+
 void
 link_pause(struct link *link, bool paused)
 {

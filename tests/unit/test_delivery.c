@@ -39,13 +39,20 @@ start_archived(void)
 	world_ready(archived);
 }
 
+/* A c2sd that is to say which sessions it has. */
 static void
-start_c2sd(void)
+register_c2sd(void)
 {
 	c2sd = world_start(ROLE_C2SD, 0, INCARNATION);
 	world_hello(c2sd, "");
 	world_expect(c2sd, FRAME_WELCOME);
 	world_expect(c2sd, FRAME_MECHANISMS);
+}
+
+static void
+start_c2sd(void)
+{
+	register_c2sd();
 	world_ready(c2sd);
 	world_expect(c2sd, FRAME_RESEND);
 	world_echo(c2sd);
@@ -90,6 +97,16 @@ tear_down(void **state)
 
 /* -- clients ------------------------------------------------------------------------------------------ */
 
+/* A client of c2sd has begun to authenticate: authd's answer is waited for. */
+static void
+authenticate(unsigned n)
+{
+	struct frame f = { .type = FRAME_AUTH_START, .handle = handle_of(n) };
+
+	world_say(c2sd, &f);
+	world_expect(authd, FRAME_AUTH_START);
+}
+
 /* archived has nothing more for a session that asks. */
 static void
 say_drained(unsigned n)
@@ -116,6 +133,7 @@ bind_only(unsigned n, const char *bare, const char *resource)
 	bool loaded = account_find(slice_string(bare)) != NULL;
 
 	world_token(handle_of(n), bare, token);
+	authenticate(n);
 	world_say(authd, &grant);
 	f = world_expect(c2sd, FRAME_AUTH_SUCCESS);
 	world_say(c2sd, &bind);
@@ -478,6 +496,11 @@ replay(void **state)
 
 	(void)state;
 	world_token(handle_of(9), "romeo@localhost", token);
+	world_say(c2sd, &f); /* only before READY */
+	world_silent(authd);
+	assert_int_equal(session_count(), 0);
+	world_die(c2sd);
+	register_c2sd();
 	world_say(c2sd, &f);
 	world_expect(authd, FRAME_ROSTER_LOAD);
 	world_say(authd, &roster);
@@ -579,6 +602,9 @@ conflict_replaces(void **state)
 	(void)state;
 	log_in(1, "juliet@localhost", "balcony");
 	world_token(handle_of(2), "juliet@localhost", token);
+	world_say(authd, &grant); /* nobody has asked */
+	world_silent(c2sd);
+	authenticate(2);
 	world_say(authd, &grant);
 	world_expect(c2sd, FRAME_AUTH_SUCCESS);
 	world_say(c2sd, &bind);
@@ -1026,6 +1052,8 @@ replay_without_account(void **state)
 	struct frame end = { .type = FRAME_SESSION_END, .handle = handle_of(9) };
 
 	(void)state;
+	world_die(c2sd);
+	register_c2sd();
 	world_token(handle_of(9), "rosaline@localhost", token);
 	world_say(c2sd, &f);
 	world_expect(authd, FRAME_ROSTER_LOAD);
@@ -1144,9 +1172,10 @@ false_services(void **state)
 	ack.numbers = buf_slice(&numbers);
 	world_say(other, &ack);
 	world_silent(c2sd);
-	world_say(authd, &ack);
-	world_expect(c2sd, FRAME_ACK);
+	world_say(authd, &ack); /* archived has it */
+	world_silent(c2sd);
 	say_stored(f.seq, ++next_id);
+	expect_ack(f.seq);
 	buf_free(&numbers);
 	world_die(other);
 }
