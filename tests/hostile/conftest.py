@@ -3,6 +3,7 @@
 world    a router with honest daemons, for the tests of a module; after each test it must live, be the
          same process, and serve honest sessions
 victims  two honest sessions in it, Juliet and Romeo
+fresh    a world for one test alone
 """
 
 import sys
@@ -45,6 +46,17 @@ def world(shared_world):
     assert shared_world.router.process.pid == pid
     shared_world.exchange(shared_world.juliet, shared_world.romeo)
     shared_world.exchange(shared_world.romeo, shared_world.juliet)
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A world of its own for a test in which the daemons that all rely on are the hostile ones."""
+    with World(tmp_path) as world:
+        world.juliet, world.romeo = world.login("juliet"), world.login("romeo")
+        yield world
+        world.calm()
+        world.router.check()
+        world.exchange(world.juliet, world.romeo)
 
 
 @pytest.fixture
