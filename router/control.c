@@ -471,6 +471,7 @@ on_command(void *arg, struct link *link, const struct frame *f, struct slice who
 	size_t i;
 	int error;
 
+	(void)link;
 	(void)whole;
 	daemon_dirty();
 	for (i = 0; i < sizeof later / sizeof *later; i++) {

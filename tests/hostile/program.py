@@ -31,7 +31,7 @@ from frames import MESSAGE, PROCESS_NAMES, ROLES, ROLE_TEXTS, Frame, process_mes
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 
-from suite import ALARMS, BUILD, SLOW, die_with_parent, make_certificate  # noqa: E402
+from suite import ALARMS, BUILD, SANITIZED, SLOW, die_with_parent, make_certificate  # noqa: E402
 
 WAIT = 10 * SLOW
 DOMAIN = "localhost"
