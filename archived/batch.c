@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "counter.h"
+#include "jid.h"
 #include "log.h"
 #include "mem.h"
 
@@ -177,9 +178,8 @@ refused_load(void *arg, struct slice key, struct slice value)
 
 /* Refuses a message for good. */
 static int
-refuse(const struct frame *f, const char *reason)
+refuse(const struct frame *f)
 {
-	log_debug("message refused", "to=%s reason=\"%s\"", log_quote(f->to), reason);
 	run.refused++;
 	stored_add(f, STORED_REFUSED, 0);
 	return f->seq != 0 ? refused_add(f) : OK;
@@ -211,8 +211,10 @@ message_take(const struct frame *f, struct slice whole)
 
 	if (error)
 		return error;
-	if (receives && spool_count(to->id) >= state.spool_messages)
-		return refuse(f, "spool full");
+	if (receives && spool_count(to->id) >= state.spool_messages) {
+		log_debug("message refused", "to=%s reason=\"spool full\"", log_quote(f->to));
+		return refuse(f);
+	}
 	if (f->flags & FLAG_FROM_LOCAL)
 		sender = from->id;
 	id = id_next(run.now);
@@ -231,9 +233,13 @@ message_take(const struct frame *f, struct slice whole)
 static int
 take_stanza(const struct frame *f, struct slice whole)
 {
+	struct jid from, to;
+
 	if (!(f->flags & FLAG_STORE) || !(f->flags & (FLAG_FROM_LOCAL | FLAG_TO_LOCAL)) ||
-	    f->kind != STANZA_MESSAGE || f->from.len == 0 || f->to.len == 0)
-		return refuse(f, "not a message to be stored");
+	    f->kind != STANZA_MESSAGE || jid_parse(f->from, &from) || jid_parse(f->to, &to)) {
+		daemon_refuse(f, "not a message to be stored");
+		return refuse(f);
+	}
 	return message_take(f, whole);
 }
 
@@ -315,11 +321,14 @@ static int (*const takers[FRAME_COUNT])(const struct frame *f, struct slice whol
 	[FRAME_DRAIN] = take_drain,
 };
 
-/* Whether a frame has what its taker reads. */
+/* Whether a frame has what its taker reads: the account, for all but two. */
 static bool
 is_whole(const struct frame *f)
 {
-	return f->jid.len != 0 || f->type == FRAME_STANZA || f->type == FRAME_DELIVERED;
+	struct jid jid;
+
+	return f->type == FRAME_STANZA || f->type == FRAME_DELIVERED ||
+	    (jid_parse(f->jid, &jid) == OK && jid.resource.ptr == NULL);
 }
 
 /* Acknowledges what was taken before. */
@@ -344,7 +353,7 @@ take(struct slice whole)
 	error = frame_read(whole, &f);
 	if (error || !is_whole(&f)) {
 		run.refused++;
-		log_debug("frame refused", "type=%s", error ? "malformed" : frame_text(f.type));
+		daemon_refuse(&f, "no account");
 		return OK;
 	}
 	if (f.seq != 0 && !watermark_take(marks, f.origin, f.seq)) {

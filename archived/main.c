@@ -149,7 +149,7 @@ static void
 on_frame(const struct frame *f, struct slice whole)
 {
 	if (!batch_add(f->type, whole))
-		log_debug("frame ignored", "type=%s", frame_text(f->type));
+		daemon_refuse(f, "not for archived");
 }
 
 static void

@@ -93,7 +93,7 @@ jid_valid(const struct frame *f)
 
 	if (jid_parse(f->jid, &jid) == OK && jid.resource.ptr == NULL)
 		return true;
-	log_warn("frame refused", "type=%s jid=%s", frame_text(f->type), log_quote(f->jid));
+	daemon_refuse(f, "not an account");
 	return false;
 }
 
@@ -158,7 +158,7 @@ static void
 frame(const struct frame *f, struct slice whole)
 {
 	if (handlers[f->type].handle == NULL) {
-		log_warn("frame unexpected", "type=%s", frame_text(f->type));
+		daemon_refuse(f, "not for authd");
 		return;
 	}
 	if (handlers[f->type].reads)

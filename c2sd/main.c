@@ -114,7 +114,7 @@ on_frame(const struct frame *f, struct slice whole)
 	if (handlers[f->type] != NULL)
 		handlers[f->type](f);
 	else
-		log_warn("frame refused", "type=%s", frame_text(f->type));
+		daemon_refuse(f, "not for c2sd");
 }
 
 static void

@@ -700,8 +700,7 @@ deliver_to(uint64_t handle, const struct frame *f, struct kept **kept)
 	if (c != NULL)
 		register_answer(c, f);
 	else if (HANDLE_INCARNATION(handle) != daemon_incarnation())
-		log_warn("stanza dropped", "handle=%016llx reason=\"not ours\"",
-		    (unsigned long long)handle);
+		daemon_refuse(f, "stream of another daemon");
 	else
 		log_debug("stanza dropped", "handle=%016llx reason=\"gone\"",
 		    (unsigned long long)handle);
@@ -717,15 +716,14 @@ refuse_one(uint64_t handle, const struct frame *f)
 		uplink_delivered(s, f->archive_id);
 }
 
-/* Refuses a stanza whose payload is not canonical XML: the daemon that it entered by was taken over, and
- * its bytes would become part of our clients' streams. */
+/* Refuses a stanza that is not canonical: the daemon that it entered by was taken over, and its bytes
+ * would become part of our clients' streams. */
 static void
 refuse(const struct frame *f)
 {
 	size_t i;
 
-	COUNT(frames_refused);
-	log_error("stanza refused", "reason=\"payload is not canonical\" from=%s", log_quote(f->from));
+	daemon_refuse(f, "not canonical");
 	if (f->handle != 0)
 		refuse_one(f->handle, f);
 	for (i = 0; f->handle == 0 && i < frame_count(f); i++)

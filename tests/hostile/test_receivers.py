@@ -1,0 +1,535 @@
+"""test_receivers.py: a hostile router, and a hostile daemon behind an honest one, against authd, archived
+and c2sd: every receiver validates, also what its own suite sends. Each must live, say a line, and go on to
+do its honest work."""
+
+import contextlib
+import re
+import socket
+import threading
+
+import pytest
+
+from cast import handle
+from frames import FRAME_MAX, HEAD, SENDERS, Frame
+from program import DOMAIN, Dropped, Program, pair
+from test_forms import MALFORMED
+
+import raw
+
+ROLES = ["AUTHD", "ARCHIVED", "C2SD"]
+JULIET, ROMEO = "juliet@localhost", "romeo@localhost"
+# Frames that the router may send, by who takes them; the rest is refused with a line.
+TAKEN = {
+    "AUTHD": {"WELCOME", "RESEND", "CONTROL", "STANZA", "AUTH_START", "AUTH_STEP", "AUTH_ABORT", "ROSTER_LOAD",
+              "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST"},
+    "ARCHIVED": {"WELCOME", "RESEND", "CONTROL", "STANZA", "DELIVERED", "DROP", "FORGET", "DRAIN"},
+    "C2SD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "MECHANISMS", "AUTH_CHALLENGE", "AUTH_SUCCESS",
+             "AUTH_FAILURE", "SESSION_BOUND", "SESSION_REFUSED", "SESSION_KILL", "SESSION_RESUME",
+             "SESSION_MOVE"},
+}
+
+
+class Receiver(Program):
+    """authd, archived or c2sd, with us as its router."""
+
+    def __enter__(self):
+        super().__enter__()
+        self.router = self.link("ROUTER", 0, 1)
+        self.prepare()
+        self.go()
+        self.router.expect("HELLO")
+        self.router.send(Frame("WELCOME"))
+        while self.router.next().type != "READY":
+            pass
+        self.hear("READY")
+        return self
+
+    def prepare(self):
+        """What it is given besides the link to the router."""
+
+    def round_trip(self):
+        """A command that is answered behind all that was sent before; other frames stay."""
+        self.router.send(Frame("CONTROL", number=4711, text="counters"))
+        kept = []
+        while True:
+            frame = self.router.next()
+            if frame.type == "CONTROL_REPLY" and frame.number == 4711:
+                break
+            kept.append(frame)
+        self.router.frames = kept + self.router.frames
+
+    def relink(self):
+        """A new router; the old one is gone."""
+        self.router.close()
+        self.router = self.link("ROUTER", 0, 1)
+        self.router.expect("HELLO")
+        self.router.send(Frame("WELCOME"))
+        while self.router.next().type != "READY":
+            pass
+
+    def quiet(self):
+        """All was dealt with, and nothing has come of it."""
+        self.settle(self.router)
+        frames, self.router.frames = self.router.frames, []
+        return frames
+
+    def told(self, since, pattern):
+        self.settle(self.router)
+        said = self.log(since)
+        assert re.search(pattern, said), said[-3000:]
+
+
+class Authd(Receiver):
+    def prepare(self):
+        self.key = self.link("C2SD", 0, 5)
+
+
+class Clients(Receiver):
+    """c2sd, and an authd that signs its handshakes."""
+
+    def prepare(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        self.port = self.socket.getsockname()[1]
+        self.listen("c2s", self.socket)
+        self.signer = Authd("AUTHD", self.directory / "authd", incarnation=2)
+        self.signer.__enter__()
+        ours, theirs = pair()
+        self.tell("LINK", "AUTHD", 0, 2, fd=ours.fileno())
+        self.signer.tell("LINK", "C2SD", 1, self.incarnation, fd=theirs.fileno())
+        ours.close()
+        theirs.close()
+
+    def __enter__(self):
+        super().__enter__()
+        self.router.send(Frame("MECHANISMS", text="localhost PLAIN\n"), Frame("RESEND"))
+        self.router.expect("RESEND")
+        return self
+
+    def __exit__(self, *failure):
+        super().__exit__(*failure)
+        self.signer.__exit__(*failure)
+
+    def login(self):
+        """A real client with a session. The router grants it whatever it asks for."""
+        found = {}
+
+        def run():
+            client = raw.Client("127.0.0.1", self.port)
+            client.starttls(DOMAIN)
+            client.open(DOMAIN)
+            client.login(JULIET, "secret", "balcony", "PLAIN")
+            found["client"] = client
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        number = self.router.expect("AUTH_START").handle
+        self.router.send(Frame("AUTH_SUCCESS", handle=number, jid=JULIET, token=b"t" * 32))
+        self.router.expect("SESSION_BIND")
+        self.router.send(Frame("SESSION_BOUND", handle=number, jid=JULIET + "/balcony"))
+        thread.join(20)
+        return found["client"], number
+
+
+MAKERS = {"AUTHD": Authd, "ARCHIVED": Receiver, "C2SD": Clients}
+
+
+@pytest.fixture(params=ROLES)
+def receiver(request, tmp_path):
+    with MAKERS[request.param](request.param, tmp_path, incarnation=6) as program:
+        yield program
+        program.check()
+        honest[request.param](program)
+
+
+@pytest.fixture
+def authd(tmp_path):
+    with Authd("AUTHD", tmp_path, incarnation=6) as program:
+        yield program
+        program.check()
+        authd_works(program)
+
+
+@pytest.fixture
+def archived(tmp_path):
+    with Receiver("ARCHIVED", tmp_path, incarnation=6) as program:
+        yield program
+        program.check()
+        archived_works(program)
+
+
+@pytest.fixture
+def c2sd(tmp_path):
+    with Clients("C2SD", tmp_path, incarnation=6) as program:
+        yield program
+        program.check()
+
+
+# -- honest work ----------------------------------------------------------------------------------------------
+
+
+def authd_works(program):
+    program.quiet()
+    program.router.send(Frame("ACCOUNT_ASK", jid="nobody@localhost"))
+    answer = program.router.expect("ACCOUNT_IS")
+    assert answer.text("jid") == b"nobody@localhost" and answer.flags == 0
+
+
+def message(seq, **values):
+    return Frame("STANZA", "MESSAGE", "CHAT", origin=77, seq=seq, id="x", stamp=1,
+                 **{"flags": "CONTENT BODY STORE FROM_LOCAL TO_LOCAL", "payload": "<body>x</body>",
+                    "from": JULIET + "/r", "to": ROMEO, **values})
+
+
+def archived_works(program):
+    program.quiet()
+    program.router.send(message(2**40))
+    stored = program.router.expect("STORED")
+    assert stored.origin == 77 and stored.numbers[0] == 2**40 and 0 < stored.numbers[1] < 2**64 - 1
+
+
+def c2sd_works(program):
+    program.relink()
+    program.router.send(Frame("MECHANISMS", text="localhost PLAIN\n"), Frame("RESEND"))
+    program.router.expect("RESEND")
+    client, number = program.login()
+    program.router.send(Frame("STANZA", "MESSAGE", "CHAT", handle=number, payload="<body>hello</body>",
+                              **{"from": ROMEO}))
+    assert client.message().findtext("{jabber:client}body") == "hello"
+    client.close()
+
+
+honest = {"AUTHD": authd_works, "ARCHIVED": archived_works, "C2SD": c2sd_works}
+
+
+# -- all three ------------------------------------------------------------------------------------------------
+
+
+def loaded(kind):
+    return Frame(kind, "MESSAGE", "CHAT", handle=handle(6, 1), origin=6, seq=1, number=1, archive_id=1,
+                 numbers=[1, 1], jid=JULIET, to=JULIET, text="x", payload="<body>x</body>", token=b"t" * 32,
+                 condition="conflict", data=b"x", **{"from": ROMEO})
+
+
+def test_types(receiver):
+    """What the router may not send, and what it may send to others only."""
+    refused = [k for k in SENDERS if k not in TAKEN[receiver.role] and k != "NONE"]
+    assert refused
+    since = receiver.log_size()
+    for kind in refused:
+        receiver.router.send(loaded(kind))
+    assert receiver.quiet() == []
+    first = refused[0]
+    receiver.told(since, r"frame refused peer=router .*type=%s reason=" % first)
+    count = [int(n) for n in re.findall(r"frame refused peer=router .*refused=(\d+)", receiver.log(since))]
+    assert count[-1] == max(p for p in (1, 2, 4, 8, 16, 32) if p <= len(refused))
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_malformed(receiver, what):
+    since = receiver.log_size()
+    receiver.router.send_bytes(MALFORMED[what])
+    receiver.told(since, "frame refused peer=router .*reason=\"malformed\"")
+
+
+@pytest.mark.parametrize("length", [0, HEAD.size - 1, FRAME_MAX + 1])
+def test_length_that_lies(receiver, length):
+    """The link is given up, and the next router is served."""
+    since = receiver.log_size()
+    receiver.router.send_bytes(Frame("STANZA").head(length) + b"x" * 1000)
+    receiver.router.await_closed()
+    assert "link malformed peer=router" in receiver.log(since)
+    receiver.relink()
+
+
+def test_empty_frames(receiver):
+    """Every type that is taken, with nothing in it, and with numbers that mean nothing."""
+    for kind in sorted(TAKEN[receiver.role] - {"WELCOME", "RESEND", "CONTROL"}):
+        receiver.router.send(Frame(kind), Frame(kind, numbers=[1]), Frame(kind, handle=2**64 - 1, seq=2**64 - 1,
+                             origin=2**32 - 1, archive_id=2**64 - 1, number=2**64 - 1, stamp=2**64 - 1,
+                             numbers=[2**64 - 1] * 3))
+    receiver.quiet()
+
+
+@pytest.mark.parametrize("text", [None, b"", b"\n" * 100, b"\xff\0", b"x\n" * 1000, b"counters\nx"],
+                         ids=["none", "empty", "line ends", "no text", "many words", "too many words"])
+def test_commands(receiver, text):
+    """A command that is none is answered as such."""
+    receiver.router.send(Frame("CONTROL", number=5, text=text))
+    reply = receiver.router.expect("CONTROL_REPLY")
+    assert reply.number == 5 and reply.text("condition") is not None
+
+
+# -- authd ----------------------------------------------------------------------------------------------------
+
+NO_ACCOUNTS = ["", "ROMEO@localhost", "romeo@localhost/x", b"\xff@localhost", b"romeo\0@localhost", None]
+
+
+@pytest.mark.parametrize("jid", NO_ACCOUNTS)
+def test_authd_accounts(authd, jid):
+    since = authd.log_size()
+    for kind in ("ROSTER_LOAD", "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST"):
+        authd.router.send(Frame(kind, jid=jid, handle=handle(5, 1)))
+    assert authd.quiet() == []
+    authd.told(since, "frame refused peer=router .*type=ROSTER_LOAD reason=\"not an account\"")
+
+
+PAYLOADS = [None, b"", b"<query", b"<query xmlns='jabber:iq:roster'>", b"<!DOCTYPE x><query/>", b"\0", b"\xff",
+            b"<query xmlns='jabber:iq:roster'/><query xmlns='jabber:iq:roster'/>",
+            b"<query xmlns=\"jabber:iq:roster\"/>", b"<a>" * 1000, b"<query xmlns='jabber:iq:roster'>&x;</query>"]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_authd_payloads(authd, payload):
+    """A request whose payload is not canonical is answered with an error."""
+    authd.router.send(Frame("STANZA", "IQ", "SET", handle=handle(5, 1), origin=77, seq=1, id="x",
+                            ns="jabber:iq:roster", name="query", payload=payload, **{"from": JULIET + "/r"}))
+    answers = {f.type: f for f in authd.quiet()}
+    assert answers["STANZA"].subtype == "ERROR" and answers["ACK"].numbers == [1, 1]
+
+
+def test_authd_addresses(authd):
+    """Addresses that are not canonical: no subscription, no request, a line."""
+    since = authd.log_size()
+    for name, to in ((b"\xff@localhost", ROMEO), (JULIET, b"\xff"), ("JULIET@localhost", ROMEO), (None, ROMEO),
+                     (JULIET, None)):
+        authd.router.send(Frame("STANZA", "PRESENCE", "SUBSCRIBE", to=to, **{"from": name}))
+    assert authd.quiet() == []
+    authd.told(since, "subscription stanza refused")
+    authd.router.send(Frame("STANZA", "IQ", "GET", ns="jabber:iq:roster", name="query", id="x",
+                            payload="<query xmlns='jabber:iq:roster'/>", **{"from": b"\xff@localhost"}))
+    authd.told(since, "request refused")
+
+
+def test_authd_sasl(authd):
+    """SASL messages that are none end in a failure of that stream alone."""
+    starts = [{}, {"name": "PLAIN"}, {"name": "PLAIN", "domain": DOMAIN, "data": b"\0" * 5},
+              {"name": b"\xff", "domain": DOMAIN}, {"name": "SCRAM-SHA-256", "domain": DOMAIN, "data": b"n,,n=\xff"},
+              {"name": "SCRAM-SHA-1-PLUS", "domain": DOMAIN, "data": b"p=tls-exporter,,n=x,r=y"},
+              {"name": "PLAIN", "domain": "elsewhere.example", "data": b"\0a\0b"},
+              {"name": "PLAIN", "domain": DOMAIN, "data": b"x" * 100000, "flags": "TLS"},
+              {"name": "SCRAM-SHA-256", "domain": b"\0", "data": b"n,,n=x,r=y", "address": b"\xff\0"}]
+    for number, values in enumerate(starts, 1):
+        authd.router.send(Frame("AUTH_START", handle=handle(5, number), **values),
+                          Frame("AUTH_STEP", handle=handle(5, number), data=b"\xff" * 10),
+                          Frame("AUTH_STEP", handle=handle(5, 1000 + number), data=b"x"))
+    answers = authd.quiet()
+    assert not any(f.type == "AUTH_SUCCESS" for f in answers)
+    assert {f.handle & 0xffff for f in answers if f.type == "AUTH_FAILURE"} >= set(range(1, 10))
+
+
+def test_authd_key_link(authd):
+    """c2sd may ask for signatures on its link, and for nothing else."""
+    since = authd.log_size()
+    for kind in SENDERS:
+        if kind != "KEY_USE":
+            authd.key.send(loaded(kind))
+    uses = [{}, {"domain": DOMAIN}, {"domain": DOMAIN, "name": "sign"}, {"domain": b"\xff", "name": "sign"},
+            {"domain": DOMAIN, "name": "export", "data": b"x"}, {"domain": DOMAIN, "name": b"sign\0", "data": b"x"},
+            {"domain": DOMAIN, "name": "sign", "data": b"x", "archive_id": 2**64 - 1},
+            {"domain": DOMAIN, "name": "sign-hash", "data": b"x", "archive_id": 1},
+            {"domain": DOMAIN, "name": "decrypt", "data": b""},
+            {"domain": DOMAIN, "name": "sign", "data": b"x" * 70000, "archive_id": 1}]
+    for number, values in enumerate(uses):
+        authd.key.send(Frame("KEY_USE", number=number, **values))
+    answers = [authd.key.expect("KEY_RESULT") for _ in uses]
+    assert sorted(f.number for f in answers) == list(range(len(uses)))
+    assert not any(f.text("data") for f in answers), answers
+    authd.told(since, "frame refused peer=c2sd .*type=HELLO|key use refused")
+    assert authd.quiet() == []
+    authd.key.send_bytes(Frame("KEY_USE").head(5) + b"x" * 100)
+    authd.key.await_closed()
+    assert authd.hear("LOST") == ("C2SD", 0, 5)
+
+
+# -- archived -------------------------------------------------------------------------------------------------
+
+NO_MESSAGES = [{"flags": "CONTENT"}, {"flags": "CONTENT STORE"}, {"from": None}, {"to": None}, {"to": ""},
+               {"from": b"\xff@localhost"}, {"to": "ROMEO@localhost"}, {"to": b"romeo\0@localhost"},
+               {"to": "x" * 100000 + "@localhost"}]
+
+
+@pytest.mark.parametrize("values", NO_MESSAGES)
+def test_archived_no_message(archived, values):
+    """What is no message to be stored is refused for good, and said to be."""
+    since = archived.log_size()
+    archived.router.send(message(5, **values))
+    stored = archived.router.expect("STORED")
+    assert stored.numbers == [5, 2**64 - 1, 0]
+    archived.told(since, "frame refused peer=router .*type=STANZA reason=\"not a message to be stored\"")
+
+
+@pytest.mark.parametrize("jid", NO_ACCOUNTS)
+def test_archived_no_account(archived, jid):
+    since = archived.log_size()
+    for kind in ("DRAIN", "DROP", "FORGET"):
+        archived.router.send(Frame(kind, jid=jid, handle=handle(5, 1), archive_id=1, flags="BOUNCE"))
+    assert archived.quiet() == []
+    archived.told(since, "frame refused peer=router .*type=DRAIN reason=\"no account\"")
+
+
+def test_archived_numbers(archived):
+    """Reports and questions about what there is not."""
+    archived.router.send(message(1))
+    archived.router.expect("STORED")
+    archived.router.send(Frame("DELIVERED", origin=78, seq=1, numbers=[1]),
+                         Frame("DELIVERED", origin=78, seq=2, numbers=[2**64 - 1, 2**64 - 1, 0, 0, 5]),
+                         Frame("DELIVERED", origin=78, seq=2**64 - 1, numbers=[9, 9] * 10000),
+                         Frame("DROP", jid="nobody@localhost", archive_id=2**64 - 1, flags="BOUNCE"),
+                         Frame("DRAIN", jid=ROMEO, archive_id=2**64 - 1, number=2**64 - 1, handle=1),
+                         Frame("DRAIN", jid="nobody@localhost", handle=2))
+    answers = archived.quiet()
+    assert [f.type for f in answers if f.type != "ACK"] == ["DRAINED", "DRAINED"]
+    archived.router.send(Frame("DRAIN", jid=ROMEO, handle=3))
+    assert archived.router.expect("STANZA").text("to") == ROMEO.encode()  # still there
+    archived.router.expect("DRAINED")
+
+
+# -- c2sd -----------------------------------------------------------------------------------------------------
+
+LIES = {
+    "payload not closed": {"payload": "<body>x"},
+    "payload closes our stream": {"payload": "</message></stream:stream><message>"},
+    "payload closes its stanza": {"payload": "</message><presence from='nurse@localhost'/><message>"},
+    "declaration": {"payload": "<?xml version='1.0'?><body>x</body>"},
+    "entity": {"payload": "<body>&lol;</body>"},
+    "control character": {"payload": b"<body>\x01</body>"},
+    "no utf-8": {"payload": b"<body>\xff</body>"},
+    "id": {"id": b"\x01"},
+    "id, no utf-8": {"id": b"\xc3"},
+    "lang": {"lang": b"\xff"},
+    "lang, NUL": {"lang": b"e\0n"},
+    "from": {"from": b"romeo\xff@localhost"},
+    "from with a control character": {"from": b"romeo\x01@localhost"},
+    "from not canonical": {"from": "ROMEO@localhost"},
+    "to": {"to": b"juliet@localhost/\x00"},
+}
+
+
+def test_c2sd_stanzas(c2sd):
+    """A stanza that is not canonical does not become part of a client's stream."""
+    client, number = c2sd.login()
+    good = {"handle": number, "id": "x", "payload": "<body>evil</body>", "from": ROMEO}
+    since = c2sd.log_size()
+    for kind, subtype in (("MESSAGE", "CHAT"), ("PRESENCE", "AVAILABLE"), ("IQ", "SET")):
+        for lie in LIES.values():
+            frame = Frame("STANZA", kind, subtype, **{**good, **lie})
+            c2sd.router.send(frame)
+            frame.handle, frame.fields["numbers"] = 0, number.to_bytes(8, "little") * 3
+            c2sd.router.send(frame)
+    assert c2sd.quiet() == []
+    c2sd.told(since, "frame refused peer=router .*type=STANZA reason=\"not canonical\"")
+    c2sd.router.send(Frame("STANZA", "MESSAGE", "CHAT", **{**good, "payload": "<body>good</body>"}))
+    assert client.message().findtext("{jabber:client}body") == "good"
+    assert not client.elements
+    client.close()
+
+
+def test_c2sd_stored_lie(c2sd):
+    """A stored message that may not be written is reported, so that the spool does not keep it for ever."""
+    client, number = c2sd.login()
+    c2sd.router.send(Frame("STANZA", "MESSAGE", "CHAT", handle=number, archive_id=9, payload="<body>",
+                           **{"from": ROMEO}))
+    assert c2sd.router.expect("DELIVERED").numbers == [number, 9]
+    client.close()
+
+
+def test_c2sd_handles(c2sd):
+    """Streams that are not there, or another daemon's: nothing happens to those that are."""
+    client, number = c2sd.login()
+    since = c2sd.log_size()
+    for other in (number + 1, handle(5, 1), handle(99, 2), 1, 2**64 - 1):
+        for kind in ("STANZA", "AUTH_CHALLENGE", "AUTH_FAILURE", "SESSION_BOUND", "SESSION_REFUSED",
+                     "SESSION_MOVE", "SESSION_RESUME"):
+            c2sd.router.send(Frame(kind, "MESSAGE", "CHAT", handle=other, number=other, archive_id=other,
+                                   payload="<body>x</body>", jid=ROMEO + "/x", text="x", data=b"x",
+                                   condition="not-authorized", flags="MORE", **{"from": ROMEO}))
+    c2sd.router.send(Frame("STANZA", "MESSAGE", "CHAT", numbers=[handle(6, i) for i in range(1000, 200000)],
+                           payload="<body>x</body>", **{"from": ROMEO}))
+    c2sd.quiet()
+    c2sd.told(since, "frame refused peer=router .*type=STANZA reason=\"stream of another daemon\"")
+    # Answers that this stream does not wait for.
+    for kind in ("AUTH_CHALLENGE", "AUTH_SUCCESS", "AUTH_FAILURE", "SESSION_BOUND", "SESSION_REFUSED",
+                 "SESSION_MOVE"):
+        c2sd.router.send(Frame(kind, handle=number, number=number, jid=ROMEO + "/x", token=b"t" * 32,
+                               condition="conflict", text="sm-id x\n", flags="MORE", data=b"x"))
+    c2sd.quiet()
+    client.say(ROMEO, "still there")
+    sent = c2sd.router.expect("STANZA")
+    assert sent.handle == number and "from" not in sent.fields
+    client.close()
+
+
+def test_c2sd_acknowledgements(c2sd):
+    """Ranges that are none, of another origin, of what was never sent: the client's count does not move."""
+    client, number = c2sd.login()
+    client.enable()
+    client.say(ROMEO, "one")
+    sent = c2sd.router.expect("STANZA")
+    for numbers in ([sent.seq + 1, 2**64 - 1], [2**64 - 1, 0], [sent.seq, 1] if sent.seq > 1 else [2, 1],
+                    [sent.seq], []):
+        c2sd.router.send(Frame("ACK", origin=6, numbers=numbers))
+    c2sd.router.send(Frame("ACK", origin=5, numbers=[1, 2**64 - 1]))
+    c2sd.quiet()
+    client.send("<r xmlns='urn:xmpp:sm:3'/>")
+    c2sd.router.send(Frame("ACK", origin=6, numbers=[sent.seq, sent.seq]))
+    assert client.await_handled(1, 10) == 1
+    client.close()
+
+
+@pytest.mark.parametrize("grant", [{"jid": None}, {"jid": "JULIET@localhost"}, {"jid": b"\xff"},
+                                   {"jid": JULIET + "/x"}, {"token": b"short"}, {"token": None},
+                                   {"jid": "juliet@elsewhere.example"}])
+def test_c2sd_grants(c2sd, grant):
+    """A grant that is none is a failure for the client."""
+    since = c2sd.log_size()
+    failed = []
+
+    def run():
+        client = raw.Client("127.0.0.1", c2sd.port)
+        client.starttls(DOMAIN)
+        client.open(DOMAIN)
+        try:
+            client.authenticate("PLAIN", "juliet", "secret")
+        except raw.AuthFailed as reason:
+            failed.append(str(reason))
+        client.close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    number = c2sd.router.expect("AUTH_START").handle
+    c2sd.router.send(Frame("AUTH_SUCCESS", handle=number, **{"jid": JULIET, "token": b"t" * 32, **grant}))
+    thread.join(20)
+    assert failed, c2sd.log(since)
+
+
+def test_c2sd_key_link(c2sd):
+    """What an authd makes up as a signature is no signature: the handshake fails, c2sd goes on."""
+    lies = c2sd.link("AUTHD", 0, 3)
+    failed = []
+
+    def run():
+        try:
+            client = raw.Client("127.0.0.1", c2sd.port, timeout=10)
+            client.starttls(DOMAIN)
+            client.close()
+        except Exception as reason:  # whatever OpenSSL makes of it
+            failed.append(reason)
+
+    for answer in ({}, {"data": b"x" * 64}, {"data": b"x" * 1000000}):
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        use = lies.expect("KEY_USE")
+        with contextlib.suppress(Dropped):
+            lies.send(loaded("STANZA"), Frame("KEY_RESULT", number=use.number + 1, data=b"not yours"))
+            lies.send_bytes(MALFORMED["unknown field"])
+            lies.send(Frame("KEY_RESULT", number=use.number, **answer))
+        thread.join(30)
+    assert len(failed) == 3
+    ours, theirs = pair()
+    c2sd.tell("LINK", "AUTHD", 0, 2, fd=ours.fileno())
+    c2sd.signer.tell("LINK", "C2SD", 1, c2sd.incarnation, fd=theirs.fileno())
+    ours.close()
+    theirs.close()
+    client, _ = c2sd.login()
+    client.close()
