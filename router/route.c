@@ -363,8 +363,10 @@ service_owns(const struct peer *peer, struct slice from)
 		return peer->role == ROLE_AUTHD;
 	if (jid_parse(from, &jid) != 0)
 		return false;
-	/* authd also forwards what a remote contact has asked of an account here. */
-	return peer->role == ROLE_AUTHD || registry_domain(jid.domain, &known) == peer;
+	/* authd also forwards what a remote contact has asked of an account here. A domain can have
+	 * become ours after it was registered. */
+	return peer->role == ROLE_AUTHD ||
+	    (!registry_local_domain(jid.domain) && registry_domain(jid.domain, &known) == peer);
 }
 
 /* Whether a daemon may name these receivers. Audiences are those of an account, whose roster and

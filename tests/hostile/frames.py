@@ -38,6 +38,8 @@ KINDS = enum(HEADER, "stanza_kind", "STANZA_")
 SUBTYPES = enum(HEADER, "stanza_type", "TYPE_")
 AUDIENCES = enum(HEADER, "audience", "AUDIENCE_")
 FLAGS = {n: 1 << int(bit) for n, bit in re.findall(r"FLAG_(\w+)\s*=\s*1u << (\d+),", HEADER)}
+FROM_ENTRY = sum(FLAGS[n] for n in re.findall(
+    r"FLAG_(\w+)", re.search(r"FLAG_FROM_ENTRY = ([^,]+),", HEADER).group(1)))
 FRAME_MAX = eval(re.search(r"#define FRAME_MAX\s+\((\d+)u << (\d+)\)", HEADER).expand(r"\1 << \2"))
 
 

@@ -57,7 +57,7 @@ def config_slice(role, directory):
         if role not in roles and "EVERYBODY" not in roles:
             continue
         values = default.split() if kind == "LIST" else [default]
-        if kind == "FILE":
+        if name in CREDENTIALS:
             path = make_certificate(DOMAIN)[CREDENTIALS[name]]
             values = [base64.b64encode(Path(path).read_bytes()).decode()]
         title = DOMAIN if section == "domain" else ""
