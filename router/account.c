@@ -183,8 +183,10 @@ account_is_ours(struct slice jid)
 {
 	struct jid parsed;
 
-	return jid_parse(jid, &parsed) == 0 && parsed.local.ptr != NULL &&
-	    parsed.resource.ptr == NULL && registry_local_domain(parsed.domain);
+	/* One with sessions may be of a domain that a reload has taken away. */
+	return account_find(jid) != NULL || (jid_parse(jid, &parsed) == 0 &&
+	    parsed.local.ptr != NULL && parsed.resource.ptr == NULL &&
+	    registry_local_domain(parsed.domain));
 }
 
 void

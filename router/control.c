@@ -311,7 +311,8 @@ forward(struct request *r, struct peer *peer, struct slice text)
 	peer_send(peer, &f);
 }
 
-/* Adds what a daemon has counted: numbers by names that there are, and nothing else that it says. */
+/* Adds what a daemon has counted: numbers by names that there are, and nothing else that it
+ * says. */
 static void
 counters_add(json_t *array, enum role role, unsigned index, struct slice json)
 {

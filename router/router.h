@@ -68,8 +68,8 @@ void peer_lose(struct peer *peer, const char *reason);
 void peer_pass(struct peer *peer, const struct frame *f);
 /* Counts and logs a frame that this daemon should not have sent. */
 void peer_refuse(struct peer *peer, const struct frame *f, const char *reason);
-/* Logs a frame that is of no use, which an honest daemon can send too: a session has ended, who asked
- * has gone, the router was restarted. */
+/* Logs a frame that is of no use, which an honest daemon can send too: a session has ended, who
+ * asked has gone, the router was restarted. */
 void peer_drop(struct peer *peer, const struct frame *f, const char *reason);
 void peer_ack(uint32_t origin, uint64_t seq);  /* gathered, sent by peers_flush() */
 void peers_flush(void);
@@ -157,7 +157,8 @@ account_jid(const struct account *account)
 unsigned account_bits(const struct account *account, struct slice contact); /* bare; 0: none */
 void account_roster(struct peer *authd, const struct frame *f);        /* ROSTER */
 void account_roster_change(struct peer *authd, const struct frame *f); /* ROSTER_CHANGE */
-bool account_is_ours(struct slice jid);            /* a bare JID, canonical, of a local domain */
+/* A bare JID, canonical, of a local domain. */
+bool account_is_ours(struct slice jid);
 void account_reload_all(void);                     /* authd is back */
 size_t account_count(void);
 void account_gauges(void);
@@ -334,7 +335,7 @@ void presence_changed(struct account *account, struct slice contact, unsigned be
 void request_account(const struct frame *f, struct session *sender, struct slice account);
 void request_server(const struct frame *f, struct session *sender);
 void request_start(void);
-bool request_serves(struct slice ns);           /* whether the router answers this namespace itself */
+bool request_serves(struct slice ns); /* whether the router itself answers this namespace */
 
 /* -- control.c: administration ----------------------------------------------------------------- */
 

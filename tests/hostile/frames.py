@@ -61,7 +61,8 @@ def read_frames():
 
 
 TYPES, SENDERS = read_frames()
-TYPE_NAMES = {v: k for k, v in TYPES.items()}
+TYPE_NAMES, KIND_NAMES, SUBTYPE_NAMES, AUDIENCE_NAMES = (
+    {number: name for name, number in names.items()} for names in (TYPES, KINDS, SUBTYPES, AUDIENCES))
 
 
 def flag_bits(names):
@@ -117,24 +118,23 @@ class Frame:
                                         {n: v[:80] for n, v in self.fields.items()})
 
 
-def read_frame(data):
-    """The first whole frame of some bytes and what follows it; (None, data) when there is none."""
-    if len(data) < HEAD.size:
-        return None, data
-    length, kind_of, kind, subtype, audience, *scalars = HEAD.unpack(data[:HEAD.size])
-    if len(data) < length:
-        return None, data
-    name_of = {table: {v: k for k, v in values.items()} for table, values in
-               (("kind", KINDS), ("subtype", SUBTYPES), ("audience", AUDIENCES))}
-    frame = Frame(TYPE_NAMES[kind_of], name_of["kind"][kind], name_of["subtype"][subtype],
-                  name_of["audience"][audience], **dict(zip(SCALARS, scalars)))
-    at = HEAD.size
-    while at < length:
-        mark, = struct.unpack("=I", data[at:at + 4])
+def read_frame(data, at):
+    """The whole frame that begins there, and where the next one does; (None, at) when there is none."""
+    if len(data) - at < HEAD.size:
+        return None, at
+    length, kind_of, kind, subtype, audience, *scalars = HEAD.unpack_from(data, at)
+    end = at + length
+    if len(data) < end:
+        return None, at
+    frame = Frame(TYPE_NAMES[kind_of], KIND_NAMES[kind], SUBTYPE_NAMES[subtype], AUDIENCE_NAMES[audience],
+                  **dict(zip(SCALARS, scalars)))
+    at += HEAD.size
+    while at < end:
+        mark, = struct.unpack_from("=I", data, at)
         size = mark & 0xffffff
         frame.fields[FIELDS[mark >> 24]] = data[at + 4:at + 4 + size]
         at += 4 + size
-    return frame, data[length:]
+    return frame, end
 
 
 # -- what supervisor and children say --------------------------------------------------------------------

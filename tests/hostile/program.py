@@ -129,11 +129,13 @@ class Link:
                 more = b""
             self.closed = not more
             self.data += more
+        at = 0
         while True:
-            frame, self.data = read_frame(self.data)
+            frame, at = read_frame(self.data, at)
             if frame is None:
                 break
             self.frames.append(frame)
+        self.data = self.data[at:]
 
     def next(self, seconds=WAIT):
         """The next frame."""
