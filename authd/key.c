@@ -458,8 +458,10 @@ frame_received(void *arg, struct link *link, const struct frame *f, struct slice
 	struct job *job;
 
 	(void)whole;
-	if (f->type != FRAME_KEY_USE)
+	if (f->type != FRAME_KEY_USE) {
+		link_refuse(link, f->type, "not for this link");
 		return;
+	}
 	if (key == NULL) {
 		/* Of a configuration that we do not have yet, perhaps: c2sd asks again. */
 		log_info("key unknown", "domain=%s", log_quote(f->domain));

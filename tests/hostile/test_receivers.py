@@ -3,15 +3,19 @@ and c2sd: every receiver validates, also what its own suite sends. Each must liv
 do its honest work."""
 
 import contextlib
+import hashlib
 import re
 import socket
 import threading
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cast import handle
 from frames import FRAME_MAX, HEAD, SENDERS, Frame
-from program import DOMAIN, Dropped, Program, pair
+from program import DOMAIN, Dropped, Program, make_certificate, pair
 from test_forms import MALFORMED
 
 import raw
@@ -318,24 +322,33 @@ def test_authd_sasl(authd):
     assert {f.handle & 0xffff for f in answers if f.type == "AUTH_FAILURE"} >= set(range(1, 10))
 
 
+def key_name():
+    """What c2sd calls the key of our domain: the SHA-256 of its public half."""
+    pem = Path(make_certificate(DOMAIN)[0]).read_bytes()
+    public = x509.load_pem_x509_certificate(pem).public_key()
+    return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
 def test_authd_key_link(authd):
     """c2sd may ask for signatures on its link, and for nothing else."""
     since = authd.log_size()
     for kind in SENDERS:
         if kind != "KEY_USE":
             authd.key.send(loaded(kind))
-    uses = [{}, {"domain": DOMAIN}, {"domain": DOMAIN, "name": "sign"}, {"domain": b"\xff", "name": "sign"},
-            {"domain": DOMAIN, "name": "export", "data": b"x"}, {"domain": DOMAIN, "name": b"sign\0", "data": b"x"},
-            {"domain": DOMAIN, "name": "sign", "data": b"x", "archive_id": 2**64 - 1},
-            {"domain": DOMAIN, "name": "sign-hash", "data": b"x", "archive_id": 1},
-            {"domain": DOMAIN, "name": "decrypt", "data": b""},
-            {"domain": DOMAIN, "name": "sign", "data": b"x" * 70000, "archive_id": 1}]
+    key = {"domain": DOMAIN, "token": key_name()}
+    uses = [{}, {"domain": DOMAIN, "name": "sign", "data": b"x"}, {**key, "token": b"x" * 32},
+            {**key, "domain": b"\xff", "name": "sign", "data": b"x"}, key, {**key, "name": "sign"},
+            {**key, "name": "export", "data": b"x"}, {**key, "name": b"sign\0", "data": b"x"},
+            {**key, "name": "sign", "data": b"x", "archive_id": 2**64 - 1},
+            {**key, "name": "sign-hash", "data": b"x", "archive_id": 1}, {**key, "name": "decrypt", "data": b""},
+            {**key, "name": "sign", "data": b"x" * 70000, "archive_id": 1}]
     for number, values in enumerate(uses):
         authd.key.send(Frame("KEY_USE", number=number, **values))
     answers = [authd.key.expect("KEY_RESULT") for _ in uses]
     assert sorted(f.number for f in answers) == list(range(len(uses)))
     assert not any(f.text("data") for f in answers), answers
-    authd.told(since, "frame refused peer=c2sd .*type=HELLO|key use refused")
+    authd.told(since, "frame refused peer=c2sd .*type=HELLO reason=\"not for this link\"")
+    authd.told(since, "key use refused")
     assert authd.quiet() == []
     authd.key.send_bytes(Frame("KEY_USE").head(5) + b"x" * 100)
     authd.key.await_closed()
