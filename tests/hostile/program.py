@@ -17,7 +17,6 @@ import fcntl
 import os
 import re
 import select
-import signal
 import socket
 import struct
 import subprocess
