@@ -902,7 +902,7 @@ resumed_before_replay(void **state)
 	char token[32];
 	struct frame got, f = { .type = FRAME_SESSION_REPLAY, .handle = HANDLE(6, 1),
 		.jid = SLICE("romeo@localhost/home"), .token = slice_of(token, 32) };
-	struct frame grant = { .type = FRAME_SESSION_REPLAY, .handle = handle_of(9),
+	struct frame grant = { .type = FRAME_AUTH_SUCCESS, .handle = handle_of(9),
 		.jid = SLICE("romeo@localhost"), .token = slice_of(token, 32) };
 	struct frame roster = { .type = FRAME_ROSTER, .jid = SLICE("romeo@localhost"),
 		.flags = FLAG_EXISTS, .payload = SLICE("") };
@@ -913,8 +913,10 @@ resumed_before_replay(void **state)
 	world_hello(other, "");
 	world_expect(other, FRAME_WELCOME);
 	world_expect(other, FRAME_MECHANISMS);
+	authenticate(9);
 	world_token(handle_of(9), "romeo@localhost", token);
-	world_say(c2sd, &grant);
+	world_say(authd, &grant);
+	world_expect(c2sd, FRAME_AUTH_SUCCESS);
 	world_say(c2sd, &ask);
 	world_silent(c2sd);
 	world_token(HANDLE(6, 1), "romeo@localhost", token);
@@ -936,29 +938,46 @@ resumed_before_replay(void **state)
 static void
 replayed_is_fed_first(void **state)
 {
+	struct link *other = world_start(ROLE_C2SD, 1, 6);
 	char token[32];
-	struct frame f = { .type = FRAME_SESSION_REPLAY, .handle = handle_of(MUTE_N),
+	struct frame f = { .type = FRAME_SESSION_REPLAY, .handle = HANDLE(6, 1),
 		.jid = SLICE("romeo@localhost/mute"), .token = slice_of(token, 32),
 		.flags = FLAG_AVAILABLE, .number = 128, .payload = SLICE("") };
 	struct frame roster = { .type = FRAME_ROSTER, .jid = SLICE("romeo@localhost"),
 		.flags = FLAG_EXISTS, .payload = SLICE("") };
+	struct frame spooled = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
+		.handle = HANDLE(6, 1), .from = SLICE("juliet@localhost/balcony"),
+		.to = SLICE("romeo@localhost"), .payload = SLICE(""), .flags = FLAG_SPOOL,
+		.number = 77, .archive_id = 101 };
+	struct frame got;
 
 	(void)state;
 	log_in(JULIET_N, "juliet@localhost", "balcony");
-	world_token(handle_of(MUTE_N), "romeo@localhost", token);
-	world_say(c2sd, &f);
+	world_hello(other, "");
+	world_expect(other, FRAME_WELCOME);
+	world_expect(other, FRAME_MECHANISMS);
+	world_token(HANDLE(6, 1), "romeo@localhost", token);
+	world_say(other, &f);
 	world_expect(authd, FRAME_ROSTER_LOAD);
+	world_ready(other);
+	world_expect(other, FRAME_RESEND);
+	world_echo(other);
 	f = say_chat(JULIET_N, "romeo@localhost/mute");
 	world_expect(archived, FRAME_STANZA);
 	say_stored(f.seq, 102);
 	expect_ack(f.seq);
-	world_silent(c2sd);
+	world_silent(other);
 	world_say(authd, &roster);
 	world_expect(archived, FRAME_DRAIN);
-	say_spooled("romeo@localhost", 101);
-	say_spooled("romeo@localhost/mute", 102);
-	expect_message(101);
-	expect_message(102);
+	world_say(archived, &spooled);
+	spooled.to = SLICE("romeo@localhost/mute");
+	spooled.archive_id = 102;
+	world_say(archived, &spooled);
+	got = world_expect(other, FRAME_STANZA);
+	assert_true(got.archive_id == 101);
+	got = world_expect(other, FRAME_STANZA);
+	assert_true(got.archive_id == 102);
+	world_die(other);
 }
 
 /* authd dies with a question: it is asked again. */
