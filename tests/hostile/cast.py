@@ -171,7 +171,7 @@ class World:
             self.archived.expect("DRAIN")
             self.archived.send(Frame("DRAINED", handle=number))
             self.router.settle(entry, self.archived)
-            self.calm()
+        self.calm()
         self.mark()
         return session
 

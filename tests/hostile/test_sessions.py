@@ -133,7 +133,9 @@ def replaying(world):
     link.send(Frame("HELLO"))
     link.expect("WELCOME")
     link.expect("MECHANISMS")
-    return link
+    yield link
+    link.close()
+    world.router.hear("LOST")
 
 
 def test_replay(world, replaying, victims):
