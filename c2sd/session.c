@@ -348,7 +348,9 @@ session_deliver(struct session *s, const struct frame *f, struct kept **kept)
 {
 	struct outqueue *q = &s->queue;
 
-	if (s->state == SESSION_MOVED)
+	/* What is stored is on the spool, out of which the session is fed where it is now: passed on it
+	 * could come after that, a second time. */
+	if (s->state == SESSION_MOVED && f->archive_id == 0)
 		pass_on(s, f);
 	if (s->state == SESSION_ENDED)
 		leave_over(s, f);
