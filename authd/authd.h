@@ -222,6 +222,7 @@ void throttle_fail(struct throttle *throttle, struct slice key, uint64_t now);
 void throttle_undo(struct throttle *throttle, struct slice key, uint64_t now);
 /* Milliseconds that an attempt must wait: 0 below the limit, THROTTLE_MAX at most. */
 unsigned throttle_delay(struct throttle *throttle, struct slice key, uint64_t now);
+size_t throttle_size(const struct throttle *throttle, uint64_t now); /* keys that it remembers */
 /* The part of a network address by which it is counted: IPv4, or the first 64 bits of IPv6. */
 #define THROTTLE_MAX  10000u
 #define THROTTLE_ADDRESS 64

@@ -7,6 +7,7 @@
  * stanzas; they are gathered in three buffers.
  */
 #include "authd.h"
+#include "counter.h"
 #include "log.h"
 
 static struct {
@@ -112,6 +113,7 @@ inbound(struct slice account, struct slice contact, enum stanza_type type,
 	roster_get(a.id, contact, &memory, &item);
 	step = subscription_inbound(type, item.bits);
 	if (item.bits == 0 && step.bits == ROSTER_PENDING_IN && !roster_request_room(a.id)) {
+		COUNT(subscriptions_dropped);
 		log_warn("subscription request dropped", "account=%s reason=\"too many wait\"",
 		    log_quote(account));
 		goto done;

@@ -721,6 +721,7 @@ sasl_gauges(void)
 	GAUGE(exchanges, map_count(exchanges));
 	GAUGE(exchanges_delayed, delayed);
 	GAUGE(password_checks, checks);
+	GAUGE(failures_remembered, throttle_size(by_account, now) + throttle_size(by_address, now));
 }
 
 bool

@@ -120,6 +120,18 @@ throttle_delay(struct throttle *throttle, struct slice key, uint64_t now)
 	return over >= 6 || FIRST << over > THROTTLE_MAX ? THROTTLE_MAX : FIRST << over;
 }
 
+size_t
+throttle_size(const struct throttle *throttle, uint64_t now)
+{
+	size_t live = 0, set, way;
+
+	for (set = 0; set < SETS; set++) {
+		for (way = 0; way < WAYS; way++)
+			live += entry_live(throttle, &throttle->entries[set][way], now);
+	}
+	return live;
+}
+
 struct slice
 throttle_address(struct slice text, char out[THROTTLE_ADDRESS])
 {

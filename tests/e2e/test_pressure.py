@@ -2,6 +2,7 @@
 it takes stays bounded, its counter shows it, what happens at the bound is what is written there, and it goes on
 when there is room again. Those that no client can fill alone are filled in tests/unit/test_flow.c and others."""
 
+import contextlib
 import os
 import re
 import select
@@ -9,7 +10,6 @@ import signal
 import socket
 import struct
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -23,7 +23,7 @@ MIB = 1 << 20
 SLACK = (400 if SANITIZED else 16) * MIB  # what memory may grow besides: buffers kept, quarantine of the sanitizer
 
 
-@contextmanager
+@contextlib.contextmanager
 def stopped(suite, name):
     """A daemon that does not run for a while, shorter than the supervisor's patience."""
     pid = suite.pid(name)
@@ -412,7 +412,7 @@ def test_logins_of_connections_that_drop(make_suite):
 def log_role(suite):
     """The pid of the log role."""
     children = Path("/proc/%d/task/%d/children" % (suite.process.pid, suite.process.pid)).read_text().split()
-    return next(int(pid) for pid in children if Path("/proc/%s/comm" % pid).read_text() == "aldis-log\n")
+    return next((int(pid) for pid in children if Path("/proc/%s/comm" % pid).read_text() == "aldis-log\n"), None)
 
 
 def test_log_that_does_not_keep_up(make_suite):
@@ -435,6 +435,27 @@ def test_log_that_does_not_keep_up(make_suite):
         suite.login(account).sync()
     finally:
         os.kill(log, signal.SIGCONT)
+    mark = suite.log.stat().st_size
+    suite.login(account).sync()
+    wait_until(lambda: "session bound" in suite.log_text(mark), message="the log goes on")
+
+
+def test_log_role_that_takes_nothing(make_suite):
+    """What the supervisor tells the log role has its place in the kernel only: one that does not take it is
+    started again, and gets all pipes once more."""
+    suite = make_suite()
+    account = suite.account()
+    log = log_role(suite)
+    os.kill(log, signal.SIGSTOP)
+    try:
+        for _ in range(2000):
+            suite.ctl("reload")
+            if log_role(suite) != log:
+                break
+        wait_until(lambda: log_role(suite) not in (log, None))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(log, signal.SIGCONT)
     mark = suite.log.stat().st_size
     suite.login(account).sync()
     wait_until(lambda: "session bound" in suite.log_text(mark), message="the log goes on")
@@ -510,6 +531,24 @@ def test_control_client_that_does_not_read(suite, words):
     assert control.numbers(sent, rest) == list(range(sent))
     control.socket.close()
     wait_until(lambda: suite.counter("router", "control-clients") == 1)
+
+
+def test_commands_of_clients_that_go(make_suite):
+    """Commands for a daemon that does not answer end with a word, also those of clients that have gone: the next
+    ones are told to try again."""
+    suite = make_suite()
+    suite.account()
+    with stopped(suite, "authd"):
+        for _ in range(80):
+            control = Control(suite)
+            assert control.send(b"".join(control.frame(i, "user", "list") for i in range(16))) == b""
+            control.socket.close()
+        with pytest.raises(CommandFailed, match="too many commands are under way"):
+            suite.ctl("user", "list")
+    wait_until(lambda: ready(suite) and "control-requests" not in {
+        c["counter"] for c in suite.ctl("show", "counters") if c["value"] > 1}, 30)
+    assert suite.counter("router", "control-refused") > 0
+    assert suite.ctl("user", "list")
 
 
 def test_too_many_control_clients(suite):

@@ -61,6 +61,8 @@ test_flood(void **unused)
 	for (i = 0; i < 200000; i++)
 		throttle_fail(t, slice_of(&i, sizeof i), 1);
 	assert_int_equal(throttle_count(t, SLICE("victim"), 2), 10);
+	assert_true(throttle_size(t, 2) > 16000 && throttle_size(t, 2) <= 16384);
+	assert_int_equal(throttle_size(t, 2 + WINDOW), 0);
 	throttle_free(&t);
 }
 
