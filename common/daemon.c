@@ -178,28 +178,6 @@ daemon_lost(enum role peer, unsigned index, uint32_t incarnation)
 
 /* -- commands ---------------------------------------------------------------------------------- */
 
-const char *
-daemon_condition(int error)
-{
-	static const char *const conditions[ERROR_COUNT] = {
-		[E_AGAIN] = "recipient-unavailable",
-		[E_CLOSED] = "recipient-unavailable",
-		[E_MALFORMED] = "bad-request",
-		[E_TOO_BIG] = "policy-violation",
-		[E_TOO_MANY] = "policy-violation",
-		[E_NOT_FOUND] = "item-not-found",
-		[E_EXISTS] = "conflict",
-		[E_FORBIDDEN] = "forbidden",
-		[E_MISMATCH] = "not-acceptable",
-		[E_UNSUPPORTED] = "feature-not-implemented",
-		[E_FULL] = "resource-constraint",
-	};
-
-	if (error <= OK || error >= ERROR_COUNT || conditions[error] == NULL)
-		return "internal-server-error";
-	return conditions[error];
-}
-
 void
 daemon_gauges(void)
 {
@@ -232,41 +210,6 @@ static const struct command builtin[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
-/* How many words the name of a command takes up when words begin with it, else 0. */
-static size_t
-name_matches(const char *name, const struct slice *words, size_t count)
-{
-	size_t used = 0;
-
-	while (*name != '\0') {
-		size_t len = strcspn(name, " ");
-
-		if (used == count || !slice_equal(slice_of(name, len), words[used]))
-			return 0;
-		used++;
-		name += len;
-		name += strspn(name, " ");
-	}
-	return used;
-}
-
-/* The command with the longest name that words begin with. */
-static const struct command *
-command_find(const struct command *table, const struct slice *words, size_t count, size_t *used)
-{
-	const struct command *best = NULL;
-
-	for (; table != NULL && table->name != NULL; table++) {
-		size_t n = name_matches(table->name, words, count);
-
-		if (n > *used) {
-			best = table;
-			*used = n;
-		}
-	}
-	return best;
-}
-
 int
 daemon_command(struct slice *words, size_t count, json_t **result)
 {
@@ -282,23 +225,6 @@ daemon_command(struct slice *words, size_t count, json_t **result)
 	return command->run(words + used, count - used, result);
 }
 
-/* Splits text into lines; more than max of them are an error. */
-static int
-words_read(struct slice text, struct slice *words, size_t max, size_t *count)
-{
-	*count = 0;
-	while (text.len != 0) {
-		const char *end = memchr(text.ptr, '\n', text.len);
-		size_t len = end != NULL ? (size_t)(end - text.ptr) : text.len;
-
-		if (*count == max)
-			return E_TOO_MANY;
-		words[(*count)++] = slice_of(text.ptr, len);
-		text = slice_part(text, len + 1, text.len);
-	}
-	return OK;
-}
-
 static void
 handle_control(const struct frame *f)
 {
@@ -309,14 +235,14 @@ handle_control(const struct frame *f)
 	size_t count;
 	int error;
 
-	error = words_read(f->text, words, WORDS_MAX, &count);
+	error = command_words(f->text, words, WORDS_MAX, &count);
 	if (error == OK)
 		error = daemon_command(words, count, &result);
 	if (error == OK) {
 		text = result != NULL ? json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 		reply.payload = text != NULL ? slice_string(text) : SLICE("null");
 	} else {
-		reply.condition = slice_string(daemon_condition(error));
+		reply.condition = slice_string(command_condition(error));
 		reply.text = slice_string(json_string_value(result));
 		if (reply.text.ptr == NULL)
 			reply.text = slice_string(error_text(error));

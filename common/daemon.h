@@ -35,22 +35,12 @@
 #include <jansson.h>
 #include <uv.h>
 
+#include "command.h"
 #include "config.h"
 #include "custody.h"
 #include "frame.h"
 #include "link.h"
 #include "process.h"
-
-/* An administrator's command (aldisctl, later ad-hoc commands). A table ends with a NULL name. */
-struct command {
-	const char *name;       /* "user add" */
-	const char *arguments;  /* "JID" for the usage line; "" for none */
-	const char *help;       /* one line */
-	/* words: the arguments after the name. Returns 0 with *result (a new reference), or an error
-	 * with *result a JSON string that says why (or NULL). secret input (a password) is the last
-	 * word. */
-	int (*run)(struct slice *words, size_t count, json_t **result);
-};
 
 struct daemon_hooks {
 	enum role role;
@@ -98,8 +88,6 @@ void daemon_ack(const struct frame *f);
 /* Finds the command that words begin with, or the built-in "counters", and runs it; E_NOT_FOUND
  * when there is none. *result: as in struct command. For CONTROL frames this is done already. */
 int daemon_command(struct slice *words, size_t count, json_t **result);
-/* The stanza error condition that stands for an error, for CONTROL_REPLY. */
-const char *daemon_condition(int error);
 
 /* Brings all gauges up to date. */
 void daemon_gauges(void);

@@ -81,7 +81,7 @@ client_answer(struct client *client, uint64_t number, int error, json_t *result)
 	char *text = NULL;
 
 	if (error) {
-		f.condition = slice_string(daemon_condition(error));
+		f.condition = slice_string(command_condition(error));
 		f.text = json_is_string(result) ? slice_string(json_string_value(result))
 		    : slice_string(error_text(error));
 	} else {

@@ -164,13 +164,6 @@ daemon_command(struct slice *words, size_t count, json_t **result)
 	return 0;
 }
 
-const char *
-daemon_condition(int error)
-{
-	(void)error;
-	return "undefined-condition";
-}
-
 void
 daemon_lost(enum role peer, unsigned index, uint32_t incarnation)
 {
