@@ -1,6 +1,6 @@
 /*
  * xml_private.h: what the files of the XML entry share: xml_scan.c (where things begin and end,
- * limits, restricted XML), xml_sax.c (libxml2, canonical writing) and xml.c (the stream). Private
+ * limits, restricted XML), xml_sax.c (libxml2, canonical writing, xml_memory.c) and xml.c (the stream). Private
  * to them.
  */
 #ifndef ALDIS_XML_PRIVATE_H
@@ -73,6 +73,11 @@ xml_scan_between(const struct xml_scan *scan)
 
 /* Checks an XML declaration. Returns NULL when it is one of UTF-8, or the condition. */
 const char *xml_scan_declaration(struct slice declaration);
+
+/* -- xml_memory.c ------------------------------------------------------------------------------ */
+
+void xml_memory_take_over(void);   /* before libxml2 is used */
+void xml_memory_wipe(bool wipe);   /* from now on: whether what libxml2 frees is wiped */
 
 /* -- xml_sax.c --------------------------------------------------------------------------------- */
 

@@ -10,7 +10,6 @@
 
 #include <libxml/parser.h>
 #include <libxml/parserInternals.h>
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "jid.h"
@@ -673,47 +672,6 @@ static xmlSAXHandler handler = {
 	.serror = on_error,
 };
 
-/* -- memory of libxml2 ------------------------------------------------------------------------- */
-
-/* libxml2 keeps what it reads in buffers that it moves and frees. While it reads for a secret
- * parser what it gives back is wiped. One thread reads XML. */
-static bool wiping;
-
-static void
-memory_free(void *memory)
-{
-	if (wiping && memory != NULL)
-		explicit_bzero(memory, malloc_usable_size(memory));
-	free(memory);
-}
-
-static void *
-memory_move(void *memory, size_t size)
-{
-	size_t old;
-	void *moved;
-
-	if (!wiping || memory == NULL)
-		return realloc(memory, size);
-	old = malloc_usable_size(memory);
-	moved = malloc(size);
-	if (moved == NULL)
-		return NULL;
-	memcpy(moved, memory, old < size ? old : size);
-	memory_free(memory);
-	return moved;
-}
-
-static void
-memory_take_over(void)
-{
-	static bool done;
-
-	if (!done && xmlMemSetup(memory_free, malloc, memory_move, strdup) != 0)
-		abort();
-	done = true;
-}
-
 /* -- the parser -------------------------------------------------------------------------------- */
 
 struct xml_parse *
@@ -722,7 +680,7 @@ xml_parse_new(const struct xml_limits *limits, const struct slice *strip, const 
 {
 	struct xml_parse *p = mem_alloc(sizeof *p);
 
-	memory_take_over();
+	xml_memory_take_over();
 	p->limits = limits;
 	p->secret = p->out.secret = p->text.secret = limits->secret;
 	p->strip = strip;
@@ -746,9 +704,9 @@ xml_parse_free(struct xml_parse **parse)
 
 	if (p == NULL)
 		return;
-	wiping = p->secret;
+	xml_memory_wipe(p->secret);
 	xmlFreeParserCtxt(p->context);
-	wiping = false;
+	xml_memory_wipe(false);
 	buf_free(&p->out);
 	buf_free(&p->text);
 	buf_free(&p->values);
@@ -764,9 +722,9 @@ xml_parse_feed(struct xml_parse *p, struct slice bytes)
 	if (p->condition != NULL || bytes.len == 0)
 		return p->condition;
 	p->fed += bytes.len;
-	wiping = p->secret;
+	xml_memory_wipe(p->secret);
 	xmlParseChunk(p->context, bytes.ptr, (int)bytes.len, 0);
-	wiping = false;
+	xml_memory_wipe(false);
 	if (p->context->disableSAX)
 		fail(p, CONDITION_MALFORMED);
 	return p->condition;
