@@ -123,6 +123,7 @@ struct domain {
 	char ascii[256];                 /* for SNI */
 	struct certificate *certificate; /* NULL: none, no TLS */
 	char *mechanisms;                /* " PLAIN SCRAM-SHA-1": NULL while unknown */
+	char *caps;                      /* its verification string (XEP-0115): NULL while unknown */
 	bool registration;
 	bool served;                     /* it is in the configuration */
 };
@@ -137,6 +138,7 @@ struct domain *domain_meant(struct slice sni, struct domain *of_stream,
     struct certificate **certificate);
 void domains_mechanisms(struct slice lines);          /* MECHANISMS has come; absent: the last again */
 void domains_forget_mechanisms(void);                 /* the router is gone */
+void domains_caps(struct slice lines);                /* CAPS has come; absent: the last again */
 /* Whether a domain offers a mechanism; binding: -PLUS may be used. */
 bool domain_offers(const struct domain *domain, struct slice mechanism, bool binding);
 
@@ -147,7 +149,8 @@ enum feature_binding { BINDING_EXPORTER = 1, BINDING_UNIQUE = 2, BINDING_ENDPOIN
 void features_starttls(struct buf *out);
 /* mechanisms: names with spaces between; bindings: enum feature_binding bits. */
 void features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool registration);
-void features_bound(struct buf *out);
+/* caps: the verification string of the domain (XEP-0115), absent while unknown. */
+void features_bound(struct buf *out, struct slice caps);
 /* The next word of a list of words; false at its end. */
 bool features_word(struct slice *list, struct slice *word);
 

@@ -7,12 +7,15 @@
  */
 #include "c2sd.h"
 
+#include <ctype.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "error.h"
 #include "log.h"
 #include "mem.h"
+
+#define VER_LEN 28 /* of base64 of a SHA-1 */
 
 /* A domain is never freed: streams point to it, and there are few. */
 static struct domain **domains;
@@ -21,8 +24,9 @@ static size_t domain_count;
 /* Handshakes on the thread pool look domains up while a new configuration changes them. */
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 
-/* The last MECHANISMS, for domains that come later. */
+/* The last MECHANISMS and CAPS, for domains that come later. */
 static struct buf mechanisms;
+static struct buf capabilities;
 
 static struct domain *
 find(struct slice name)
@@ -160,7 +164,21 @@ domains_configure(const struct config *config)
 	error = domains_take(config, &changed);
 	pthread_mutex_unlock(&guard);
 	domains_mechanisms(SLICE_NONE);
+	domains_caps(SLICE_NONE);
 	return error == OK && changed ? tls_forget_tickets() : error;
+}
+
+/* Calls take() for each line of a text. */
+static void
+lines_each(struct slice lines, void (*take)(struct slice line))
+{
+	while (lines.len > 0) {
+		const char *end = memchr(lines.ptr, '\n', lines.len);
+		size_t len = end != NULL ? (size_t)(end - lines.ptr) : lines.len;
+
+		take(slice_part(lines, 0, len));
+		lines = slice_part(lines, end != NULL ? len + 1 : len, lines.len);
+	}
 }
 
 /* One line of MECHANISMS: "DOMAIN MECHANISM ... [register]". */
@@ -197,14 +215,48 @@ domains_mechanisms(struct slice lines)
 		buf_clear(&mechanisms);
 		buf_add_slice(&mechanisms, lines);
 	}
-	lines = buf_slice(&mechanisms);
-	while (lines.len > 0) {
-		const char *end = memchr(lines.ptr, '\n', lines.len);
-		size_t len = end != NULL ? (size_t)(end - lines.ptr) : lines.len;
+	lines_each(buf_slice(&mechanisms), take_line);
+}
 
-		take_line(slice_part(lines, 0, len));
-		lines = slice_part(lines, end != NULL ? len + 1 : len, lines.len);
+/* Whether this is base64 of a SHA-1. */
+static bool
+is_ver(struct slice ver)
+{
+	size_t i;
+
+	if (ver.len != VER_LEN || ver.ptr[VER_LEN - 1] != '=')
+		return false;
+	for (i = 0; i < VER_LEN - 1; i++) {
+		if (!isalnum((unsigned char)ver.ptr[i]) && ver.ptr[i] != '+' && ver.ptr[i] != '/')
+			return false;
 	}
+	return true;
+}
+
+/* One line of CAPS: "DOMAIN VER". */
+static void
+take_caps(struct slice line)
+{
+	struct slice name, ver;
+	struct domain *domain;
+
+	if (!features_word(&line, &name) || !features_word(&line, &ver) || !is_ver(ver))
+		return;
+	domain = domain_find(name);
+	if (domain == NULL)
+		return;
+	MEM_FREE(&domain->caps);
+	domain->caps = slice_dup(ver);
+}
+
+void
+domains_caps(struct slice lines)
+{
+	if (lines.ptr != NULL) {
+		buf_clear(&capabilities);
+		buf_add_slice(&capabilities, lines);
+	}
+	lines_each(buf_slice(&capabilities), take_caps);
 }
 
 void

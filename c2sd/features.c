@@ -75,10 +75,16 @@ features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool
 }
 
 void
-features_bound(struct buf *out)
+features_bound(struct buf *out, struct slice caps)
 {
 	buf_add_string(out, "<stream:features><bind xmlns='" NS_BIND "'/>"
 	    "<session xmlns='" NS_SESSION "'><optional/></session>"
 	    "<sm xmlns='" NS_SM "'/><ver xmlns='" NS_ROSTERVER "'/>"
-	    "<sub xmlns='" NS_PREAPPROVE "'/></stream:features>");
+	    "<sub xmlns='" NS_PREAPPROVE "'/>");
+	if (caps.len != 0) {
+		buf_add_string(out, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE "'");
+		xml_add_attribute(out, "ver", caps);
+		buf_add_string(out, "/>");
+	}
+	buf_add_string(out, "</stream:features>");
 }

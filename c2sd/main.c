@@ -68,6 +68,12 @@ on_mechanisms(const struct frame *f)
 	streams_mechanisms();
 }
 
+static void
+on_caps(const struct frame *f)
+{
+	domains_caps(f->text);
+}
+
 /* authd's answers about a stream. A grant for one that is gone is given back. */
 static void
 on_auth(const struct frame *f)
@@ -96,6 +102,7 @@ static void (*const handlers[FRAME_COUNT])(const struct frame *) = {
 	[FRAME_ACK] = uplink_ack,
 	[FRAME_STANZA] = sessions_stanza,
 	[FRAME_MECHANISMS] = on_mechanisms,
+	[FRAME_CAPS] = on_caps,
 	[FRAME_AUTH_CHALLENGE] = on_auth,
 	[FRAME_AUTH_SUCCESS] = on_auth,
 	[FRAME_AUTH_FAILURE] = on_auth,

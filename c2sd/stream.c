@@ -292,7 +292,7 @@ on_header(void *arg, const struct xml_header *h)
 		login_features(c);
 		c->stream = STREAM_LOGIN;
 	} else {
-		features_bound(conn_out(c));
+		features_bound(conn_out(c), slice_string(c->domain->caps));
 		c->stream = STREAM_BIND;
 	}
 }

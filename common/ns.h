@@ -36,6 +36,11 @@
 #define NS_OCCUPANT_ID "urn:xmpp:occupant-id:0"               /* XEP-0421 */
 #define NS_FORWARD    "urn:xmpp:forward:0"                    /* XEP-0297 */
 #define NS_OFFLINE    "msgoffline"                            /* XEP-0160, a feature only */
+#define NS_CAPS       "http://jabber.org/protocol/caps"      /* XEP-0115 */
+#define NS_SERVERINFO "http://jabber.org/network/serverinfo" /* XEP-0157 */
 #define NS_DATA       "jabber:x:data"                         /* XEP-0004 */
+
+/* What names this software in its entity capabilities (XEP-0115 section 4). */
+#define CAPS_NODE     "urn:x-aldis:server"
 
 #endif

@@ -15,6 +15,8 @@ reconfigure(const struct config *config)
 {
 	registry_set_domains(config);
 	sessions_configure(config);
+	serverinfo_configure(config);
+	disco_changed();
 	return 0;
 }
 
@@ -50,6 +52,7 @@ flush(void)
 {
 	bool needed;
 
+	disco_flush();
 	peers_flush();
 	needed = sessions_waiting() || drains_waiting() || control_waiting() || peers_waiting() ||
 	    flow_waiting();

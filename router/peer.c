@@ -265,6 +265,8 @@ peer_welcome(struct peer *peer)
 	peer_send(peer, &f);
 	if (peer->role == ROLE_C2SD)
 		mechanisms_send(peer);
+	if (peer->role == ROLE_C2SD)
+		disco_caps_send(peer);
 }
 
 void

@@ -244,6 +244,7 @@ registry_add(struct peer *peer, struct slice text)
 		log_warn("registration refused", "from=%s index=%u lines=%u", role_text(peer->role),
 		    peer->index, refused);
 	lines_sweep(peer);
+	disco_changed();
 }
 
 /* Lines stay when their daemon dies: what it serves is away, not unknown. */
@@ -294,6 +295,16 @@ bool
 registry_local_domain(struct slice domain)
 {
 	return map_get(local_domains, domain) != NULL;
+}
+
+void
+registry_each_local(void (*each)(void *arg, struct slice domain), void *arg)
+{
+	const char *name;
+	size_t at = 0;
+
+	while ((name = map_each(local_domains, &at)) != NULL)
+		each(arg, slice_string(name));
 }
 
 bool

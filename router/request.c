@@ -1,5 +1,5 @@
 /*
- * request.c: requests that the router answers itself: service discovery (XEP-0030), ping
+ * request.c: requests that the router answers itself: service discovery (disco.c), ping
  * (XEP-0199), entity time (XEP-0202), version (XEP-0092), last activity of the server and of
  * accounts that are online (XEP-0012).
  *
@@ -22,133 +22,6 @@ answer(const struct frame *f, struct slice payload)
 
 	stanza_result(f, payload, &reply);
 	route_reply(&reply);
-}
-
-/* -- service discovery ------------------------------------------------------------------------- */
-
-static void
-add_feature(struct buf *out, struct slice ns)
-{
-	buf_add_string(out, "<feature");
-	xml_add_attribute(out, "var", ns);
-	buf_add_string(out, "/>");
-}
-
-static void
-each_feature(void *arg, struct peer *peer, struct slice value)
-{
-	(void)peer;
-	add_feature(arg, value);
-}
-
-/* "identity CATEGORY TYPE NAME" */
-static void
-each_identity(void *arg, struct peer *peer, struct slice value)
-{
-	struct slice part[2], rest = value;
-	unsigned i;
-
-	(void)peer;
-	for (i = 0; i < 2; i++) {
-		const char *space = memchr(rest.ptr, ' ', rest.len);
-
-		if (space == NULL)
-			return;
-		part[i] = slice_of(rest.ptr, (size_t)(space - rest.ptr));
-		rest = slice_part(rest, part[i].len + 1, SIZE_MAX);
-	}
-	buf_add_string(arg, "<identity");
-	xml_add_attribute(arg, "category", part[0]);
-	xml_add_attribute(arg, "type", part[1]);
-	xml_add_attribute(arg, "name", rest);
-	buf_add_string(arg, "/>");
-}
-
-static void
-disco_info_server(const struct frame *f, struct session *sender)
-{
-	static const char *const features[] = { NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_TIME,
-		NS_VERSION, NS_LAST, NS_OFFLINE };
-	struct buf out = { 0 };
-	size_t i;
-
-	(void)sender;
-	xml_open(&out, "query", SLICE(NS_DISCO_INFO));
-	buf_add_string(&out, "><identity category='server' type='im' name='Aldis'/>");
-	registry_each("identity", each_identity, &out);
-	for (i = 0; i < sizeof features / sizeof *features; i++)
-		add_feature(&out, slice_string(features[i]));
-	registry_each("feature", each_feature, &out);
-	buf_add_string(&out, "</query>");
-	answer(f, buf_slice(&out));
-	buf_free(&out);
-}
-
-struct items {
-	struct buf *out;
-	struct slice domain;
-};
-
-/* Domains that daemons serve are items of the domain that they stand below. */
-static void
-each_domain(void *arg, struct peer *peer, struct slice value)
-{
-	struct items *items = arg;
-
-	(void)peer;
-	if (value.len <= items->domain.len + 1 ||
-	    value.ptr[value.len - items->domain.len - 1] != '.' ||
-	    !slice_equal(slice_part(value, value.len - items->domain.len, SIZE_MAX), items->domain))
-		return;
-	buf_add_string(items->out, "<item");
-	xml_add_attribute(items->out, "jid", value);
-	buf_add_string(items->out, "/>");
-}
-
-static void
-disco_items_server(const struct frame *f, struct session *sender)
-{
-	struct buf out = { 0 };
-	struct items items = { &out, f->to };
-	size_t head;
-
-	(void)sender;
-	xml_open(&out, "query", SLICE(NS_DISCO_ITEMS));
-	head = buf_len(&out);
-	buf_add_char(&out, '>');
-	registry_each("domain", each_domain, &items);
-	if (buf_len(&out) > head + 1) {
-		buf_add_string(&out, "</query>");
-	} else {
-		buf_truncate(&out, head);
-		buf_add_string(&out, "/>");
-	}
-	answer(f, buf_slice(&out));
-	buf_free(&out);
-}
-
-static void
-disco_info_account(const struct frame *f, struct session *sender)
-{
-	struct buf out = { 0 };
-
-	(void)sender;
-	xml_open(&out, "query", SLICE(NS_DISCO_INFO));
-	buf_add_string(&out, "><identity category='account' type='registered'/>");
-	add_feature(&out, SLICE(NS_DISCO_INFO));
-	add_feature(&out, SLICE(NS_DISCO_ITEMS));
-	add_feature(&out, SLICE(NS_SID));
-	registry_each("account-feature", each_feature, &out);
-	buf_add_string(&out, "</query>");
-	answer(f, buf_slice(&out));
-	buf_free(&out);
-}
-
-static void
-disco_items_account(const struct frame *f, struct session *sender)
-{
-	(void)sender;
-	answer(f, SLICE("<query xmlns='" NS_DISCO_ITEMS "'/>"));
 }
 
 /* -- small services ---------------------------------------------------------------------------- */
@@ -213,17 +86,18 @@ static const struct service {
 	const char *ns;
 	const char *name; /* of the payload */
 	void (*get)(const struct frame *f, struct session *sender);
+	bool (*node)(const struct frame *f); /* whether there is this node; NULL: there is none */
 } services[] = {
-	{ SCOPE_SERVER, NS_DISCO_INFO, "query", disco_info_server },
-	{ SCOPE_SERVER, NS_DISCO_ITEMS, "query", disco_items_server },
-	{ SCOPE_SERVER, NS_PING, "ping", ping },
-	{ SCOPE_SERVER, NS_TIME, "time", entity_time },
-	{ SCOPE_SERVER, NS_VERSION, "query", version },
-	{ SCOPE_SERVER, NS_LAST, "query", last_server },
-	{ SCOPE_ACCOUNT, NS_DISCO_INFO, "query", disco_info_account },
-	{ SCOPE_ACCOUNT, NS_DISCO_ITEMS, "query", disco_items_account },
-	{ SCOPE_ACCOUNT, NS_PING, "ping", ping },
-	{ SCOPE_ACCOUNT, NS_LAST, "query", last_account },
+	{ SCOPE_SERVER, NS_DISCO_INFO, "query", disco_info_server, disco_node_server },
+	{ SCOPE_SERVER, NS_DISCO_ITEMS, "query", disco_items_server, NULL },
+	{ SCOPE_SERVER, NS_PING, "ping", ping, NULL },
+	{ SCOPE_SERVER, NS_TIME, "time", entity_time, NULL },
+	{ SCOPE_SERVER, NS_VERSION, "query", version, NULL },
+	{ SCOPE_SERVER, NS_LAST, "query", last_server, NULL },
+	{ SCOPE_ACCOUNT, NS_DISCO_INFO, "query", disco_info_account, NULL },
+	{ SCOPE_ACCOUNT, NS_DISCO_ITEMS, "query", disco_items_account, NULL },
+	{ SCOPE_ACCOUNT, NS_PING, "ping", ping, NULL },
+	{ SCOPE_ACCOUNT, NS_LAST, "query", last_account, NULL },
 };
 
 void
@@ -257,7 +131,7 @@ request_answer(const struct frame *f, struct session *sender, enum scope scope)
 			continue;
 		if (f->subtype == TYPE_SET)
 			route_error(f, STANZA_ERROR_NOT_ALLOWED, NULL);
-		else if (f->node.len != 0)
+		else if (f->node.len != 0 && (s->node == NULL || !s->node(f)))
 			route_error(f, STANZA_ERROR_ITEM_NOT_FOUND, NULL);
 		else
 			s->get(f, sender);

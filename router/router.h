@@ -119,6 +119,7 @@ bool registry_overlaps(struct slice a, struct slice b);
 uint64_t registry_away(struct slice domain, struct slice ns);
 void registry_set_domains(const struct config *config); /* instead of what was set before */
 bool registry_local_domain(struct slice domain);     /* a domain with accounts */
+void registry_each_local(void (*each)(void *arg, struct slice domain), void *arg);
 /* Who serves a domain, a namespace. *known: whether anybody does; NULL with *known: it is away. */
 struct peer *registry_domain(struct slice domain, bool *known);
 struct peer *registry_account_ns(struct slice ns, bool *known);
@@ -336,6 +337,23 @@ void request_account(const struct frame *f, struct session *sender, struct slice
 void request_server(const struct frame *f, struct session *sender);
 void request_start(void);
 bool request_serves(struct slice ns); /* whether the router itself answers this namespace */
+
+/* -- disco.c: service discovery (XEP-0030), entity capabilities of the server (XEP-0115) -------- */
+
+void disco_info_server(const struct frame *f, struct session *sender);
+void disco_items_server(const struct frame *f, struct session *sender);
+void disco_info_account(const struct frame *f, struct session *sender);
+void disco_items_account(const struct frame *f, struct session *sender);
+bool disco_node_server(const struct frame *f);  /* whether disco#info has this node */
+void disco_changed(void);                       /* what is said of the server may be something else */
+void disco_caps_send(struct peer *peer);        /* to a c2sd: what was announced last */
+void disco_flush(void);                         /* announces what has changed */
+
+/* -- serverinfo.c: contact addresses of a domain (XEP-0157) ------------------------------------ */
+
+void serverinfo_configure(const struct config *config); /* instead of what was set before */
+void serverinfo_add(struct slice domain, struct buf *out); /* the data form; nothing if there are none */
+void serverinfo_ver(struct slice domain, struct buf *out); /* as a part of a verification string */
 
 /* -- control.c: administration ----------------------------------------------------------------- */
 

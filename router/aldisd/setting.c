@@ -16,6 +16,7 @@
 
 #define FILE_SIZE_MAX (256u << 10)
 #define SIZE_LARGEST  (1ull << 60)
+#define URI_LEN_MAX   1024
 #define TIME_LARGEST  (366ull * 86400)
 
 /* Who gets an option, in option.def. */
@@ -232,6 +233,27 @@ check_conflict(struct slice value)
 	    NULL : "is not replace, refuse or rename";
 }
 
+/* A URI as far as it has a form (RFC 3986): a scheme, and behind its colon what may be in one. */
+static const char *
+check_uri(struct slice value)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	static const char others[] = "0123456789+-.";
+	size_t i = 0;
+
+	while (i < value.len && (strchr(letters, value.ptr[i]) != NULL ||
+	    (i > 0 && strchr(others, value.ptr[i]) != NULL)))
+		i++;
+	if (i == 0 || i + 1 >= value.len || value.ptr[i] != ':' || value.len > URI_LEN_MAX)
+		return "is not a URI like \"mailto:xmpp@example.org\"";
+	for (; i < value.len; i++) {
+		if (strchr(letters, value.ptr[i]) == NULL && strchr(others, value.ptr[i]) == NULL &&
+		    strchr("-._~:/?#[]@!$&'()*+,;=%", value.ptr[i]) == NULL)
+			return "has a character in it that a URI cannot have";
+	}
+	return NULL;
+}
+
 static const char *
 check_positive(struct slice value)
 {
@@ -247,6 +269,13 @@ static const struct check {
 	{ "", "pid-file", check_path },
 	{ "", "log", check_log },
 	{ "", "log-level", check_level },
+	{ "domain", "contact-abuse", check_uri },
+	{ "domain", "contact-admin", check_uri },
+	{ "domain", "contact-feedback", check_uri },
+	{ "domain", "contact-sales", check_uri },
+	{ "domain", "contact-security", check_uri },
+	{ "domain", "contact-status", check_uri },
+	{ "domain", "contact-support", check_uri },
 	{ "c2s", "listen", check_address },
 	{ "c2s", "listen-tls", check_address },
 	{ "c2s", "workers", check_workers },

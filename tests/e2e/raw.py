@@ -63,6 +63,8 @@ NS = {
     "private": "jabber:iq:private",
     "register": "jabber:iq:register",
     "register-feature": "http://jabber.org/features/iq-register",
+    "caps": "http://jabber.org/protocol/caps",
+    "data": "jabber:x:data",
     "delay": "urn:xmpp:delay",
     "sid": "urn:xmpp:sid:0",
     "hints": "urn:xmpp:hints",

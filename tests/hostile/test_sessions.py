@@ -133,6 +133,7 @@ def replaying(world):
     link.send(Frame("HELLO"))
     link.expect("WELCOME")
     link.expect("MECHANISMS")
+    link.expect("CAPS")
     yield link
     link.close()
     world.router.hear("LOST")
@@ -264,6 +265,7 @@ def test_out_of_turn(world, victims):
     bad.send(Frame("HELLO"))
     bad.expect("WELCOME")
     bad.expect("MECHANISMS")
+    bad.expect("CAPS")
     bad.send(Frame("HELLO", text="feature urn:x:late\n"), Frame("RESEND"), stanza)
     world.silent()
     bad.send(Frame("READY"))

@@ -226,7 +226,7 @@ world_silent(struct link *l)
 		fail_msg("unexpected %s to %s", frame_text(f.type), role_text(l->role));
 }
 
-static void
+static __attribute__((unused)) void
 world_discard(struct link *l)
 {
 	buf_clear(&l->sent);
@@ -249,7 +249,7 @@ world_die(struct link *l)
 static const char world_key[] = "a key of thirty-two bytes in all.";
 
 /* authd's grant for a stream and account. */
-static void
+static __attribute__((unused)) void
 world_token(uint64_t handle, const char *bare, char token[32])
 {
 	struct buf text = { 0 };
@@ -278,7 +278,7 @@ world_ready(struct link *l)
 }
 
 /* An entry daemon answers RESEND. */
-static void
+static __attribute__((unused)) void
 world_echo(struct link *l)
 {
 	struct frame f = { .type = FRAME_RESEND };

@@ -93,12 +93,28 @@ test_bound(void **state)
 	char *text;
 
 	(void)state;
-	features_bound(&out);
+	features_bound(&out, SLICE_NONE);
 	text = slice_dup(buf_slice(&out));
 	assert_non_null(strstr(text, "<bind xmlns='" NS_BIND "'/>"));
 	assert_non_null(strstr(text, "<sm xmlns='" NS_SM "'/>"));
 	assert_non_null(strstr(text, "<ver xmlns='" NS_ROSTERVER "'/>"));
 	assert_non_null(strstr(text, "<sub xmlns='" NS_PREAPPROVE "'/>"));
+	free(text);
+	buf_free(&out);
+}
+
+/* Entity capabilities (XEP-0115 section 6.3). */
+static void
+test_caps(void **state)
+{
+	struct buf out = { 0 };
+	char *text;
+
+	(void)state;
+	features_bound(&out, SLICE("q07IKJEyjvHSyhy//CH0CxmKi8w="));
+	text = slice_dup(buf_slice(&out));
+	assert_non_null(strstr(text, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE
+	    "' ver='q07IKJEyjvHSyhy//CH0CxmKi8w='/></stream:features>"));
 	free(text);
 	buf_free(&out);
 }
@@ -112,6 +128,7 @@ main(void)
 		cmocka_unit_test(test_bindings),
 		cmocka_unit_test(test_registration),
 		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_caps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

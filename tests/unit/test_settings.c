@@ -162,6 +162,12 @@ test_errors(void **state)
 	expect_error(DOMAIN "c2s { stanza-size = 0 }\n", 2, "c2s: stanza-size: \"0\" must not be 0");
 	expect_error(DOMAIN "c2s { tls-priority = \"SSL2\" }\n", 2,
 	    "c2s: tls-priority: \"SSL2\" is not a priority string that GnuTLS understands");
+	expect_error("domain \"example.org\" {\n contact-abuse = {\"mailto:a@b\",\n \"abuse@b\"}\n}\n", 3,
+	    "domain \"example.org\": contact-abuse: \"abuse@b\" is not a URI like \"mailto:xmpp@example.org\"");
+	expect_error("domain \"example.org\" { contact-admin = {\"https:\"} }\n", 1, "domain \"example.org\": "
+	    "contact-admin: \"https:\" is not a URI like \"mailto:xmpp@example.org\"");
+	expect_error("domain \"example.org\" { contact-sales = {\"https://<b>\"} }\n", 1, "domain "
+	    "\"example.org\": contact-sales: \"https://<b>\" has a character in it that a URI cannot have");
 	expect_error("state-directory = \"here\"\n" DOMAIN, 1,
 	    "state-directory: \"here\" is not an absolute path");
 }
@@ -292,7 +298,10 @@ test_slices(void **state)
 		{ ROLE_MUCD, "MUCD" }, { ROLE_FORMSD, "FORMSD" }, { ROLE_SNMPD, "SNMPD" },
 	};
 	/* A list that is empty by default would not show. */
-	struct settings *settings = read_good(DOMAIN "auth { pkcs11-paths = {\"/dev/null\"} }\n");
+	struct settings *settings = read_good("domain \"example.org\" { certificate = \"a.pem\" key = \"a.key\"\n"
+	    "contact-abuse = {\"a:b\"} contact-admin = {\"a:b\"} contact-feedback = {\"a:b\"}\n"
+	    "contact-sales = {\"a:b\"} contact-security = {\"a:b\"} contact-status = {\"a:b\"}\n"
+	    "contact-support = {\"a:b\"} }\nauth { pkcs11-paths = {\"/dev/null\"} }\n");
 	size_t i, r;
 
 	(void)state;
