@@ -70,6 +70,7 @@ struct exchange {
 	enum exchange_state state;
 	const struct mechanism *mechanism;
 	char *domain;
+	char *from;                     /* bare JID of the stream's header, NULL for none */
 	char *account;                  /* bare JID, canonical; of no account when !exists */
 	bool exists;
 	bool disabled;
@@ -179,6 +180,7 @@ exchange_free(struct exchange *ex)
 		gnutls_memset(ex->message.bytes, 0, ex->message.room);
 	buf_free(&ex->message);
 	free(ex->domain);
+	free(ex->from);
 	free(ex->account);
 	gnutls_memset(&ex->keys, 0, sizeof ex->keys);
 	free(ex);
@@ -297,7 +299,8 @@ account_load(struct exchange *ex, struct slice username)
 	buf_free(&text);
 }
 
-/* Whether an authorization identity, when given, is the account itself. */
+/* Whether an authorization identity, when given, is the account itself, and whom the stream's header
+ * names (XEP-0388). */
 static bool
 authzid_fits(const struct exchange *ex, struct slice authzid)
 {
@@ -306,7 +309,8 @@ authzid_fits(const struct exchange *ex, struct slice authzid)
 
 	if (authzid.ptr == NULL || authzid.len == 0)
 		return true;
-	return jid_prepare(authzid, out, &jid) == OK && slice_is(jid.full, ex->account);
+	return jid_prepare(authzid, out, &jid) == OK && slice_is(jid.full, ex->account) &&
+	    (ex->from == NULL || slice_is(jid.full, ex->from));
 }
 
 /* Whether the server offers a -PLUS mechanism on this connection. */
@@ -629,6 +633,7 @@ start(const struct frame *f)
 	ex->state = FIRST;
 	ex->mechanism = mechanism;
 	ex->domain = slice_dup(f->domain);
+	ex->from = slice_dup(f->from);
 	address = throttle_address(f->address, ex->address);
 	ex->address_len = address.len < sizeof ex->address ? address.len : sizeof ex->address;
 	memmove(ex->address, address.ptr, ex->address_len);

@@ -3,7 +3,7 @@
  *
  * A connection (conn) carries one stream; a bound stream has a session, which can outlive it. From
  * below to above: deadline, address, key, tls, conn | domain, features, uplink | stream, sasl,
- * bind | session, outqueue, sm, presence, inbound, management, resume, move.
+ * authenticate, sasl2, bind | session, outqueue, sm, presence, inbound, management, resume, move.
  */
 #ifndef ALDIS_C2SD_H
 #define ALDIS_C2SD_H
@@ -201,6 +201,8 @@ struct login {
 	struct session *arriving;  /* comes from another c2sd */
 	struct outqueue *later;    /* what has come for it meanwhile */
 	bool features_owed;        /* MECHANISMS is not known yet */
+	char *from;                /* whom the header says it is: prepared, NULL for nobody */
+	struct wishes *wishes;     /* of an exchange of SASL2 that is under way, else NULL */
 };
 
 struct conn {
@@ -278,6 +280,7 @@ void stream_error(struct conn *c, const char *condition, const char *text, const
 void stream_error_only(struct conn *c, const char *condition, const char *text, const char *extra);
 void stream_secured(struct conn *c);
 void stream_authenticated(struct conn *c);   /* expect a header again */
+void stream_granted(struct conn *c);         /* the same, but no header follows (SASL2) */
 void stream_bound(struct conn *c);           /* login is over */
 void stream_lost(struct conn *c, const char *why); /* the connection is gone */
 void stream_due(struct conn *c);             /* its deadline */
@@ -301,6 +304,43 @@ void sasl_frame(struct conn *c, const struct frame *f); /* AUTH_CHALLENGE, AUTH_
 void sasl_drop(struct conn *c);                         /* the stream is gone: nothing is said */
 void sasl_abandon(struct conn *c);                      /* the client is told */
 unsigned sasl_bindings(struct conn *c);                 /* enum feature_binding bits */
+/* An exchange, in either profile: how it begins (response absent: none), goes on, and fails. text is
+ * base64. After sasl_fail() the stream may have ended. */
+void sasl_start(struct conn *c, struct slice mechanism, struct slice response);
+void sasl_respond(struct conn *c, struct slice text);
+void sasl_abort(struct conn *c);
+void sasl_fail(struct conn *c, const char *condition, struct slice text);
+/* Decodes base64 without white space. Returns 0 or E_MALFORMED; the caller frees data, which is
+ * secret, in any case. */
+int sasl_decode(struct slice text, struct buf *data);
+void sasl_encode(struct buf *out, struct slice data); /* appends base64 */
+
+/* -- authenticate.c: what a client says with <authenticate/> (XEP-0388). No input or output ----- */
+
+#define UUID_LEN 36
+
+struct wishes {
+	struct buf data;          /* the initial response */
+	bool has_data;
+	char agent[UUID_LEN + 1]; /* id of the client's installation, "" without one */
+	char *software, *device;  /* its own words, NULL for none */
+	struct buf final;         /* additional data of authd with success, until that is said */
+	bool has_final;
+};
+
+struct wishes *wishes_new(void);
+void wishes_free(struct wishes **wishes);
+/* NULL, or the condition of a failure (RFC 6120 section 6.5). */
+const char *authenticate_read(const struct xml_element *element, struct wishes *w);
+/* Whether text is a UUID of version 4 (RFC 9562); uuid: the same in lower case. */
+bool uuid_read(struct slice text, char uuid[UUID_LEN + 1]);
+
+/* -- sasl2.c: XEP-0388, on top of sasl.c ------------------------------------------------------- */
+
+void sasl2_element(struct conn *c, const struct xml_element *element);
+void sasl2_granted(struct conn *c, struct slice data); /* AUTH_SUCCESS; data: may be absent */
+/* <failure/>, and the wishes are gone. */
+void sasl2_failure(struct conn *c, const char *condition, struct slice text);
 
 /* -- bind.c: resource binding, and requests before authentication ------------------------------ */
 

@@ -48,18 +48,42 @@ is_plus(struct slice mechanism)
 	return mechanism.len > len && memcmp(mechanism.ptr + mechanism.len - len, plus, len) == 0;
 }
 
-void
-features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool registration)
+/* "<mechanism/>" for each that can be used. */
+static void
+add_mechanisms(struct buf *out, struct slice mechanisms, unsigned bindings)
 {
 	struct slice word;
-	size_t i;
 
-	buf_add_string(out, "<stream:features><mechanisms xmlns='" NS_SASL "'>");
 	while (features_word(&mechanisms, &word)) {
 		if (!is_plus(word) || bindings != 0)
 			xml_add_element(out, "mechanism", word);
 	}
+}
+
+/* XEP-0388, unless there is no mechanism at all. */
+static void
+add_authentication(struct buf *out, struct slice mechanisms, unsigned bindings)
+{
+	struct buf list = { 0 };
+
+	add_mechanisms(&list, mechanisms, bindings);
+	if (buf_len(&list) != 0) {
+		buf_add_string(out, "<authentication xmlns='" NS_SASL2 "'>");
+		buf_add_slice(out, buf_slice(&list));
+		buf_add_string(out, "</authentication>");
+	}
+	buf_free(&list);
+}
+
+void
+features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool registration)
+{
+	size_t i;
+
+	buf_add_string(out, "<stream:features><mechanisms xmlns='" NS_SASL "'>");
+	add_mechanisms(out, mechanisms, bindings);
 	buf_add_string(out, "</mechanisms>");
+	add_authentication(out, mechanisms, bindings);
 	if (bindings != 0) {
 		buf_add_string(out, "<sasl-channel-binding xmlns='" NS_SASL_CB "'>");
 		for (i = 0; i < sizeof bindings_known / sizeof *bindings_known; i++) {

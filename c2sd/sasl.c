@@ -1,7 +1,8 @@
 /*
  * sasl.c: SASL negotiation (RFC 6120 section 6), relayed between a client and authd.
  *
- * Called by stream.c with elements of the SASL namespace, by main.c with authd's answers. Nothing
+ * Called by stream.c with elements of the SASL namespace, by sasl2.c with those of the newer profile,
+ * by main.c with authd's answers. Nothing
  * here knows a mechanism. Each exchange has a handle of its own, so that an answer which comes
  * after the client has given up finds nobody.
  */
@@ -65,14 +66,12 @@ condition_known(struct slice condition)
 	return "not-authorized";
 }
 
-/* Tells the client that its attempt has failed, and ends the stream after too many. Only guesses
- * count as login-attempts: a client may try several mechanisms until one suits both sides. */
+/* "<failure/>" in the profile of RFC 6120. */
 static void
-fail(struct conn *c, const char *condition, struct slice text)
+failure(struct conn *c, const char *condition, struct slice text)
 {
 	struct buf *out = conn_out(c);
 
-	exchange_over(c);
 	buf_printf(out, "<failure xmlns='" NS_SASL "'><%s/>", condition);
 	if (text.len > 0) {
 		buf_add_string(out, "<text xml:lang='en'>");
@@ -80,6 +79,18 @@ fail(struct conn *c, const char *condition, struct slice text)
 		buf_add_string(out, "</text>");
 	}
 	buf_add_string(out, "</failure>");
+}
+
+/* Tells the client that its attempt has failed, and ends the stream after too many. Only guesses
+ * count as login-attempts: a client may try several mechanisms until one suits both sides. */
+void
+sasl_fail(struct conn *c, const char *condition, struct slice text)
+{
+	exchange_over(c);
+	if (c->login->wishes != NULL)
+		sasl2_failure(c, condition, text);
+	else
+		failure(c, condition, text);
 	c->login->trials++;
 	if (strcmp(condition, "not-authorized") == 0)
 		c->login->failures++;
@@ -98,19 +109,15 @@ digit(char c)
 	return at != NULL ? (int)(at - digits) : -1;
 }
 
-/*
- * Decodes base64 as RFC 6120 section 6.4 has it: no white space, "=" for a message of no bytes. Not
- * done by GnuTLS, which leaves copies of it in memory: it may be a password. The caller frees data,
- * which is secret, also after a failure.
- */
-static int
-decode(struct slice text, struct buf *data)
+/* Not done by GnuTLS, which leaves copies of it in memory: it may be a password. */
+int
+sasl_decode(struct slice text, struct buf *data)
 {
 	uint32_t bits = 0;
 	size_t i, padding = 0;
 
 	data->secret = true;
-	if (slice_is(text, "=") || text.len == 0)
+	if (text.len == 0)
 		return OK;
 	if (text.len > CODED_MAX || text.len % 4 != 0)
 		return E_MALFORMED;
@@ -133,14 +140,22 @@ decode(struct slice text, struct buf *data)
 	return OK;
 }
 
-/* "<name xmlns='...sasl'>base64</name>" */
-static void
-add_coded(struct buf *out, const char *name, struct slice data)
+void
+sasl_encode(struct buf *out, struct slice data)
 {
 	gnutls_datum_t raw = { (unsigned char *)(uintptr_t)data.ptr, (unsigned)data.len };
 	gnutls_datum_t coded = { NULL, 0 };
 
-	buf_printf(out, "<%s xmlns='" NS_SASL "'", name);
+	if (data.len > 0 && gnutls_base64_encode2(&raw, &coded) == 0)
+		buf_add(out, coded.data, coded.size);
+	gnutls_free(coded.data);
+}
+
+/* "<name xmlns='ns'>base64</name>"; data absent: no content. */
+static void
+add_coded(struct buf *out, const char *name, const char *ns, struct slice data)
+{
+	buf_printf(out, "<%s xmlns='%s'", name, ns);
 	if (data.ptr == NULL) {
 		buf_add_string(out, "/>");
 		return;
@@ -148,10 +163,15 @@ add_coded(struct buf *out, const char *name, struct slice data)
 	buf_add_char(out, '>');
 	if (data.len == 0)
 		buf_add_char(out, '=');
-	else if (gnutls_base64_encode2(&raw, &coded) == 0)
-		buf_add(out, coded.data, coded.size);
-	gnutls_free(coded.data);
+	sasl_encode(out, data);
 	buf_printf(out, "</%s>", name);
+}
+
+/* Decodes what an element of RFC 6120 holds: there "=" is a message of no bytes. */
+static int
+decode(struct slice text, struct buf *data)
+{
+	return sasl_decode(slice_is(text, "=") ? SLICE("") : text, data);
 }
 
 /* -- what clients send ------------------------------------------------------------------------- */
@@ -167,6 +187,7 @@ start_send(struct conn *c, struct slice mechanism, struct slice response)
 		.domain = slice_string(c->domain->name),
 		.address = slice_string(address_text(c->address)),
 		.data = response,
+		.from = slice_string(c->login->from),
 	};
 
 	bindings_get(c, &b);
@@ -183,41 +204,47 @@ start_send(struct conn *c, struct slice mechanism, struct slice response)
 	c->stream = STREAM_LOGIN_WAIT;
 }
 
+void
+sasl_start(struct conn *c, struct slice mechanism, struct slice response)
+{
+	if (c->domain->mechanisms == NULL || !daemon_router_up() || uplink_congested())
+		sasl_fail(c, "temporary-auth-failure", SLICE_NONE);
+	else if (mechanism.ptr == NULL || !domain_offers(c->domain, mechanism,
+	    sasl_bindings(c) != 0))
+		sasl_fail(c, "invalid-mechanism", SLICE_NONE);
+	else
+		start_send(c, mechanism, response);
+}
+
 static void
 on_auth(struct conn *c, const struct xml_element *element)
 {
-	struct slice mechanism = element_attribute(element, "mechanism");
 	struct buf data = { 0 };
 
 	if (c->stream == STREAM_LOGIN_WAIT) {
 		sasl_abandon(c); /* one exchange at a time */
 		return;
 	}
-	if (c->domain->mechanisms == NULL || !daemon_router_up() || uplink_congested()) {
-		fail(c, "temporary-auth-failure", SLICE_NONE);
-	} else if (mechanism.ptr == NULL || !domain_offers(c->domain, mechanism,
-	    sasl_bindings(c) != 0)) {
-		fail(c, "invalid-mechanism", SLICE_NONE);
-	} else if (decode(element->text, &data) != OK) {
-		fail(c, "incorrect-encoding", SLICE_NONE);
-	} else {
-		start_send(c, mechanism, element->text.len > 0 ? buf_slice(&data) : SLICE_NONE);
-	}
+	if (decode(element->text, &data) != OK)
+		sasl_fail(c, "incorrect-encoding", SLICE_NONE);
+	else
+		sasl_start(c, element_attribute(element, "mechanism"), element->text.len > 0 ?
+		    buf_slice(&data) : SLICE_NONE);
 	buf_free(&data);
 }
 
-static void
-on_response(struct conn *c, const struct xml_element *element)
+void
+sasl_respond(struct conn *c, struct slice text)
 {
 	struct frame f = { .type = FRAME_AUTH_STEP, .handle = c->handle };
 	struct buf data = { 0 };
 
 	if (c->stream != STREAM_LOGIN_WAIT) {
-		fail(c, "malformed-request", SLICE_NONE);
-	} else if (decode(element->text, &data) != OK) {
+		sasl_fail(c, "malformed-request", SLICE_NONE);
+	} else if (sasl_decode(text, &data) != OK) {
 		f.type = FRAME_AUTH_ABORT;
 		daemon_send(&f);
-		fail(c, "incorrect-encoding", SLICE_NONE);
+		sasl_fail(c, "incorrect-encoding", SLICE_NONE);
 	} else {
 		f.data = buf_slice(&data);
 		daemon_send(&f);
@@ -225,14 +252,14 @@ on_response(struct conn *c, const struct xml_element *element)
 	buf_free(&data);
 }
 
-static void
-on_abort(struct conn *c)
+void
+sasl_abort(struct conn *c)
 {
 	struct frame f = { .type = FRAME_AUTH_ABORT, .handle = c->handle };
 
 	if (c->stream == STREAM_LOGIN_WAIT)
 		daemon_send(&f);
-	fail(c, "aborted", SLICE_NONE);
+	sasl_fail(c, "aborted", SLICE_NONE);
 }
 
 void
@@ -241,11 +268,11 @@ sasl_element(struct conn *c, const struct xml_element *element)
 	if (slice_is(element->name, "auth"))
 		on_auth(c, element);
 	else if (slice_is(element->name, "response"))
-		on_response(c, element);
+		sasl_respond(c, slice_is(element->text, "=") ? SLICE("") : element->text);
 	else if (slice_is(element->name, "abort"))
-		on_abort(c);
+		sasl_abort(c);
 	else
-		fail(c, "malformed-request", SLICE_NONE);
+		sasl_fail(c, "malformed-request", SLICE_NONE);
 }
 
 void
@@ -265,7 +292,8 @@ sasl_abandon(struct conn *c)
 	if (c->stream != STREAM_LOGIN_WAIT)
 		return;
 	sasl_drop(c);
-	fail(c, daemon_router_up() ? "malformed-request" : "temporary-auth-failure", SLICE_NONE);
+	sasl_fail(c, daemon_router_up() ? "malformed-request" : "temporary-auth-failure",
+	    SLICE_NONE);
 }
 
 /* -- what authd answers ------------------------------------------------------------------------ */
@@ -286,7 +314,11 @@ on_success(struct conn *c, const struct frame *f)
 	memcpy(login->token, f->token.ptr, sizeof login->token);
 	log_info("login", "jid=%s address=%s handle=%016llx", login->jid, address_text(c->address),
 	    (unsigned long long)c->handle);
-	add_coded(conn_out(c), "success", f->data);
+	if (login->wishes != NULL) {
+		sasl2_granted(c, f->data);
+		return;
+	}
+	add_coded(conn_out(c), "success", NS_SASL, f->data);
 	stream_authenticated(c);
 }
 
@@ -296,11 +328,12 @@ sasl_frame(struct conn *c, const struct frame *f)
 	if (c->stream != STREAM_LOGIN_WAIT)
 		return;
 	if (f->type == FRAME_AUTH_CHALLENGE) {
-		add_coded(conn_out(c), "challenge", f->data.len > 0 ? f->data : SLICE_NONE);
+		add_coded(conn_out(c), "challenge", c->login->wishes != NULL ? NS_SASL2 : NS_SASL,
+		    f->data.len > 0 ? f->data : SLICE_NONE);
 	} else if (f->type == FRAME_AUTH_FAILURE) {
 		log_info("login failed", "address=%s domain=%s condition=%s",
 		    address_text(c->address), c->domain->name, log_quote(f->condition));
-		fail(c, condition_known(f->condition), f->text);
+		sasl_fail(c, condition_known(f->condition), f->text);
 	} else {
 		on_success(c, f);
 	}

@@ -94,6 +94,8 @@ login_free(struct conn *c)
 	free(login->bind_id);
 	free(login->resource);
 	free(login->previd);
+	free(login->from);
+	wishes_free(&login->wishes);
 	free(login);
 }
 
@@ -215,6 +217,8 @@ check_from(const struct conn *c, char *prepared, struct slice *from)
 		return "invalid-from";
 	}
 	*from = jid.full;
+	if (c->domain != NULL && !slice_is(jid.domain, c->domain->name))
+		return "invalid-from";
 	if (c->login != NULL && c->login->jid != NULL && !slice_is(jid_bare(&jid), c->login->jid))
 		return "invalid-from";
 	return NULL;
@@ -285,6 +289,8 @@ on_header(void *arg, const struct xml_header *h)
 		return;
 	}
 	xml_stream_set_domain(c->xml, slice_string(c->domain->name));
+	MEM_FREE(&c->login->from);
+	c->login->from = slice_dup(jid_bare_of(from));
 	if (c->stream == STREAM_HEADER) {
 		features_starttls(conn_out(c));
 		c->stream = STREAM_STARTTLS;
@@ -313,6 +319,13 @@ stream_authenticated(struct conn *c)
 	xml_stream_free(&c->xml);
 	c->xml = xml_stream_new(&settings.limits, strip, &stream_events, c);
 	xml_stream_set_domain(c->xml, slice_string(c->domain->name));
+}
+
+void
+stream_granted(struct conn *c)
+{
+	c->stream = STREAM_BIND;
+	xml_stream_set_limits(c->xml, &settings.limits);
 }
 
 /* -- errors and the end ------------------------------------------------------------------------ */
@@ -402,9 +415,13 @@ starttls_element(struct conn *c, const struct xml_element *element)
 		c->stream = STREAM_TLS; /* stream_feed() goes on */
 		return;
 	}
-	if (slice_is(element->ns, NS_SASL) && ++c->login->failures < settings.login_attempts) {
-		buf_add_string(conn_out(c),
-		    "<failure xmlns='" NS_SASL "'><encryption-required/></failure>");
+	if ((slice_is(element->ns, NS_SASL) || slice_is(element->ns, NS_SASL2)) &&
+	    ++c->login->failures < settings.login_attempts) {
+		if (slice_is(element->ns, NS_SASL2))
+			sasl2_failure(c, "encryption-required", SLICE_NONE);
+		else
+			buf_add_string(conn_out(c),
+			    "<failure xmlns='" NS_SASL "'><encryption-required/></failure>");
 		return;
 	}
 	stream_error(c, is_stanza(element) ? "not-authorized" : "policy-violation",
@@ -415,7 +432,11 @@ starttls_element(struct conn *c, const struct xml_element *element)
 static void
 login_element(struct conn *c, const struct xml_element *element)
 {
-	if (slice_is(element->ns, NS_SASL))
+	if (slice_is(element->ns, NS_SASL2))
+		sasl2_element(c, element);
+	else if (c->login->wishes != NULL) /* XEP-0388: nothing else until it is over */
+		stream_error(c, "policy-violation", "one authentication at a time", NULL);
+	else if (slice_is(element->ns, NS_SASL))
 		sasl_element(c, element);
 	else if (is_stanza(element) && slice_is(element->name, "iq"))
 		register_element(c, element);

@@ -84,6 +84,12 @@ xml_stream_free(struct xml_stream **stream)
 }
 
 void
+xml_stream_set_limits(struct xml_stream *s, const struct xml_limits *limits)
+{
+	s->limits = limits;
+}
+
+void
 xml_stream_set_domain(struct xml_stream *s, struct slice domain)
 {
 	slice_replace(&s->domain, domain);

@@ -74,6 +74,9 @@ struct xml_stream *xml_stream_new(const struct xml_limits *limits, const struct 
     const struct xml_events *events, void *arg);
 void xml_stream_free(struct xml_stream **stream);
 
+/* Other limits, for what is read from now on. Between stanzas only. */
+void xml_stream_set_limits(struct xml_stream *stream, const struct xml_limits *limits);
+
 /* Domain in whose name nobody else may set a <delay/>; copied. */
 void xml_stream_set_domain(struct xml_stream *stream, struct slice domain);
 

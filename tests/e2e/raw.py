@@ -9,6 +9,7 @@ such a name.
     client.starttls("localhost")             # header too when none was sent; TLS
     client.open("localhost")
     client.authenticate("SCRAM-SHA-256", "juliet", "secret")   # AuthFailed with .condition
+    client.authenticate2("SCRAM-SHA-256", "juliet", "secret")  # XEP-0388: <success/>, same stream
     client.bind("balcony")                   # the full JID, also client.jid; restarts the stream itself
     client.send("<message to='...'/>")       # text or bytes
     element = client.next()                  # TimeoutError, Closed
@@ -48,6 +49,7 @@ NS = {
     "tls": "urn:ietf:params:xml:ns:xmpp-tls",
     "sasl": "urn:ietf:params:xml:ns:xmpp-sasl",
     "sasl-cb": "urn:xmpp:sasl-cb:0",
+    "sasl2": "urn:xmpp:sasl:2",
     "bind": "urn:ietf:params:xml:ns:xmpp-bind",
     "session": "urn:ietf:params:xml:ns:xmpp-session",
     "sm": "urn:xmpp:sm:3",
@@ -122,6 +124,11 @@ def body(message):
 
 def mechanisms(features):
     return [m.text for m in features.iterfind("%s/%s" % (q("sasl", "mechanisms"), q("sasl", "mechanism")))]
+
+
+def mechanisms2(features):
+    """The same of XEP-0388."""
+    return [m.text for m in features.iterfind("%s/%s" % (q("sasl2", "authentication"), q("sasl2", "mechanism")))]
 
 
 def bindings(features):
@@ -546,6 +553,55 @@ class Client:
         scram.verify(rest)
         self.restart()
         return scram
+
+    # -- SASL2 (XEP-0388)
+
+    def start2(self, mechanism, initial=None, inline="", agent=None):
+        """Sends <authenticate/>; inline: more XML in it, agent: id of the user agent."""
+        self.send("<authenticate xmlns='%s' mechanism='%s'>%s%s%s</authenticate>" % (
+            NS["sasl2"], mechanism,
+            "<initial-response>%s</initial-response>" % encode64(initial) if initial is not None else "",
+            "<user-agent id='%s'><software>raw</software><device>bench</device></user-agent>" % agent
+            if agent else "", inline))
+
+    def respond2(self, data):
+        self.send("<response xmlns='%s'>%s</response>" % (NS["sasl2"], encode64(data)))
+
+    def sasl2(self, seconds=None):
+        """The next element, of SASL2. AuthFailed for a failure."""
+        element = self.next(seconds)
+        assert element.tag.startswith("{%s}" % NS["sasl2"]), text(element)
+        if local(element) == "failure":
+            raise AuthFailed(condition(element))
+        return element
+
+    def authenticate2(self, mechanism, user, password, inline="", agent=None, flag=None, authzid=None,
+                      seconds=None):
+        """A whole exchange of SASL2. Returns <success/>; self.jid is what it says, self.features is what
+        came after it (None when a session was resumed)."""
+        if mechanism == "PLAIN":
+            self.start2(mechanism, "%s\0%s\0%s" % (authzid or "", user, password), inline, agent)
+            success = self.sasl2(seconds)
+        else:
+            data = b""
+            if mechanism.endswith("-PLUS"):
+                flag = flag or "tls-exporter"
+                data = self.channel_binding(flag)
+            scram = Scram(mechanism, user, password, flag or "n", data, authzid)
+            self.start2(mechanism, scram.first(), inline, agent)
+            challenge = self.sasl2(seconds)
+            assert local(challenge) == "challenge", text(challenge)
+            self.respond2(scram.final(decode64(challenge.text).decode()))
+            success = self.sasl2(seconds)
+            scram.verify(decode64(success.findtext(q("sasl2", "additional-data"))).decode())
+        assert local(success) == "success", text(success)
+        self.jid = success.findtext(q("sasl2", "authorization-identifier"))
+        self.domain = self.jid.partition("@")[2].partition("/")[0]
+        self.features = None
+        if success.find(q("sm", "resumed")) is None:
+            self.features = self.next(seconds)
+            assert self.features.tag == q("stream", "features"), text(self.features)
+        return success
 
     def bind(self, resource=None):
         """Opens the stream again when need be, and binds. Returns the full JID; AssertionError with

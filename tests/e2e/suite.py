@@ -459,6 +459,12 @@ class Suite:
         self.clients.append(client)
         return client
 
+    def secured(self, domain="localhost", **options):
+        """A client after TLS, before the header in it."""
+        client = self.connect(**options)
+        client.starttls(domain)
+        return client
+
     def stream(self, domain="localhost", **options):
         """A raw.Client after STARTTLS and the second header; client.features says what it may do."""
         client = self.connect(**options)

@@ -176,7 +176,7 @@ def all_closed(suite):
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-@pytest.mark.parametrize("way", ["initial response", "response", "byte by byte"])
+@pytest.mark.parametrize("way", ["initial response", "response", "byte by byte", "SASL2"])
 def test_plain_password(secrets, version, way):
     """Right and wrong ones; while the connections are there and when they have gone."""
     (right, needles), (wrong, wrong_needles) = fresh("right"), fresh("wrong")
@@ -189,15 +189,18 @@ def test_plain_password(secrets, version, way):
             client.auth("PLAIN", message)
         elif way == "byte by byte":
             send_bytes(client, "<auth xmlns='%s' mechanism='PLAIN'>%s</auth>" % (NS["sasl"], encode64(message)))
+        elif way == "SASL2":
+            client.start2("PLAIN", message)
         else:
             client.auth("PLAIN")
             assert client.sasl() == ("challenge", "")
             client.respond(message)
+        answer = client.sasl2 if way == "SASL2" else client.sasl
         if password is right:
-            assert client.sasl()[0] == "success"
+            answer()
         else:
             with pytest.raises(AuthFailed):
-                client.sasl()
+                answer()
     nowhere(secrets, needles)
     all_closed(secrets)
     nowhere(secrets, needles)

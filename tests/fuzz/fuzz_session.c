@@ -262,9 +262,12 @@ check_frame(struct slice whole)
 {
 	struct slice next;
 	struct frame f;
+	struct jid jid;
 
 	CHECK(frame_next(whole, &next) == OK && next.len == whole.len);
 	CHECK(frame_read(whole, &f) == OK && (frame_senders(f.type) & BY_C2SD) != 0);
+	if (f.type == FRAME_AUTH_START && f.from.ptr != NULL)
+		CHECK(jid_parse(f.from, &jid) == OK && jid.resource.ptr == NULL);
 	if (f.type == FRAME_STANZA && !(f.flags & FLAG_HANDOVER))
 		check_stanza(&f);
 	if (f.seq != 0) {
@@ -340,7 +343,8 @@ on_client_element(void *arg, const struct xml_element *e)
 	unsigned i;
 
 	/* A new stream follows. */
-	if (slice_is(e->name, "proceed") || slice_is(e->name, "success"))
+	if (slice_is(e->name, "proceed") ||
+	    (slice_is(e->name, "success") && slice_is(e->ns, NS_SASL)))
 		xml_stream_restart(cl->out);
 	if (slice_is(e->name, "enabled") && e->id.len != 0 && e->id.len < sizeof sm_id) {
 		for (i = 0; i < e->id.len; i++)

@@ -73,6 +73,21 @@ test_bindings(void **state)
 	free(text);
 }
 
+/* XEP-0388: not without a mechanism. */
+static void
+test_authentication(void **state)
+{
+	char *text = login("SCRAM-SHA-1-PLUS PLAIN", 0, false);
+
+	(void)state;
+	assert_non_null(strstr(text, "<authentication xmlns='" NS_SASL2 "'>"
+	    "<mechanism>PLAIN</mechanism></authentication>"));
+	free(text);
+	text = login("SCRAM-SHA-1-PLUS", 0, false);
+	assert_null(strstr(text, "authentication"));
+	free(text);
+}
+
 static void
 test_registration(void **state)
 {
@@ -126,6 +141,7 @@ main(void)
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_starttls_alone),
 		cmocka_unit_test(test_bindings),
+		cmocka_unit_test(test_authentication),
 		cmocka_unit_test(test_registration),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_caps),

@@ -1,0 +1,167 @@
+/*
+ * authenticate.c: reads <authenticate/> (XEP-0388): the initial response, the client's software, and
+ * what it wants done at once when it has authenticated.
+ *
+ * Called by sasl2.c. No input or output. What can fail is what the client wrote: it gets a failure
+ * with the condition that is returned. A child that nobody here knows is left out, as the
+ * specification allows more of them; one that is known may be there once.
+ */
+#include "c2sd.h"
+
+#include <stdlib.h>
+
+#include "error.h"
+#include "mem.h"
+#include "ns.h"
+#include "xmlin.h"
+
+#define SOFTWARE_MAX 256u /* bytes of what a client says of itself */
+
+#define MALFORMED "malformed-request"
+
+struct wishes *
+wishes_new(void)
+{
+	struct wishes *w = mem_alloc(sizeof *w);
+
+	w->data.secret = true;
+	return w;
+}
+
+void
+wishes_free(struct wishes **wishes)
+{
+	struct wishes *w = *wishes;
+
+	if (w == NULL)
+		return;
+	buf_free(&w->data);
+	buf_free(&w->final);
+	free(w->software);
+	free(w->device);
+	MEM_FREE(wishes);
+}
+
+/* Text and nothing else: no child. The caller frees scratch. */
+static int
+text_only(const struct xmlin_element *element, struct buf *scratch, struct slice *text)
+{
+	struct xmlin_element child;
+	struct xmlin in;
+
+	xmlin_begin(&in, element->content, element->ns);
+	if (xmlin_child(&in, &child) || in.error != OK)
+		return E_MALFORMED;
+	return xmlin_text(element, scratch, text);
+}
+
+static const char *
+read_initial(const struct xmlin_element *element, struct wishes *w)
+{
+	struct buf scratch = { .secret = true };
+	const char *condition = NULL;
+	struct slice text;
+
+	w->has_data = true;
+	if (text_only(element, &scratch, &text) != OK)
+		condition = MALFORMED;
+	else if (slice_is(text, "=") || sasl_decode(text, &w->data) != OK)
+		condition = "incorrect-encoding";
+	buf_free(&scratch);
+	return condition;
+}
+
+bool
+uuid_read(struct slice text, char uuid[UUID_LEN + 1])
+{
+	static const char form[] = "xxxxxxxx-xxxx-4xxx-vxxx-xxxxxxxxxxxx";
+	size_t i;
+
+	if (text.len != UUID_LEN)
+		return false;
+	for (i = 0; i < UUID_LEN; i++) {
+		char c = text.ptr[i];
+
+		if (c >= 'A' && c <= 'F')
+			c = (char)(c - 'A' + 'a');
+		uuid[i] = c;
+		if (form[i] == 'x' ? memchr("0123456789abcdef", c, 16) == NULL
+		    : form[i] == 'v' ? memchr("89ab", c, 4) == NULL : c != form[i])
+			return false;
+	}
+	uuid[UUID_LEN] = '\0';
+	return true;
+}
+
+/* <software/> or <device/>, the first of each. */
+static const char *
+read_words(const struct xmlin_element *element, char **words)
+{
+	struct buf scratch = { 0 };
+	const char *condition = NULL;
+	struct slice text;
+
+	if (text_only(element, &scratch, &text) != OK || text.len > SOFTWARE_MAX || *words != NULL)
+		condition = MALFORMED;
+	else
+		*words = slice_dup(text);
+	buf_free(&scratch);
+	return condition;
+}
+
+static const char *
+read_agent(const struct xmlin_element *element, struct wishes *w)
+{
+	struct buf scratch = { 0 };
+	const char *condition = NULL;
+	struct xmlin_element child;
+	struct slice id;
+	struct xmlin in;
+	int error = xmlin_attribute(element, "id", &scratch, &id);
+
+	if (error != E_NOT_FOUND && (error != OK || !uuid_read(id, w->agent)))
+		condition = MALFORMED;
+	xmlin_begin(&in, element->content, element->ns);
+	while (condition == NULL && xmlin_child(&in, &child)) {
+		if (slice_is(child.ns, NS_SASL2) && slice_is(child.name, "software"))
+			condition = read_words(&child, &w->software);
+		else if (slice_is(child.ns, NS_SASL2) && slice_is(child.name, "device"))
+			condition = read_words(&child, &w->device);
+	}
+	if (in.error != OK)
+		condition = MALFORMED;
+	buf_free(&scratch);
+	return condition;
+}
+
+static const struct {
+	const char *name, *ns;
+	const char *(*read)(const struct xmlin_element *element, struct wishes *w);
+} children[] = {
+	{ "initial-response", NS_SASL2, read_initial },
+	{ "user-agent", NS_SASL2, read_agent },
+};
+
+#define CHILDREN (sizeof children / sizeof *children)
+
+const char *
+authenticate_read(const struct xml_element *element, struct wishes *w)
+{
+	struct xmlin_element child;
+	bool seen[CHILDREN] = { false };
+	struct xmlin in;
+	const char *condition = NULL;
+	size_t i;
+
+	xmlin_begin(&in, element->payload, element->ns);
+	while (condition == NULL && xmlin_child(&in, &child)) {
+		for (i = 0; i < CHILDREN; i++) {
+			if (!slice_is(child.name, children[i].name) ||
+			    !slice_is(child.ns, children[i].ns))
+				continue;
+			condition = seen[i] ? MALFORMED : children[i].read(&child, w);
+			seen[i] = true;
+		}
+	}
+	return in.error != OK ? MALFORMED : condition;
+}
