@@ -531,6 +531,7 @@ struct session {
 	struct conn *conn;           /* in ATTACHED */
 	uint8_t state;
 	bool interested;             /* asked for the roster */
+	bool carbons;                /* wants copies of messages */
 	bool paused;                 /* SESSION_PAUSE was sent */
 	bool skipped;                /* and a stored message was left to the spool, as are those behind */
 	uint16_t bare_len;

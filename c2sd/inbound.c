@@ -145,11 +145,18 @@ answer_stream(struct session *s, const struct xml_element *element, struct frame
 static void
 take_note(struct session *s, const struct frame *f)
 {
+	bool own = f->to.ptr == NULL || slice_equal(f->to, session_bare(s));
+
 	if (f->kind == STANZA_PRESENCE)
 		presence_note(&s->presence, f);
-	else if (f->kind == STANZA_IQ && f->subtype == TYPE_GET && slice_is(f->ns, NS_ROSTER) &&
-	    (f->to.ptr == NULL || slice_equal(f->to, session_bare(s))))
+	else if (f->kind != STANZA_IQ || !own)
+		return;
+	else if (f->subtype == TYPE_GET && slice_is(f->ns, NS_ROSTER))
 		s->interested = true;
+	else if (f->subtype == TYPE_SET && slice_is(f->ns, NS_CARBONS) && slice_is(f->name, "enable"))
+		s->carbons = true;
+	else if (f->subtype == TYPE_SET && slice_is(f->ns, NS_CARBONS) && slice_is(f->name, "disable"))
+		s->carbons = false;
 }
 
 void

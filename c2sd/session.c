@@ -628,7 +628,7 @@ replay(const struct session *s)
 		.handle = s->handle,
 		.jid = session_jid(s),
 		.token = slice_of(s->token, sizeof s->token),
-		.flags = s->interested ? FLAG_INTERESTED : 0,
+		.flags = (s->interested ? FLAG_INTERESTED : 0) | (s->carbons ? FLAG_CARBONS : 0),
 		.archive_id = s->last_id,
 		.stamp = resume_handle(slice_string(s->sm_id)),
 	};

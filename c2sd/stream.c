@@ -27,6 +27,7 @@ static struct map *streams; /* by handle */
 /* Child elements of stanzas that only we may set. */
 static const struct slice strip[] = {
 	{ NS_SID, sizeof NS_SID - 1 },
+	{ NS_CARBONS, sizeof NS_CARBONS - 1 },
 	{ NS_OCCUPANT_ID, sizeof NS_OCCUPANT_ID - 1 },
 	{ NULL, 0 },
 };

@@ -89,9 +89,17 @@ enum frame_flag {
 	FLAG_MORE       = 1u << 13,
 	FLAG_BOUNCE     = 1u << 14,
 	FLAG_SECRET     = 1u << 15, /* a request with a password in it (XEP-0077) */
-	FLAG_ALL        = (1u << 16) - 1,
+	/* set where a message enters: what carbons ask of it (XEP-0280 section 6.1) */
+	FLAG_PRIVATE    = 1u << 16, /* asks for no copies: private, or no-copy (XEP-0334) */
+	FLAG_CARBONS    = 1u << 17, /* of a session: it wants copies of messages */
+	FLAG_CARBON     = 1u << 18, /* this is a copy for other sessions of an account; number: its archive
+	                               id */
+	FLAG_IM         = 1u << 22, /* has a receipt, chat state, marker or invitation to a room */
+	FLAG_MUC        = 1u << 23, /* is from or to an occupant of a room (muc#user) */
+	FLAG_ALL        = (1u << 24) - 1,
 	/* what an entry daemon may set in a STANZA */
-	FLAG_FROM_ENTRY = FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE | FLAG_ERROR | FLAG_SECRET,
+	FLAG_FROM_ENTRY = FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE | FLAG_ERROR | FLAG_SECRET |
+	    FLAG_PRIVATE | FLAG_IM | FLAG_MUC,
 };
 
 enum frame_field {

@@ -190,6 +190,19 @@ domain_of(struct slice bare)
 	return at == NULL ? bare : slice_part(bare, (size_t)(at - bare.ptr) + 1, bare.len);
 }
 
+static bool
+is_carbon(const struct frame *f)
+{
+	return (f->flags & FLAG_CARBON) != 0 && f->kind == STANZA_MESSAGE;
+}
+
+/* The id in the archive that a stanza is written with; 0: none. */
+static uint64_t
+written_id(const struct frame *f)
+{
+	return is_carbon(f) ? f->number : f->archive_id;
+}
+
 /* What the server adds to a stored stanza: its archive id (XEP-0359), and when it came (XEP-0203).
  */
 static void
@@ -197,8 +210,8 @@ write_additions(const struct frame *f, struct slice account, struct buf *out)
 {
 	char id[17], stamp[32];
 
-	if (f->archive_id != 0) {
-		stanza_archive_id(f->archive_id, id);
+	if (written_id(f) != 0) {
+		stanza_archive_id(written_id(f), id);
 		buf_add_string(out, "<stanza-id xmlns='" NS_SID "'");
 		xml_add_attribute(out, "by", account);
 		xml_add_attribute(out, "id", slice_of(id, 16));
@@ -213,13 +226,15 @@ write_additions(const struct frame *f, struct slice account, struct buf *out)
 	}
 }
 
-void
-stanza_write(const struct frame *f, struct slice to, struct slice account, struct buf *out)
+/* Writes the stanza itself. ns: to be declared, if any. */
+static void
+write_stanza(const struct frame *f, struct slice ns, struct slice to, struct slice account,
+    struct buf *out)
 {
 	const char *kind = stanza_kind_text(f->kind);
-	bool additions = account.ptr != NULL && (f->archive_id != 0 || (f->flags & FLAG_SPOOL) != 0);
+	bool additions = account.ptr != NULL && (written_id(f) != 0 || (f->flags & FLAG_SPOOL) != 0);
 
-	xml_open(out, kind, SLICE_NONE);
+	xml_open(out, kind, ns);
 	xml_add_attribute(out, "from", f->from);
 	xml_add_attribute(out, "to", f->to.ptr != NULL ? f->to : to);
 	xml_add_attribute(out, "id", f->id);
@@ -236,6 +251,36 @@ stanza_write(const struct frame *f, struct slice to, struct slice account, struc
 	buf_add(out, "</", 2);
 	buf_add_string(out, kind);
 	buf_add_char(out, '>');
+}
+
+/* Writes a copy of a message in its wrapper; what an account says to itself it has sent. */
+static void
+write_carbon(const struct frame *f, struct slice to, struct slice account, struct buf *out)
+{
+	const char *way = slice_equal(jid_bare_of(f->from), account) ? "sent" : "received";
+
+	xml_open(out, "message", SLICE_NONE);
+	xml_add_attribute(out, "from", account);
+	xml_add_attribute(out, "to", to);
+	xml_add_attribute(out, "type", slice_string(stanza_type_text(f->subtype)));
+	buf_add_char(out, '>');
+	xml_open(out, way, SLICE(NS_CARBONS));
+	buf_add_char(out, '>');
+	xml_open(out, "forwarded", SLICE(NS_FORWARD));
+	buf_add_char(out, '>');
+	write_stanza(f, SLICE(NS_CLIENT), SLICE_NONE, account, out);
+	buf_add_string(out, "</forwarded></");
+	buf_add_string(out, way);
+	buf_add_string(out, "></message>");
+}
+
+void
+stanza_write(const struct frame *f, struct slice to, struct slice account, struct buf *out)
+{
+	if (is_carbon(f) && account.ptr != NULL)
+		write_carbon(f, to, account, out);
+	else
+		write_stanza(f, SLICE_NONE, to, account, out);
 }
 
 void

@@ -42,8 +42,8 @@ struct xml_element {
 	struct slice child_name, child_ns, child_node; /* child_node: its node attribute */
 	unsigned children;    /* number of child elements */
 	int priority;         /* of a presence: its <priority/>, 0 when absent, clamped to -128..127 */
-	uint32_t flags;       /* FLAG_CONTENT, FLAG_BODY, FLAG_NO_STORE, FLAG_ERROR, FLAG_SECRET of
-	                       * frame.h */
+	uint32_t flags;       /* FLAG_CONTENT, FLAG_BODY, FLAG_NO_STORE, FLAG_ERROR, FLAG_SECRET,
+	                       * FLAG_PRIVATE, FLAG_IM, FLAG_MUC of frame.h */
 };
 
 /* The stream header: an opening tag. */

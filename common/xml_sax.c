@@ -331,7 +331,16 @@ delay_is_ours(struct xml_parse *p, const struct sax_attribute *from)
 	return p->domain->ptr != NULL && slice_equal(jid.domain, *p->domain);
 }
 
-/* Whether a child of a stanza is left out. An origin-id is the sender's own (XEP-0359). */
+/* What of a namespace of ours is the sender's to say: an origin-id (XEP-0359), a wish about carbons. */
+static bool
+is_senders(const struct xml_parse *p, const xmlChar *name, struct slice ns)
+{
+	if (slice_is(ns, NS_SID))
+		return text_is(name, "origin-id");
+	return slice_is(ns, NS_CARBONS) && (text_is(name, "private") || !(p->message || p->presence));
+}
+
+/* Whether a child of a stanza is left out. */
 static bool
 child_stripped(struct xml_parse *p, const xmlChar *name, struct slice ns,
     const struct sax_attribute *a, int count)
@@ -342,9 +351,23 @@ child_stripped(struct xml_parse *p, const xmlChar *name, struct slice ns,
 		return false;
 	for (strip = p->strip; strip != NULL && strip->ptr != NULL; strip++)
 		if (slice_equal(ns, *strip))
-			return !(slice_is(ns, NS_SID) && text_is(name, "origin-id"));
+			return !is_senders(p, name, ns);
 	return slice_is(ns, NS_DELAY) && text_is(name, "delay") &&
 	    delay_is_ours(p, attribute_find(a, count, "from"));
+}
+
+/* What a child of a message says about copies of it (XEP-0280 section 6.1). */
+static uint32_t
+carbon_flags(const xmlChar *name, struct slice ns)
+{
+	if (slice_is(ns, NS_CARBONS))
+		return text_is(name, "private") ? FLAG_PRIVATE : 0;
+	if (slice_is(ns, NS_HINTS))
+		return text_is(name, "no-copy") ? FLAG_PRIVATE : 0;
+	if (slice_is(ns, NS_MUC_USER))
+		return text_is(name, "x") ? FLAG_MUC : 0;
+	return slice_is(ns, NS_CHATSTATES) || slice_is(ns, NS_RECEIPTS) || slice_is(ns, NS_MARKERS) ||
+	    (slice_is(ns, NS_CONFERENCE) && text_is(name, "x")) ? FLAG_IM : 0;
 }
 
 /* What a child of a message says about how it must be kept (RFC 6121, XEP-0085, XEP-0334). */
@@ -386,7 +409,7 @@ child_note(struct xml_parse *p, const xmlChar *name, struct slice ns, bool own,
 		}
 	}
 	if (p->message)
-		e->flags |= message_flags(name, ns, own);
+		e->flags |= message_flags(name, ns, own) | carbon_flags(name, ns);
 	else if (p->stanza && !p->presence && slice_is(ns, NS_REGISTER))
 		secret_note(p);
 	if (p->stanza && own && text_is(name, "error"))
@@ -481,6 +504,9 @@ child_begin(struct xml_parse *p, const xmlChar *name, const xmlChar *uri,
 			return;
 		}
 		child_note(p, name, ns, own, a, count);
+	} else if (p->depth == 3 && p->message && own && text_is(name, "invite") &&
+	    slice_is(ns_of(p, uri), NS_MUC_USER)) {
+		p->element.flags |= FLAG_IM; /* an invitation by way of the room (XEP-0045 section 7.8.2) */
 	}
 	tag_close(p);
 	buf_add_char(&p->out, '<');

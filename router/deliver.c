@@ -102,13 +102,6 @@ deliver_to(struct session *s, const struct frame *f)
 
 /* -- messages ---------------------------------------------------------------------------------- */
 
-/* Whether a session takes messages to the bare JID (RFC 6121 section 8.5.2). */
-static bool
-takes_messages(const struct session *s)
-{
-	return s->available && s->priority >= 0 && !s->killed;
-}
-
 /* Gives a message to one session, or leaves it on the spool when that does not read. */
 static void
 message_give(struct receivers *r, struct session *s, const struct frame *f)
@@ -214,12 +207,12 @@ deliver_message(const struct frame *f)
 	struct slice bare = jid_bare_of(f->to.ptr ? f->to : f->from);
 	struct account *account = account_find(bare);
 	struct receivers *r = receivers_begin();
-	struct session *s;
+	struct session *taker, *s;
 	bool taken = false;
 
-	s = account ? session_of_resource(account, f->to) : NULL;
-	if (s != NULL) {
-		message_give(r, s, f);
+	taker = account ? session_of_resource(account, f->to) : NULL;
+	if (taker != NULL) {
+		message_give(r, taker, f);
 		taken = true;
 	} else if (f->subtype == TYPE_GROUPCHAT ||
 	    (f->subtype == TYPE_NORMAL && f->to.len > bare.len)) {
@@ -236,14 +229,16 @@ deliver_message(const struct frame *f)
 			taken = true;
 		}
 	}
-	if (!taken) {
+	if (taken) {
+		COUNT(messages_routed);
+		receivers_send(r, f);
+	} else {
 		if (account != NULL && f->archive_id != 0)
 			drain_missed(account);
 		message_absent(f, bare);
-		return;
 	}
-	COUNT(messages_routed);
-	receivers_send(r, f);
+	if (account != NULL)
+		carbon_received(f, account, taker);
 }
 
 void

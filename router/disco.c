@@ -118,7 +118,7 @@ static void
 gather_server(struct disco *d)
 {
 	static const char *const features[] = { NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_TIME,
-		NS_VERSION, NS_LAST, NS_OFFLINE, NS_CAPS };
+		NS_VERSION, NS_LAST, NS_OFFLINE, NS_CAPS, NS_CARBONS, NS_CARBONS_RULES };
 	size_t i;
 
 	*d = (struct disco){ 0 };
@@ -138,6 +138,8 @@ gather_account(struct disco *d)
 	feature_gather(d, SLICE(NS_DISCO_INFO));
 	feature_gather(d, SLICE(NS_DISCO_ITEMS));
 	feature_gather(d, SLICE(NS_SID));
+	feature_gather(d, SLICE(NS_CARBONS));
+	feature_gather(d, SLICE(NS_CARBONS_RULES));
 	registry_each("account-feature", each_feature, d);
 	disco_sort(d);
 }

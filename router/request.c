@@ -2,6 +2,7 @@
  * request.c: requests that the router answers itself: service discovery (disco.c), ping
  * (XEP-0199), entity time (XEP-0202), version (XEP-0092), last activity of the server and of
  * accounts that are online (XEP-0012).
+ * Carbons (XEP-0280) are carbon.c's.
  *
  * Called by route.c with get and set requests that no daemon has registered for. A payload is never
  * read: namespace, name and node of a request are in its frame.
@@ -115,7 +116,7 @@ request_serves(struct slice ns)
 		if (slice_is(ns, services[i].ns))
 			return true;
 	}
-	return false;
+	return slice_is(ns, NS_CARBONS);
 }
 
 /* Answers from the table, or says that nobody does. */
@@ -153,7 +154,9 @@ request_account(const struct frame *f, struct session *sender, struct slice jid)
 	struct account *own = sender->account;
 	bool allowed = slice_equal(jid, account_jid(own)) || (account_bits(own, jid) & ROSTER_TO);
 
-	if (!allowed && slice_is(f->ns, NS_LAST) && f->subtype == TYPE_GET)
+	if (slice_is(f->ns, NS_CARBONS))
+		carbon_request(f, sender, jid);
+	else if (!allowed && slice_is(f->ns, NS_LAST) && f->subtype == TYPE_GET)
 		route_error(f, STANZA_ERROR_FORBIDDEN, NULL);
 	else if (!allowed)
 		route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);

@@ -247,6 +247,9 @@ route_inbound(struct peer *peer, const struct frame *f)
 		mark_for_store(&out, s);
 		hold_store(s, peer, &out);
 	} else if (r.target == TARGET_DAEMON) {
+		/* When it comes again its copies are made already. */
+		if (!again)
+			carbon_sent(&out, s);
 		pass_on(s, &out, &r);
 	} else if (again) {
 		peer_ack(out.origin, out.seq);
@@ -256,8 +259,9 @@ route_inbound(struct peer *peer, const struct frame *f)
 }
 
 static void
-route_message(const struct frame *f, const struct route *r)
+route_message(const struct frame *f, const struct route *r, const struct session *sender)
 {
+	carbon_sent(f, sender);
 	if (!r->local)
 		route_error(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
 	else if (r->to.full.ptr != NULL && r->to.local.ptr == NULL)
@@ -304,7 +308,7 @@ route_stanza(const struct frame *f, struct session *sender)
 
 	classify(f, sender, &r);
 	if (f->kind == STANZA_MESSAGE)
-		route_message(f, &r);
+		route_message(f, &r, sender);
 	else if (f->kind == STANZA_PRESENCE)
 		route_presence(f, &r, sender);
 	else
@@ -347,6 +351,7 @@ route_error(const struct frame *f, enum stanza_error error, const char *text)
 	if (stanza_error_reply(f, error, slice_string(text), &scratch, &reply)) {
 		COUNT(bounced);
 		route_reply(&reply);
+		carbon_error(f, &reply);
 	}
 	buf_free(&scratch);
 }

@@ -188,6 +188,7 @@ struct session {
 	enum session_state state;
 	bool announce;            /* SESSION_BOUND is owed when the roster comes */
 	bool available, interested;
+	bool carbons;             /* it wants copies of messages (XEP-0280) */
 	bool paused;              /* its client does not read */
 	bool draining;            /* archived is sending what waits for it */
 	bool asked;               /* DRAIN was sent, DRAINED has not come */
@@ -294,6 +295,12 @@ void route_reply(const struct frame *f);
 /* -- deliver.c: RFC 6121 section 8 ------------------------------------------------------------- */
 
 void deliver_message(const struct frame *f);   /* to a local account */
+/* Whether a session takes messages to the bare JID (RFC 6121 section 8.5.2). */
+static inline bool
+takes_messages(const struct session *s)
+{
+	return s->available && s->priority >= 0 && !s->killed;
+}
 void deliver_exists(struct slice jid, bool exists); /* authd's answer */
 void deliver_gauges(void);
 void deliver_ask_all(void);                    /* authd is back: what was asked is asked again */
@@ -307,6 +314,17 @@ struct receivers;
 struct receivers *receivers_begin(void);
 void receivers_add(struct receivers *r, struct session *s);
 void receivers_send(struct receivers *r, const struct frame *f); /* and forget them */
+
+/* -- carbon.c: copies of messages for other sessions of an account (XEP-0280) ------------------- */
+
+void carbon_request(const struct frame *f, struct session *sender, struct slice account);
+void carbon_sent(const struct frame *f, const struct session *sender);
+/* A message to an account was delivered, to this session or, when it is NULL, to all that take
+ * messages to the bare JID. */
+void carbon_received(const struct frame *f, const struct account *account,
+    const struct session *taker);
+/* The router has answered a message with an error. */
+void carbon_error(const struct frame *original, const struct frame *error);
 
 /* -- drain.c: sessions fed from the spool ------------------------------------------------------ */
 

@@ -293,6 +293,7 @@ session_bind(struct peer *peer, const struct frame *f)
 		bind_refuse(s, "conflict");
 	else {
 		s->announce = true;
+		s->carbons = (f->flags & FLAG_CARBONS) != 0;
 		session_join(s, account, buf_slice(&full));
 	}
 	account->pinned = false;
@@ -376,6 +377,7 @@ session_replay(struct peer *peer, const struct frame *f)
 	}
 	s = session_new(peer, f->handle, f->jid, f->token);
 	s->interested = (f->flags & FLAG_INTERESTED) != 0;
+	s->carbons = (f->flags & FLAG_CARBONS) != 0;
 	if (f->stamp != 0)
 		s->first_handle = f->stamp;
 	replay_directed(s, f->text);

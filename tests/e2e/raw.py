@@ -70,6 +70,8 @@ NS = {
     "delay": "urn:xmpp:delay",
     "sid": "urn:xmpp:sid:0",
     "hints": "urn:xmpp:hints",
+    "carbons": "urn:xmpp:carbons:2",
+    "forward": "urn:xmpp:forward:0",
     "chatstates": "http://jabber.org/protocol/chatstates",
 }
 

@@ -302,3 +302,12 @@ def test_reply_that_is_no_json(world, payload):
     world.authd.send(Frame("CONTROL_REPLY", number=asked.number, payload=payload))
     assert clerk.expect("CONTROL_REPLY").text("condition") is not None
     clerk.close()
+
+
+def test_forged_carbon(world, mucd, victims):
+    """A service cannot have c2sd write a copy in an account's name (XEP-0280)."""
+    juliet, romeo = victims
+    for sender in (ROOMS, romeo.bare):  # the third would be without a line
+        mucd.send(Frame("STANZA", "MESSAGE", "CHAT", to=romeo.jid, flags="CONTENT BODY CARBON", number=7,
+                        payload="<body>x</body>", **{"from": sender}))
+        world.refused("frame refused peer=mucd .*type=STANZA reason=\"(flags|not its address)\"")

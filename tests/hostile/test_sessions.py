@@ -46,6 +46,23 @@ def test_forged_marks(world, bad, mallory, victims):
     assert not {"jid", "text", "token"} & set(got.fields)
 
 
+def test_forged_carbon(world, bad, mallory, victims):
+    """No copy is made by who is not the router (XEP-0280), and none for sessions of others: nobody is said to
+    have sent or got what was not sent through a session of its account."""
+    juliet, romeo = victims
+    for to, kind in ((romeo.jid, "HEADLINE"), (romeo.jid, "GROUPCHAT")):
+        bad.send(mallory.stanza("MESSAGE", kind, to=to, flags="CONTENT BODY CARBON CARBONS", number=7,
+                                **{"from": romeo.bare}))
+        got = world.c2sd.expect("STANZA")
+        assert got.receivers() == [romeo.handle] and got.text("from") == mallory.jid.encode()
+        assert got.flags == Frame("STANZA", flags="CONTENT BODY").flags
+    # The wish for copies of another's session is not taken.
+    wish = mallory.stanza("IQ", "SET", name="enable", ns="urn:xmpp:carbons:2")
+    wish.handle = juliet.handle
+    bad.send(wish)
+    world.refused("frame refused peer=c2sd .*type=STANZA reason=\"session of another daemon\"")
+
+
 def test_stanza_of_a_victim(world, bad, mallory, victims):
     juliet, romeo = victims
     stolen = mallory.chat(romeo.bare)

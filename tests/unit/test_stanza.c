@@ -124,6 +124,35 @@ test_write(void **state)
 }
 
 static void
+test_write_carbon(void **state)
+{
+	struct frame f = message();
+
+	(void)state;
+	f.id = SLICE("i");
+	f.flags = FLAG_CARBON | FLAG_BODY;
+	written(&f, "r@b.example/'", "r@b.example", "<message from='r@b.example' to='r@b.example/&apos;' "
+	    "type='chat'><received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>"
+	    "<message xmlns='jabber:client' from='j@a.example/it&apos;s' to='r@b.example' id='i' "
+	    "type='chat' xml:lang='en'><body>a</body></message></forwarded></received></message>");
+	/* It has the archive's id for the account whose copy it is. */
+	f.number = 0x1234abcd;
+	f.lang = SLICE_NONE;
+	f.subtype = TYPE_NORMAL;
+	written(&f, "j@a.example/x", "j@a.example", "<message from='j@a.example' to='j@a.example/x'>"
+	    "<sent xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>"
+	    "<message xmlns='jabber:client' from='j@a.example/it&apos;s' to='r@b.example' id='i'>"
+	    "<body>a</body><stanza-id xmlns='urn:xmpp:sid:0' by='j@a.example' id='000000001234abcd'/>"
+	    "</message></forwarded></sent></message>");
+	/* Of messages only. */
+	f.kind = STANZA_PRESENCE;
+	f.subtype = TYPE_AVAILABLE;
+	f.payload = SLICE_NONE;
+	written(&f, "j@a.example/x", "j@a.example",
+	    "<presence from='j@a.example/it&apos;s' to='r@b.example' id='i'/>");
+}
+
+static void
 test_error_reply(void **state)
 {
 	struct frame f = message(), reply;
@@ -247,6 +276,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_classify),
 		cmocka_unit_test(test_write),
+		cmocka_unit_test(test_write_carbon),
 		cmocka_unit_test(test_error_reply),
 		cmocka_unit_test(test_result),
 		cmocka_unit_test(test_stamp),

@@ -457,14 +457,29 @@ test_flags(void **state)
 		{ "<message><body>a</body></message>", FLAG_CONTENT | FLAG_BODY },
 		{ "<message><subject/></message>", FLAG_CONTENT },
 		{ "<message><thread>t</thread></message>", 0 },
-		{ "<message><active xmlns='" NS_CHATSTATES "'/><thread/></message>", 0 },
-		{ "<message><received xmlns='urn:xmpp:receipts' id='1'/></message>", FLAG_CONTENT },
+		{ "<message><active xmlns='" NS_CHATSTATES "'/><thread/></message>", FLAG_IM },
+		{ "<message><received xmlns='" NS_RECEIPTS "' id='1'/></message>",
+		    FLAG_CONTENT | FLAG_IM },
+		{ "<message><markable xmlns='" NS_MARKERS "'/></message>", FLAG_CONTENT | FLAG_IM },
+		{ "<message><x xmlns='" NS_CONFERENCE "' jid='a'/></message>", FLAG_CONTENT | FLAG_IM },
+		{ "<message><x xmlns='" NS_MUC_USER "'/></message>", FLAG_CONTENT | FLAG_MUC },
+		{ "<message><x xmlns='" NS_MUC_USER "'><invite to='a'/></x></message>",
+		    FLAG_CONTENT | FLAG_MUC | FLAG_IM },
+		{ "<message><x xmlns='" NS_MUC_USER "'><invite xmlns='y'/></x></message>",
+		    FLAG_CONTENT | FLAG_MUC },
+		{ "<message><x xmlns='y'><invite xmlns='" NS_MUC_USER "'/></x></message>", FLAG_CONTENT },
+		{ "<message><x xmlns='" NS_MUC_USER "'><y><invite/></y></x></message>",
+		    FLAG_CONTENT | FLAG_MUC },
+		{ "<message><private xmlns='" NS_CARBONS "'/></message>", FLAG_CONTENT | FLAG_PRIVATE },
+		{ "<message><a><private xmlns='" NS_CARBONS "'/></a></message>", FLAG_CONTENT },
+		{ "<message><received xmlns='" NS_CARBONS "'/></message>", 0 },
+		{ "<iq><private xmlns='" NS_CARBONS "'/></iq>", 0 },
 		{ "<message><body xmlns='x'/></message>", FLAG_CONTENT },
 		{ "<message><store xmlns='" NS_HINTS "'/></message>", 0 },
 		{ "<message><no-store xmlns='" NS_HINTS "'/></message>", FLAG_NO_STORE },
 		{ "<message><body/><no-permanent-store xmlns='" NS_HINTS "'/></message>",
 		    FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE },
-		{ "<message><no-copy xmlns='" NS_HINTS "'/></message>", 0 },
+		{ "<message><no-copy xmlns='" NS_HINTS "'/></message>", FLAG_PRIVATE },
 		{ "<message><stanza-id xmlns='" NS_SID "'/></message>", 0 },
 		{ "<message><delay xmlns='" NS_DELAY "'/></message>", 0 },
 		{ "<message><x><body xmlns='jabber:client'/></x></message>", FLAG_CONTENT },
@@ -508,6 +523,11 @@ test_strip(void **state)
 	canonical("<message><stanza-id xmlns='" NS_SID "' by='a'/><body>a</body>"
 	    "<x:stanza-id xmlns:x='" NS_SID "'><y>z<stanza-id/></y></x:stanza-id><z/>"
 	    "<sent xmlns='" NS_CARBONS "'/></message>", "<body>a</body><z/>");
+	/* A wish about carbons is the sender's (XEP-0280 section 8), a carbon never is. */
+	canonical("<message><private xmlns='" NS_CARBONS "'/><received xmlns='" NS_CARBONS "'><a/>"
+	    "</received></message>", "<private xmlns='" NS_CARBONS "'/>");
+	canonical("<presence><sent xmlns='" NS_CARBONS "'/></presence>", "");
+	canonical("<iq><enable xmlns='" NS_CARBONS "'/></iq>", "<enable xmlns='" NS_CARBONS "'/>");
 	canonical("<message><a><stanza-id xmlns='" NS_SID "'/></a></message>",
 	    "<a><stanza-id xmlns='" NS_SID "'/></a>");
 	canonical("<auth><stanza-id xmlns='" NS_SID "'/></auth>", "<stanza-id xmlns='" NS_SID "'/>");
