@@ -93,6 +93,6 @@ sasl2_granted(struct conn *c, struct slice data)
 	stream_granted(c);
 	success_begin(c, slice_string(c->login->jid));
 	buf_add_string(conn_out(c), "</success>");
-	features_bound(conn_out(c));
+	features_bound(conn_out(c), slice_string(c->domain->caps));
 	wishes_free(&c->login->wishes);
 }
