@@ -8,7 +8,7 @@
 #include "ns.h"
 
 #define FIXED "http://jabber.org/protocol/caps<" NS_DISCO_INFO "<" NS_DISCO_ITEMS "<jabber:iq:last<" \
-	"jabber:iq:version<msgoffline<urn:xmpp:ping<urn:xmpp:time<"
+	"jabber:iq:version<msgoffline<" NS_CARBONS "<" NS_CARBONS_RULES "<urn:xmpp:ping<urn:xmpp:time<"
 
 static struct link *authd, *c2sd;
 
