@@ -381,7 +381,10 @@ check_again(const struct element *e, bool strips)
 
 	if (!frame_of(e, &f))
 		return;
-	CHECK(stanza_is_canonical(&f));
+	/* The parser leaves addresses as they came: inbound.c prepares them. */
+	g = f;
+	g.from = g.to = SLICE_NONE;
+	CHECK(stanza_is_canonical(&g));
 	stanza_write(&f, SLICE_NONE, SLICE_NONE, &first);
 	stream = stream_new(strips, &again);
 	CHECK(xml_stream_feed(stream, buf_slice(&first), &condition) == OK && again.came);
