@@ -6,7 +6,7 @@
 all:
 
 # These goals work before anything is configured.
-PLAIN_GOALS := help deps test-deps run check clean distclean dist deb configure
+PLAIN_GOALS := help deps test-deps run check clean distclean dist doap deb configure
 ifneq ($(filter-out $(PLAIN_GOALS),$(or $(MAKECMDGOALS),all)),)
 include config.mk
 include mk/build.mk
@@ -27,7 +27,7 @@ config.mk: config.mk.in configure
 
 # -- dependencies, from debian/control ----------------------------------------------------------
 
-.PHONY: all deps test-deps run check bench storm clean distclean dist deb help
+.PHONY: doap all deps test-deps run check bench storm clean distclean dist deb help
 deps:
 	@tests/tools/deps
 test-deps:
@@ -49,6 +49,9 @@ check: test-deps
 
 dist:
 	@tests/tools/dist
+
+doap:
+	@tests/tools/doap
 
 deb:
 	@tests/tools/deps --tests --package
@@ -74,5 +77,6 @@ help:
 #: make bench-handshake  what a TLS handshake costs with keys in authd; HANDSHAKE_ARGS
 #: make storm        kill processes under chatting clients, for long; STORM_ARGS
 #: make deps         install what the build needs; make test-deps: and what the tests need
+#: make doap         write aldis.doap from the table of specifications in README.md
 #: make dist         a source archive;  make deb: a Debian package
 #: make clean        remove what was built;  make distclean: and what was configured
