@@ -3,7 +3,7 @@
  *
  * A connection (conn) carries one stream; a bound stream has a session, which can outlive it. From
  * below to above: deadline, address, key, tls, conn | domain, features, uplink | stream, sasl,
- * authenticate, sasl2, bind | session, outqueue, sm, presence, inbound, management, resume, move.
+ * authenticate, sasl2, bind | session, outqueue, csi, sm, presence, inbound, management, resume, move.
  */
 #ifndef ALDIS_C2SD_H
 #define ALDIS_C2SD_H
@@ -416,6 +416,22 @@ size_t outqueue_memory(void);
 void outqueue_clear(struct outqueue *q,
     void (*done)(void *, const struct outqueue_item *), void *arg);
 
+/* -- csi.c: XEP-0352, what is held back from inactive clients ---------------------------------- */
+
+struct csi;
+
+struct csi *csi_new(void);
+bool csi_takes(const struct frame *f); /* whether it is held back */
+/* Holds a stanza, instead of an earlier one of the same sender; takes over the reference to kept. */
+void csi_add(struct csi *csi, const struct frame *f, struct kept *kept);
+void csi_flush(struct csi *csi, struct outqueue *q); /* all of it goes into the queue, in order */
+size_t csi_bytes(const struct csi *csi);             /* of what is held; NULL: none */
+void csi_gauges(void);
+/* A stanza for an inactive session: true when it is held, false when it may go on behind all that was. */
+bool csi_hold(struct session *s, const struct frame *f, struct kept **kept);
+void csi_end(struct session *s);                     /* it is active */
+void csi_element(struct conn *c, const struct xml_element *element);
+
 /* -- sm.c: XEP-0198, counters. No input or output ---------------------------------------------- */
 
 struct sm_stanza {
@@ -548,6 +564,7 @@ struct session {
 	struct presence *presence;
 	struct sm sm;
 	struct outqueue queue;
+	struct csi *csi;             /* its client is inactive; NULL: active */
 	struct deadline deadline;    /* of DETACHED, LEAVING and MOVED */
 	uint64_t last_id;            /* archive id of the last stored message that came */
 	uint64_t moved_to;           /* handle, in LEAVING and MOVED; in DETACHED of who waits for it */

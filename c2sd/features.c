@@ -104,7 +104,7 @@ features_bound(struct buf *out, struct slice caps)
 	buf_add_string(out, "<stream:features><bind xmlns='" NS_BIND "'/>"
 	    "<session xmlns='" NS_SESSION "'><optional/></session>"
 	    "<sm xmlns='" NS_SM "'/><ver xmlns='" NS_ROSTERVER "'/>"
-	    "<sub xmlns='" NS_PREAPPROVE "'/>");
+	    "<sub xmlns='" NS_PREAPPROVE "'/><csi xmlns='" NS_CSI "'/>");
 	if (caps.len != 0) {
 		buf_add_string(out, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE "'");
 		xml_add_attribute(out, "ver", caps);

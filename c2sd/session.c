@@ -75,6 +75,7 @@ sessions_gauges(void)
 	GAUGE(sessions_moved, of_state[SESSION_LEAVING] + of_state[SESSION_MOVED]);
 	GAUGE(queue_stanzas, outqueue_total());
 	GAUGE(queue_bytes, outqueue_memory());
+	csi_gauges();
 }
 
 bool
@@ -369,6 +370,8 @@ session_deliver(struct session *s, const struct frame *f, struct kept **kept)
 		keep_later(s, f, kept);
 		return;
 	}
+	if (s->csi != NULL && csi_hold(s, f, kept))
+		return;
 	if (is_clear(s)) {
 		write_stanza(s, f);
 		if (f->archive_id == 0 && !is_request(f))
@@ -449,14 +452,18 @@ static void
 make_room(void)
 {
 	struct session *s, *worst;
-	size_t at;
+	size_t at, loose, most;
 
 	while (outqueue_memory() > settings.queue_total) {
 		worst = NULL;
+		most = 0;
 		for (at = 0; (s = map_each(by_handle, &at)) != NULL; ) {
+			loose = s->queue.loose_bytes + csi_bytes(s->csi);
 			if ((s->state == SESSION_ATTACHED || s->state == SESSION_DETACHED) &&
-			    s->queue.loose_bytes > (worst != NULL ? worst->queue.loose_bytes : 0))
+			    loose > most) {
 				worst = s;
+				most = loose;
+			}
 		}
 		if (worst == NULL)
 			return;
@@ -589,6 +596,7 @@ session_part(struct session *s)
 	s->conn = NULL;
 	if (c != NULL && c->session == s)
 		c->session = NULL;
+	csi_end(s);
 	sm_detach(&s->sm);
 }
 

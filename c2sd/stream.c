@@ -463,6 +463,8 @@ bound_element(struct conn *c, const struct xml_element *element)
 		inbound_element(c, element);
 	else if (slice_is(element->ns, NS_SM))
 		management_element(c, element);
+	else if (slice_is(element->ns, NS_CSI))
+		csi_element(c, element);
 	else
 		stream_error(c, "unsupported-stanza-type", NULL, NULL);
 }

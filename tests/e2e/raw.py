@@ -71,6 +71,7 @@ NS = {
     "sid": "urn:xmpp:sid:0",
     "hints": "urn:xmpp:hints",
     "carbons": "urn:xmpp:carbons:2",
+    "csi": "urn:xmpp:csi:0",
     "forward": "urn:xmpp:forward:0",
     "chatstates": "http://jabber.org/protocol/chatstates",
 }

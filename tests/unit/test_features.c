@@ -114,6 +114,7 @@ test_bound(void **state)
 	assert_non_null(strstr(text, "<sm xmlns='" NS_SM "'/>"));
 	assert_non_null(strstr(text, "<ver xmlns='" NS_ROSTERVER "'/>"));
 	assert_non_null(strstr(text, "<sub xmlns='" NS_PREAPPROVE "'/>"));
+	assert_non_null(strstr(text, "<csi xmlns='" NS_CSI "'/>"));
 	free(text);
 	buf_free(&out);
 }
