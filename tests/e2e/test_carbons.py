@@ -266,6 +266,44 @@ def test_moved(make_suite):
     pytest.fail("it was always resumed where it was")
 
 
+def words_of(element):
+    """What a message says, itself or as a copy."""
+    inner = element.find(".//" + q("client", "message"))
+    return body(element if inner is None else inner)
+
+
+def test_five_clients_of_which_two_are_asleep(make_suite):
+    """Each has everything once, in order: two that are awake, one with a negative priority, one that does not
+    read, and one that is detached under stream management; while daemons are killed."""
+    suite = make_suite()
+    a, b = suite.accounts(2)
+    names = ("awake", "managed", "quiet", "deaf", "detached")
+    five = {name: carbons(suite.login(b, name, available=-1 if name == "quiet" else 0)) for name in names}
+    for client in five.values():
+        client.pending()
+    for name in ("managed", "deaf", "detached"):
+        enable_sm(five[name])
+    five["detached"].close()
+    romeo = suite.login(a, "r", available=0)
+    said = []
+    for i in range(120):
+        if i == 40:
+            suite.kill("archived")
+        if i == 80:
+            suite.kill("authd")
+        to = b if i % 3 == 0 else "%s/%s" % (b, names[i % 5])
+        said.append("%d to %s" % (i, to))
+        romeo.say(to, said[-1])
+    romeo.sync()
+    five["detached"] = resumed(suite, five["detached"])
+    for name, client in five.items():
+        heard = [words_of(client.message()) for _ in said]
+        assert sorted(heard) == sorted(said), name
+        if name != "quiet":
+            assert heard == said, name
+        assert client.pending("message") == [], name
+
+
 # -- real clients --------------------------------------------------------------------------------------------
 
 
