@@ -158,11 +158,17 @@ void
 account_tell(struct slice bare)
 {
 	struct frame f = { .type = FRAME_ACCOUNT_IS };
+	struct buf blocks = { 0 };
+	struct account a;
 
 	f.jid = bare;
-	if (account_exists(bare))
+	if (account_find(bare, &a) == OK) {
 		f.flags = FLAG_EXISTS;
+		block_get(a.id, &blocks);
+		f.text = buf_slice(&blocks);
+	}
 	out_send(&f);
+	buf_free(&blocks);
 }
 
 int
@@ -237,7 +243,8 @@ int
 account_remove(struct slice bare)
 {
 	static const enum table tables[] = {
-		TABLE_ROSTER, TABLE_REQUEST, TABLE_VERSION, TABLE_VCARD, TABLE_PRIVATE, TABLE_LAST
+		TABLE_ROSTER, TABLE_REQUEST, TABLE_VERSION, TABLE_VCARD, TABLE_PRIVATE, TABLE_LAST,
+		TABLE_BLOCK
 	};
 	struct removal removal = { .account = bare };
 	struct account a;

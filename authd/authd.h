@@ -34,6 +34,7 @@ enum table {
 	TABLE_LAST,      /* account id -> when its last session ended */
 	TABLE_WATERMARK, /* origin -> sequence number */
 	TABLE_META,      /* name -> secrets, next account id */
+	TABLE_BLOCK,     /* account id -> its block list, block.c */
 	TABLE_COUNT
 };
 
@@ -58,6 +59,7 @@ struct state {
 	size_t vcard_size;
 	size_t private_size;
 	size_t private_items;
+	size_t block_items;
 	uint8_t grant_key[SECRET_SIZE];
 	uint8_t salt_key[SECRET_SIZE];
 };
@@ -343,6 +345,10 @@ void presence_update(struct slice account, uint64_t id, const struct roster_item
 
 void vcard_iq(const struct request *r);
 void private_iq(const struct request *r);
+void block_iq(const struct request *r);
+/* Appends the block list of an account. */
+void block_get(uint64_t id, struct buf *list);
+bool block_covers(uint64_t id, struct slice jid); /* whether it has blocked this address */
 void register_iq(const struct request *r);
 int register_open(void);
 void register_close(void);

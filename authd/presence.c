@@ -106,10 +106,14 @@ inbound(struct slice account, struct slice contact, enum stanza_type type,
 	struct roster_item item;
 	struct subscription_step step;
 	struct account a;
-	bool answers = false;
+	bool answers = false, blocked;
 
 	if (account_find(account, &a) != OK)
 		return false; /* section 8.5.1: all of them are ignored, so that nobody can tell */
+	/* Who is blocked asks for nothing; what it ends or grants is kept, unsaid (XEP-0191). */
+	blocked = block_covers(a.id, contact);
+	if (blocked && type == TYPE_SUBSCRIBE)
+		return false;
 	roster_get(a.id, contact, &memory, &item);
 	step = subscription_inbound(type, item.bits);
 	if (item.bits == 0 && step.bits == ROSTER_PENDING_IN && !roster_request_room(a.id)) {
@@ -123,7 +127,7 @@ inbound(struct slice account, struct slice contact, enum stanza_type type,
 	item_change(account, a.id, &item, step.bits, again);
 	if (again && !step.pass && !step.approve)
 		step.pass = type == TYPE_SUBSCRIBE ? step.bits & ROSTER_PENDING_IN : true;
-	if (step.pass)
+	if (step.pass && !blocked)
 		stanza(original, type, contact, account, true);
 	answers = step.approve;
 	*answer = TYPE_SUBSCRIBED;

@@ -14,6 +14,7 @@ static const struct {
 	{ NS_ROSTER, "query", false, roster_iq },
 	{ NS_VCARD, "vCard", false, vcard_iq },
 	{ NS_PRIVATE, "query", false, private_iq },
+	{ NS_BLOCKING, NULL, false, block_iq }, /* three names */
 	{ NS_REGISTER, "query", true, register_iq },
 	{ NS_LAST, "query", false, last_iq },
 };
@@ -52,7 +53,18 @@ query_read(const struct frame *f, const char *name, struct xmlin_element *query)
 	xmlin_begin(&in, f->payload, SLICE(NS_CLIENT));
 	if (!xmlin_child(&in, query) || xmlin_child(&in, &second) || in.error)
 		return E_MALFORMED;
-	return slice_equal(query->ns, f->ns) && slice_is(query->name, name) ? OK : E_MALFORMED;
+	return slice_equal(query->ns, f->ns) && (name == NULL || slice_is(query->name, name)) ? OK
+	    : E_MALFORMED;
+}
+
+/* Whether the account that is asked has blocked who asks: then it looks as if it were not there. */
+static bool
+is_blocked(const struct request *r)
+{
+	struct account a;
+
+	return !r->own && r->from.ptr != NULL && account_find(r->account, &a) == OK &&
+	    block_covers(a.id, r->f->from);
 }
 
 /* Reads the addresses of a request: the router has stamped `from`, but it is checked again. */
@@ -95,7 +107,7 @@ request_handle(const struct frame *f, bool repeated, uint64_t now)
 		if (slice_is(f->ns, handlers[i].ns))
 			break;
 	}
-	if (i == count)
+	if (i == count || is_blocked(&r))
 		request_refuse(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
 	else if (r.from.ptr == NULL && !handlers[i].strangers)
 		request_refuse(f, STANZA_ERROR_NOT_AUTHORIZED, NULL);

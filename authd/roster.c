@@ -321,15 +321,18 @@ void
 roster_load(struct slice account)
 {
 	struct frame f = { .type = FRAME_ROSTER };
-	struct buf list = { 0 };
+	struct buf list = { 0 }, blocks = { 0 };
 	struct account a;
 
 	f.jid = account;
 	if (account_find(account, &a) == OK) {
 		f.flags = FLAG_EXISTS;
 		roster_each(a.id, item_pack, &list);
+		block_get(a.id, &blocks);
+		f.text = buf_slice(&blocks);
 	}
 	f.payload = buf_slice(&list);
 	out_send(&f);
 	buf_free(&list);
+	buf_free(&blocks);
 }

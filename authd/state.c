@@ -23,6 +23,7 @@ static const char *const tables[] = {
 	[TABLE_LAST] = "last",
 	[TABLE_WATERMARK] = "watermark",
 	[TABLE_META] = "meta",
+	[TABLE_BLOCK] = "block",
 	[TABLE_COUNT] = NULL,
 };
 
@@ -102,6 +103,7 @@ state_configure(const struct config *config)
 	state.vcard_size = (size_t)config_number(config, "auth", "", "vcard-size");
 	state.private_size = (size_t)config_number(config, "auth", "", "private-size");
 	state.private_items = (size_t)config_number(config, "auth", "", "private-items");
+	state.block_items = (size_t)config_number(config, "auth", "", "block-items");
 	if (state.iterations < 4096 || state.iterations > 10000000) {
 		log_error("option refused", "option=iterations value=%u range=4096-10000000",
 		    state.iterations);

@@ -548,6 +548,7 @@ struct session {
 	uint8_t state;
 	bool interested;             /* asked for the roster */
 	bool carbons;                /* wants copies of messages */
+	bool blocks;                 /* asked for the block list */
 	bool paused;                 /* SESSION_PAUSE was sent */
 	bool skipped;                /* and a stored message was left to the spool, as are those behind */
 	uint16_t bare_len;

@@ -153,6 +153,8 @@ take_note(struct session *s, const struct frame *f)
 		return;
 	else if (f->subtype == TYPE_GET && slice_is(f->ns, NS_ROSTER))
 		s->interested = true;
+	else if (f->subtype == TYPE_GET && slice_is(f->ns, NS_BLOCKING))
+		s->blocks = true;
 	else if (f->subtype == TYPE_SET && slice_is(f->ns, NS_CARBONS) && slice_is(f->name, "enable"))
 		s->carbons = true;
 	else if (f->subtype == TYPE_SET && slice_is(f->ns, NS_CARBONS) && slice_is(f->name, "disable"))

@@ -244,8 +244,8 @@ add_state(const struct session *s, uint64_t priority, struct buf *text)
 	buf_printf(text, "sm-id %s\nin %u\nacked %u\nwritten %u\nseconds %u\nlast %llu\n", s->sm_id,
 	    sm_h(&s->sm), s->sm.acked, outqueue_unacknowledged(&s->queue), s->resume_seconds,
 	    (unsigned long long)s->last_id);
-	buf_printf(text, "priority %u\ninterested %u\ncarbons %u\npaused %u\n", (unsigned)priority,
-	    s->interested, s->carbons, s->paused);
+	buf_printf(text, "priority %u\ninterested %u\ncarbons %u\nblocks %u\npaused %u\n",
+	    (unsigned)priority, s->interested, s->carbons, s->blocks, s->paused);
 }
 
 void
@@ -284,7 +284,7 @@ resume_leave(struct session *s)
 /* What add_state() has written. */
 struct state {
 	struct slice sm_id;
-	uint64_t in, acked, written, seconds, last, priority, interested, carbons, paused;
+	uint64_t in, acked, written, seconds, last, priority, interested, carbons, blocks, paused;
 };
 
 static const struct {
@@ -299,6 +299,7 @@ static const struct {
 	{ "priority", offsetof(struct state, priority) },
 	{ "interested", offsetof(struct state, interested) },
 	{ "carbons", offsetof(struct state, carbons) },
+	{ "blocks", offsetof(struct state, blocks) },
 	{ "paused", offsetof(struct state, paused) },
 };
 
@@ -365,6 +366,7 @@ arrive(struct conn *c, const struct frame *f)
 	s->last_id = state.last;
 	s->interested = state.interested != 0;
 	s->carbons = state.carbons != 0;
+	s->blocks = state.blocks != 0;
 	s->arrived_written = (uint32_t)state.written;
 	if (session_by_sm_id(slice_string(c->login->previd)) == NULL)
 		session_name(s, slice_string(c->login->previd));

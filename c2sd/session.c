@@ -636,7 +636,8 @@ replay(const struct session *s)
 		.handle = s->handle,
 		.jid = session_jid(s),
 		.token = slice_of(s->token, sizeof s->token),
-		.flags = (s->interested ? FLAG_INTERESTED : 0) | (s->carbons ? FLAG_CARBONS : 0),
+		.flags = (s->interested ? FLAG_INTERESTED : 0) | (s->carbons ? FLAG_CARBONS : 0) |
+		    (s->blocks ? FLAG_BLOCKS : 0),
 		.archive_id = s->last_id,
 		.stamp = resume_handle(slice_string(s->sm_id)),
 	};

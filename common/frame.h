@@ -65,6 +65,7 @@ enum audience {
 	AUDIENCE_INTERESTED,  /* those that asked for the roster */
 	AUDIENCE_AVAILABLE,   /* those that sent presence */
 	AUDIENCE_SUBSCRIBERS, /* who is subscribed to the presence of `from` */
+	AUDIENCE_BLOCKS,      /* those that asked for the block list */
 	AUDIENCE_COUNT
 };
 
@@ -96,7 +97,8 @@ enum frame_flag {
 	                               id */
 	FLAG_IM         = 1u << 22, /* has a receipt, chat state, marker or invitation to a room */
 	FLAG_MUC        = 1u << 23, /* is from or to an occupant of a room (muc#user) */
-	FLAG_ALL        = (1u << 24) - 1,
+	FLAG_BLOCKS     = 1u << 24, /* of a session: it has asked for the block list (XEP-0191) */
+	FLAG_ALL        = (1u << 25) - 1,
 	/* what an entry daemon may set in a STANZA */
 	FLAG_FROM_ENTRY = FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE | FLAG_ERROR | FLAG_SECRET |
 	    FLAG_PRIVATE | FLAG_IM | FLAG_MUC,

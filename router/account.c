@@ -9,21 +9,26 @@
 
 #include <stdlib.h>
 
+#include "block.h"
 #include "counter.h"
 #include "log.h"
 #include "mem.h"
 
 #define EXISTENCE_MAX  10000         /* entries of the cache */
 #define EXISTENCE_TIME (60 * 1000)   /* milliseconds that one is believed */
+#define EXISTENCE_BYTES (16u << 20)  /* of their block lists; what is more is asked each time */
 
 struct existence_entry {
 	char *jid;
 	bool exists;
 	uint64_t until;
+	char *blocks;           /* block.h */
+	size_t blocks_len;
 };
 
 static struct map *accounts;
 static struct map *existences;
+static size_t existences_bytes;
 
 struct account *
 account_find(struct slice jid)
@@ -80,8 +85,17 @@ account_drop(struct account *account)
 	map_remove(accounts, account_jid(account));
 	GAUGE(accounts_online, map_count(accounts));
 	contacts_free(account);
+	free(account->blocks);
 	free(account->jid);
 	free(account);
+}
+
+void
+account_set_blocks(struct account *account, struct slice list)
+{
+	free(account->blocks);
+	account->blocks = list.len != 0 ? mem_copy(list.ptr, list.len) : NULL;
+	account->blocks_len = list.len;
 }
 
 size_t
@@ -100,6 +114,7 @@ account_gauges(void)
 		contacts += account->contact_count;
 	GAUGE(contacts, contacts);
 	GAUGE(existences, existences ? map_count(existences) : 0);
+	GAUGE(existences_bytes, existences_bytes);
 }
 
 /* Where a contact is, or where it belongs. */
@@ -210,6 +225,10 @@ account_roster(struct peer *authd, const struct frame *f)
 	}
 	if (list.len != 0)
 		peer_refuse(authd, f, "malformed list");
+	if (block_valid(f->text))
+		account_set_blocks(account, f->text);
+	else
+		peer_refuse(authd, f, "malformed block list");
 	account->loaded = true;
 	session_loaded(account, exists);
 }
@@ -254,6 +273,8 @@ existence_trim(void)
 			if (!all && e->until > daemon_ticks())
 				continue;
 			map_remove(existences, slice_string(e->jid));
+			existences_bytes -= e->blocks_len;
+			free(e->blocks);
 			free(e->jid);
 			free(e);
 		}
@@ -274,8 +295,17 @@ existence_get(struct slice jid)
 	return e->exists ? EXISTENCE_YES : EXISTENCE_NO;
 }
 
+struct slice
+existence_blocks(struct slice jid)
+{
+	const struct existence_entry *e = existences ? map_get(existences, jid) : NULL;
+
+	return e != NULL && e->until > daemon_ticks() ? slice_of(e->blocks, e->blocks_len)
+	    : SLICE_NONE;
+}
+
 void
-existence_set(struct slice jid, bool exists)
+existence_set(struct slice jid, bool exists, struct slice blocks)
 {
 	struct existence_entry *e;
 
@@ -289,6 +319,15 @@ existence_set(struct slice jid, bool exists)
 		e->jid = slice_dup(jid);
 		map_put(existences, slice_string(e->jid), e);
 	}
+	existences_bytes -= e->blocks_len;
+	MEM_FREE(&e->blocks);
+	e->blocks_len = 0;
 	e->exists = exists;
+	e->until = 0;
+	if (blocks.len > EXISTENCE_BYTES - existences_bytes)
+		return; /* not believed, since it could not be said whom it has blocked */
 	e->until = daemon_ticks() + EXISTENCE_TIME;
+	e->blocks = blocks.len != 0 ? mem_copy(blocks.ptr, blocks.len) : NULL;
+	e->blocks_len = blocks.len;
+	existences_bytes += blocks.len;
 }

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "block.h"
 #include "counter.h"
 #include "error.h"
 #include "log.h"
@@ -120,16 +121,23 @@ message_give(struct receivers *r, struct session *s, const struct frame *f)
 	receivers_add(r, s);
 }
 
-/* Tells the sender and archived that a stored message has no receiver. */
-static void
-message_bounce(const struct frame *f)
+void
+deliver_drop(const struct frame *f)
 {
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 	struct frame drop = { .type = FRAME_DROP, .jid = jid_bare_of(f->to),
 		.archive_id = f->archive_id, .flags = FLAG_BOUNCE };
 
-	if (f->archive_id != 0 && archived != NULL)
+	if (archived != NULL)
 		peer_send(archived, &drop);
+}
+
+/* Tells the sender and archived that a stored message has no receiver. */
+static void
+message_bounce(const struct frame *f)
+{
+	if (f->archive_id != 0)
+		deliver_drop(f);
 	route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
 }
 
@@ -210,6 +218,10 @@ deliver_message(const struct frame *f)
 	struct session *taker, *s;
 	bool taken = false;
 
+	if (block_is(bare, f->from)) {
+		message_bounce(f);
+		return;
+	}
 	taker = account ? session_of_resource(account, f->to) : NULL;
 	if (taker != NULL) {
 		message_give(r, taker, f);
@@ -256,13 +268,13 @@ deliver_spool(struct slice frame, uint64_t spool)
 
 /* What is now known about an account lets the messages that waited for it go on. */
 void
-deliver_exists(struct slice jid, bool exists)
+deliver_exists(struct slice jid, bool exists, struct slice blocks)
 {
 	struct account *account = account_find(jid);
 	struct waiting *w, *next;
 	struct frame f;
 
-	existence_set(jid, exists);
+	existence_set(jid, exists, blocks);
 	if (account != NULL && !exists)
 		session_loaded(account, false);
 	for (w = TAILQ_FIRST(&waiting); w != NULL; w = next) {
@@ -273,7 +285,7 @@ deliver_exists(struct slice jid, bool exists)
 		waiting_count--;
 		waiting_bytes -= w->len;
 		ASSERT(frame_read(slice_of(w->frame, w->len), &f) == 0);
-		if (!exists)
+		if (!exists || block_matches(blocks, f.from))
 			message_bounce(&f);
 		free(w->jid);
 		free(w);
@@ -288,7 +300,7 @@ deliver_iq(const struct frame *f)
 	struct account *account = account_find(jid_bare_of(f->to));
 	struct session *s = account ? session_of_resource(account, f->to) : NULL;
 
-	if (s != NULL && s->peer != NULL) {
+	if (s != NULL && s->peer != NULL && !block_is(account_jid(account), f->from)) {
 		COUNT(iqs_routed);
 		deliver_to(s, f);
 	} else if (f->subtype == TYPE_GET || f->subtype == TYPE_SET) {
@@ -303,7 +315,8 @@ is_in_audience(const struct session *s, enum audience audience)
 		return false;
 	return audience == AUDIENCE_CONNECTED ||
 	    (audience == AUDIENCE_INTERESTED && s->interested) ||
-	    (audience == AUDIENCE_AVAILABLE && s->available);
+	    (audience == AUDIENCE_AVAILABLE && s->available) ||
+	    (audience == AUDIENCE_BLOCKS && s->blocks);
 }
 
 void

@@ -163,7 +163,8 @@ drain_stanza(struct peer *archived, const struct frame *f)
 			hold_back(s);
 		return;
 	}
-	if (s->held_back)
+	/* What came before its sender was blocked waits until that is blocked no more. */
+	if (s->held_back || block_is(account_jid(s->account), f->from))
 		return;
 	out.flags = (f->flags & FLAG_FROM_ENTRY) | FLAG_SPOOL;
 	out.numbers = SLICE_NONE;

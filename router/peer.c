@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "block.h"
 #include "counter.h"
 #include "error.h"
 #include "log.h"
@@ -530,7 +531,11 @@ on_account_is(struct peer *peer, const struct frame *f)
 		peer_refuse(peer, f, "not an account of ours");
 		return;
 	}
-	deliver_exists(f->jid, (f->flags & FLAG_EXISTS) != 0);
+	if (!block_valid(f->text)) {
+		peer_refuse(peer, f, "malformed list");
+		return;
+	}
+	deliver_exists(f->jid, (f->flags & FLAG_EXISTS) != 0, f->text);
 	if ((f->flags & (FLAG_EXISTS | FLAG_MORE)) == FLAG_MORE && archived != NULL)
 		peer_send(archived, &forget);
 }
@@ -559,6 +564,7 @@ static void (*const handlers[FRAME_COUNT])(struct peer *, const struct frame *) 
 	[FRAME_DELIVERED] = on_delivered,
 	[FRAME_ROSTER] = account_roster,
 	[FRAME_ROSTER_CHANGE] = account_roster_change,
+	[FRAME_BLOCKS] = block_changed,
 	[FRAME_ACCOUNT_IS] = on_account_is,
 	[FRAME_STORED] = hold_stored,
 	[FRAME_DRAINED] = drain_done,

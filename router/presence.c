@@ -35,13 +35,17 @@ unavailable_of(const struct session *s)
 		.subtype = TYPE_UNAVAILABLE, .from = session_jid(s), .payload = SLICE("") };
 }
 
+/* All available sessions of an account but one, unless one side has blocked the other. */
 static void
-add_available(struct receivers *r, struct account *account, const struct session *but)
+add_available(struct receivers *r, struct account *account, const struct session *but,
+    const struct frame *f)
 {
+	const struct account *sender = f->from.ptr ? account_find(jid_bare_of(f->from)) : NULL;
 	struct session *s;
 
 	TAILQ_FOREACH(s, &account->sessions, siblings) {
-		if (s != but && s->available && s->state == SESSION_BOUND)
+		if (s != but && s->available && s->state == SESSION_BOUND &&
+		    !block_apart(sender, f->from, account, session_jid(s)))
 			receivers_add(r, s);
 	}
 }
@@ -55,7 +59,7 @@ presence_fan_out(struct session *s, const struct frame *f, const struct session 
 	struct frame out = *f;
 	size_t i;
 
-	add_available(r, s->account, but);
+	add_available(r, s->account, but, f);
 	for (i = 0; i < account->contact_count; i++) {
 		const struct contact *c = &account->contacts[i];
 		struct account *other;
@@ -64,11 +68,28 @@ presence_fan_out(struct session *s, const struct frame *f, const struct session 
 			continue;
 		other = account_find(slice_of(c->jid, c->len));
 		if (other != NULL && other != account)
-			add_available(r, other, NULL);
+			add_available(r, other, NULL, f);
 	}
 	COUNT(presences_routed);
 	out.to = SLICE_NONE;
 	receivers_send(r, &out);
+}
+
+void
+presence_show(const struct session *s, struct session *to, bool shown)
+{
+	struct frame f = shown ? presence_of(s) : unavailable_of(s);
+
+	deliver_to(to, &f);
+}
+
+void
+presence_withdraw(const struct session *s, struct slice to)
+{
+	struct frame f = unavailable_of(s);
+
+	f.to = to;
+	presence_deliver(&f);
 }
 
 /* Gives a session the presence of all available sessions of an account. */
@@ -80,7 +101,8 @@ presence_tell(const struct account *account, struct session *to)
 	TAILQ_FOREACH(s, &account->sessions, siblings) {
 		struct frame f;
 
-		if (s == to || !s->available || s->killed)
+		if (s == to || !s->available || s->killed ||
+		    block_apart(account, session_jid(s), to->account, session_jid(to)))
 			continue;
 		f = presence_of(s);
 		deliver_to(to, &f);
@@ -168,10 +190,10 @@ presence_deliver(const struct frame *f)
 	if (account == NULL)
 		return;
 	if (bare.len == f->to.len) {
-		add_available(r, account, NULL);
+		add_available(r, account, NULL, f);
 	} else {
 		s = session_of_resource(account, f->to);
-		if (s != NULL)
+		if (s != NULL && !block_is(bare, f->from))
 			receivers_add(r, s);
 	}
 	COUNT(presences_routed);
@@ -189,6 +211,8 @@ presence_probe(struct session *s, const struct frame *f)
 		.payload = SLICE("") };
 	bool own = account == s->account;
 
+	if (block_is(bare, session_jid(s)))
+		return; /* no answer at all (XEP-0191 section 3.3) */
 	/* The sender's own roster says it as well as the other's, which may not be loaded. */
 	if (!own && !(account_bits(s->account, bare) & ROSTER_TO)) {
 		deliver_to(s, &refusal);

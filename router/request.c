@@ -154,7 +154,9 @@ request_account(const struct frame *f, struct session *sender, struct slice jid)
 	struct account *own = sender->account;
 	bool allowed = slice_equal(jid, account_jid(own)) || (account_bits(own, jid) & ROSTER_TO);
 
-	if (slice_is(f->ns, NS_CARBONS))
+	if (block_is(jid, f->from))
+		route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
+	else if (slice_is(f->ns, NS_CARBONS))
 		carbon_request(f, sender, jid);
 	else if (!allowed && slice_is(f->ns, NS_LAST) && f->subtype == TYPE_GET)
 		route_error(f, STANZA_ERROR_FORBIDDEN, NULL);

@@ -95,6 +95,8 @@ classify(const struct frame *f, const struct session *sender, struct route *r)
 		jid_split(f->to, &r->to);
 		r->local = registry_local_domain(r->to.domain);
 	}
+	if (sender != NULL && block_outgoing(f, sender))
+		return; /* refused in its turn */
 	if (is_subscription(f) && sender != NULL && r->to.full.ptr != NULL) {
 		r->target = TARGET_DAEMON;
 		r->peer = peer_of(ROLE_AUTHD);
@@ -105,7 +107,7 @@ classify(const struct frame *f, const struct session *sender, struct route *r)
 	} else if (is_to_be_stored(f) && (f->to.ptr == NULL || r->to.local.ptr != NULL)) {
 		struct slice account = f->to.ptr ? jid_bare(&r->to) : jid_bare_of(f->from);
 
-		if (existence_get(account) != EXISTENCE_NO)
+		if (existence_get(account) != EXISTENCE_NO && !block_is(account, f->from))
 			r->target = TARGET_STORE;
 	} else if (is_request(f)) {
 		classify_request(f, sender, r);
@@ -126,6 +128,9 @@ pass_on(struct session *sender, const struct frame *f, const struct route *r)
 		peer_ack(f->origin, f->seq);
 		return;
 	}
+	if (sender != NULL && slice_is(f->ns, NS_BLOCKING) && f->subtype == TYPE_GET &&
+	    (f->to.ptr == NULL || slice_equal(f->to, account_jid(sender->account))))
+		sender->blocks = true;
 	if (sender != NULL && slice_is(f->ns, NS_ROSTER) && f->subtype == TYPE_GET &&
 	    (f->to.ptr == NULL || slice_equal(f->to, account_jid(sender->account))))
 		sender->interested = true;
@@ -307,7 +312,12 @@ route_stanza(const struct frame *f, struct session *sender)
 	struct route r;
 
 	classify(f, sender, &r);
-	if (f->kind == STANZA_MESSAGE)
+	if (block_outgoing(f, sender))
+		block_refuse(f);
+	else if (r.target == TARGET_STORE && f->archive_id == 0)
+		/* It was refused when it came, and would not be now: it is not on disk. */
+		route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
+	else if (f->kind == STANZA_MESSAGE)
 		route_message(f, &r, sender);
 	else if (f->kind == STANZA_PRESENCE)
 		route_presence(f, &r, sender);

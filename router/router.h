@@ -142,7 +142,9 @@ struct account {
 	TAILQ_HEAD(sessions, session) sessions; /* bound, or waiting for the roster */
 	struct contact *contacts;               /* sorted by jid */
 	size_t contact_count, contact_room;
-	bool loaded;            /* contacts are what authd has */
+	char *blocks;           /* its block list (block.h) */
+	size_t blocks_len;
+	bool loaded;            /* contacts and blocks are what authd has */
 	uint64_t spool;         /* archived's number for it, 0 while unknown */
 	bool pinned;            /* in use: account_drop() does nothing */
 };
@@ -155,6 +157,12 @@ account_jid(const struct account *account)
 {
 	return slice_of(account->jid, account->jid_len);
 }
+static inline struct slice
+account_blocks(const struct account *account)
+{
+	return slice_of(account->blocks, account->blocks_len);
+}
+void account_set_blocks(struct account *account, struct slice list);
 unsigned account_bits(const struct account *account, struct slice contact); /* bare; 0: none */
 void account_roster(struct peer *authd, const struct frame *f);        /* ROSTER */
 void account_roster_change(struct peer *authd, const struct frame *f); /* ROSTER_CHANGE */
@@ -166,7 +174,20 @@ void account_gauges(void);
 
 enum existence { EXISTENCE_UNKNOWN, EXISTENCE_YES, EXISTENCE_NO };
 enum existence existence_get(struct slice jid);
-void existence_set(struct slice jid, bool exists);
+void existence_set(struct slice jid, bool exists, struct slice blocks);
+struct slice existence_blocks(struct slice jid); /* its block list, if that is known */
+
+/* -- block.c: who has blocked whom (XEP-0191) --------------------------------------------------- */
+
+/* Whether an account is known to have blocked an address. */
+bool block_is(struct slice owner, struct slice other);
+/* Whether one of two has blocked the other; an account may be NULL. */
+bool block_apart(const struct account *a, struct slice a_jid, const struct account *b,
+    struct slice b_jid);
+/* Whether a stanza goes to an address that its sender has blocked, and the answer to that. */
+bool block_outgoing(const struct frame *f, const struct session *sender);
+void block_refuse(const struct frame *f);
+void block_changed(struct peer *authd, const struct frame *f); /* BLOCKS */
 
 /* -- session.c: client streams from their grant to their end ----------------------------------- */
 
@@ -189,6 +210,7 @@ struct session {
 	bool announce;            /* SESSION_BOUND is owed when the roster comes */
 	bool available, interested;
 	bool carbons;             /* it wants copies of messages (XEP-0280) */
+	bool blocks;              /* it has asked for the block list (XEP-0191) */
 	bool paused;              /* its client does not read */
 	bool draining;            /* archived is sending what waits for it */
 	bool asked;               /* DRAIN was sent, DRAINED has not come */
@@ -301,7 +323,10 @@ takes_messages(const struct session *s)
 {
 	return s->available && s->priority >= 0 && !s->killed;
 }
-void deliver_exists(struct slice jid, bool exists); /* authd's answer */
+/* authd's answer, with its block list. */
+void deliver_exists(struct slice jid, bool exists, struct slice blocks);
+/* Takes a stored message that is not to be delivered off the spool and the receiver's archive. */
+void deliver_drop(const struct frame *f);
 void deliver_gauges(void);
 void deliver_ask_all(void);                    /* authd is back: what was asked is asked again */
 void deliver_iq(const struct frame *f);        /* to a full JID of a local account */
@@ -347,6 +372,9 @@ void presence_broadcast(struct session *s, const struct frame *f); /* no `to` */
 void presence_directed(struct session *s, const struct frame *f);  /* available, unavailable, probe */
 void presence_deliver(const struct frame *f);                      /* to a local account */
 void presence_gone(struct session *s);                             /* the session ends */
+/* Shows the presence of a session to another, or that it is gone. */
+void presence_show(const struct session *s, struct session *to, bool shown);
+void presence_withdraw(const struct session *s, struct slice to); /* from an address */
 void presence_changed(struct account *account, struct slice contact, unsigned before, unsigned now);
 
 /* -- request.c: requests that the router answers, and who answers the others ------------------- */

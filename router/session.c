@@ -378,6 +378,7 @@ session_replay(struct peer *peer, const struct frame *f)
 	s = session_new(peer, f->handle, f->jid, f->token);
 	s->interested = (f->flags & FLAG_INTERESTED) != 0;
 	s->carbons = (f->flags & FLAG_CARBONS) != 0;
+	s->blocks = (f->flags & FLAG_BLOCKS) != 0;
 	if (f->stamp != 0)
 		s->first_handle = f->stamp;
 	replay_directed(s, f->text);

@@ -72,6 +72,7 @@ NS = {
     "hints": "urn:xmpp:hints",
     "carbons": "urn:xmpp:carbons:2",
     "csi": "urn:xmpp:csi:0",
+    "blocking": "urn:xmpp:blocking",
     "forward": "urn:xmpp:forward:0",
     "chatstates": "http://jabber.org/protocol/chatstates",
 }
