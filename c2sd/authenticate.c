@@ -10,12 +10,18 @@
 
 #include <stdlib.h>
 
+#include <gnutls/crypto.h>
+
 #include "error.h"
 #include "mem.h"
 #include "ns.h"
 #include "xmlin.h"
 
 #define SOFTWARE_MAX 256u /* bytes of what a client says of itself */
+
+#define TAG_MAX      256u /* bytes of its part of the resource */
+#define SM_ID_MAX    256u
+#define WORD_BYTES   8u   /* of a resource, written in hexadecimal */
 
 #define MALFORMED "malformed-request"
 
@@ -39,6 +45,9 @@ wishes_free(struct wishes **wishes)
 	buf_free(&w->final);
 	free(w->software);
 	free(w->device);
+	free(w->tag);
+	free(w->previd);
+	free(w->h);
 	MEM_FREE(wishes);
 }
 
@@ -93,15 +102,15 @@ uuid_read(struct slice text, char uuid[UUID_LEN + 1])
 	return true;
 }
 
-/* <software/> or <device/>, the first of each. */
+/* Words of a client, which may be there once: no longer than max. */
 static const char *
-read_words(const struct xmlin_element *element, char **words)
+read_words(const struct xmlin_element *element, size_t max, char **words)
 {
 	struct buf scratch = { 0 };
 	const char *condition = NULL;
 	struct slice text;
 
-	if (text_only(element, &scratch, &text) != OK || text.len > SOFTWARE_MAX || *words != NULL)
+	if (text_only(element, &scratch, &text) != OK || text.len > max || *words != NULL)
 		condition = MALFORMED;
 	else
 		*words = slice_dup(text);
@@ -124,14 +133,73 @@ read_agent(const struct xmlin_element *element, struct wishes *w)
 	xmlin_begin(&in, element->content, element->ns);
 	while (condition == NULL && xmlin_child(&in, &child)) {
 		if (slice_is(child.ns, NS_SASL2) && slice_is(child.name, "software"))
-			condition = read_words(&child, &w->software);
+			condition = read_words(&child, SOFTWARE_MAX, &w->software);
 		else if (slice_is(child.ns, NS_SASL2) && slice_is(child.name, "device"))
-			condition = read_words(&child, &w->device);
+			condition = read_words(&child, SOFTWARE_MAX, &w->device);
 	}
 	if (in.error != OK)
 		condition = MALFORMED;
 	buf_free(&scratch);
 	return condition;
+}
+
+/* A copy of an attribute, NULL without one, or when it is longer than any of ours. */
+static char *
+attribute_copy(const struct xmlin_element *element, const char *name)
+{
+	struct buf scratch = { 0 };
+	struct slice value;
+	char *copy = NULL;
+
+	if (xmlin_attribute(element, name, &scratch, &value) == OK && value.len <= SM_ID_MAX)
+		copy = slice_dup(value);
+	buf_free(&scratch);
+	return copy;
+}
+
+static const char *
+read_enable(const struct xmlin_element *element, struct wishes *w)
+{
+	char *resume, *max;
+
+	if (w->enable)
+		return MALFORMED;
+	resume = attribute_copy(element, "resume");
+	max = attribute_copy(element, "max");
+	w->enable = true;
+	management_wanted(slice_string(resume), slice_string(max), &w->enable_resume,
+	    &w->enable_max);
+	free(resume);
+	free(max);
+	return NULL;
+}
+
+static const char *
+read_bind(const struct xmlin_element *element, struct wishes *w)
+{
+	const char *condition = NULL;
+	struct xmlin_element child;
+	struct xmlin in;
+
+	w->bind = true;
+	xmlin_begin(&in, element->content, element->ns);
+	while (condition == NULL && xmlin_child(&in, &child)) {
+		if (slice_is(child.ns, NS_BIND2) && slice_is(child.name, "tag"))
+			condition = read_words(&child, TAG_MAX, &w->tag);
+		else if (slice_is(child.ns, NS_SM) && slice_is(child.name, "enable"))
+			condition = read_enable(&child, w);
+	}
+	return in.error != OK ? MALFORMED : condition;
+}
+
+/* What is wrong with it is no failure to authenticate: see resume_begin(). */
+static const char *
+read_resume(const struct xmlin_element *element, struct wishes *w)
+{
+	w->resume = true;
+	w->previd = attribute_copy(element, "previd");
+	w->h = attribute_copy(element, "h");
+	return NULL;
 }
 
 static const struct {
@@ -140,6 +208,8 @@ static const struct {
 } children[] = {
 	{ "initial-response", NS_SASL2, read_initial },
 	{ "user-agent", NS_SASL2, read_agent },
+	{ "bind", NS_BIND2, read_bind },
+	{ "resume", NS_SM, read_resume },
 };
 
 #define CHILDREN (sizeof children / sizeof *children)
@@ -164,4 +234,44 @@ authenticate_read(const struct xml_element *element, struct wishes *w)
 		}
 	}
 	return in.error != OK ? MALFORMED : condition;
+}
+
+/* The word that names a client, or any. */
+static void
+word_make(const struct wishes *w, struct slice account, unsigned char word[WORD_BYTES])
+{
+	unsigned char hash[32];
+	struct buf text = { 0 };
+
+	if (w->agent[0] == '\0') {
+		gnutls_rnd(GNUTLS_RND_NONCE, word, WORD_BYTES);
+		return;
+	}
+	buf_printf(&text, "resource %s ", w->agent);
+	buf_add_slice(&text, account);
+	gnutls_hash_fast(GNUTLS_DIG_SHA256, buf_slice(&text).ptr, buf_len(&text), hash);
+	memcpy(word, hash, WORD_BYTES);
+	buf_free(&text);
+}
+
+void
+wishes_resource(const struct wishes *w, struct slice account, struct buf *resource)
+{
+	char prepared[JID_PART_MAX + 1];
+	unsigned char word[WORD_BYTES];
+	struct slice part;
+	size_t i, at;
+
+	word_make(w, account, word);
+	if (w->tag != NULL && w->tag[0] != '\0')
+		buf_printf(resource, "%s/", w->tag);
+	at = buf_len(resource);
+	for (i = 0; i < WORD_BYTES; i++)
+		buf_printf(resource, "%02x", word[i]);
+	if (jid_prepare_resource(buf_slice(resource), prepared, &part) != OK) {
+		buf_consume(resource, at); /* without the tag, which no resource can have in it */
+		return;
+	}
+	buf_clear(resource);
+	buf_add_slice(resource, part);
 }

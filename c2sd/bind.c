@@ -51,6 +51,10 @@ error_of(struct slice condition)
 static void
 refuse(struct conn *c, struct slice id, enum stanza_error error)
 {
+	if (c->login->wishes != NULL) {
+		sasl2_unbound(c, slice_string(stanza_error_text(error)));
+		return;
+	}
 	add_error(c, id, error);
 	c->stream = STREAM_BIND;
 	if (++c->login->requests >= ATTEMPTS_MAX)
@@ -130,14 +134,28 @@ bind_ask(struct conn *c)
 		.resource = slice_string(c->login->resource),
 	};
 
+	if (c->login->wishes != NULL && c->login->wishes->agent[0] != '\0')
+		f.flags = FLAG_INLINE;
 	daemon_send(&f);
+}
+
+/* The answer to <bind/> of RFC 6120. */
+static void
+add_bound(struct conn *c, struct slice jid)
+{
+	struct buf *out = conn_out(c);
+
+	buf_add_string(out, "<iq type='result'");
+	xml_add_attribute(out, "id", slice_string(c->login->bind_id));
+	buf_add_string(out, "><bind xmlns='" NS_BIND "'>");
+	xml_add_element(out, "jid", jid);
+	buf_add_string(out, "</bind></iq>");
 }
 
 /* The resource is bound: the session begins. */
 static void
 on_bound(struct conn *c, const struct frame *f)
 {
-	struct buf *out = conn_out(c);
 	struct session *s;
 	struct jid jid;
 
@@ -147,12 +165,11 @@ on_bound(struct conn *c, const struct frame *f)
 		refuse(c, slice_string(c->login->bind_id), STANZA_ERROR_INTERNAL_SERVER_ERROR);
 		return;
 	}
-	buf_add_string(out, "<iq type='result'");
-	xml_add_attribute(out, "id", slice_string(c->login->bind_id));
-	buf_add_string(out, "><bind xmlns='" NS_BIND "'>");
-	xml_add_element(out, "jid", f->jid);
-	buf_add_string(out, "</bind></iq>");
 	s = session_new(c->handle, f->jid, c->login->token);
+	if (c->login->wishes != NULL)
+		sasl2_bound(c, s);
+	else
+		add_bound(c, f->jid);
 	session_attach(s, c);
 	log_info("session bound", "jid=%s address=%s handle=%016llx", s->jid,
 	    address_text(c->address), (unsigned long long)s->handle);

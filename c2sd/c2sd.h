@@ -149,8 +149,9 @@ enum feature_binding { BINDING_EXPORTER = 1, BINDING_UNIQUE = 2, BINDING_ENDPOIN
 void features_starttls(struct buf *out);
 /* mechanisms: names with spaces between; bindings: enum feature_binding bits. */
 void features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool registration);
-/* caps: the verification string of the domain (XEP-0115), absent while unknown. */
-void features_bound(struct buf *out, struct slice caps);
+/* After authentication. bound: a resource is there already (XEP-0386); caps: the verification string of
+ * the domain (XEP-0115), absent while unknown. */
+void features_bound(struct buf *out, bool bound, struct slice caps);
 /* The next word of a list of words; false at its end. */
 bool features_word(struct slice *list, struct slice *word);
 
@@ -324,6 +325,14 @@ struct wishes {
 	bool has_data;
 	char agent[UUID_LEN + 1]; /* id of the client's installation, "" without one */
 	char *software, *device;  /* its own words, NULL for none */
+	bool bind;                /* a resource (XEP-0386), */
+	char *tag;                /* of which this is a part; NULL for nothing */
+	bool enable;              /* with stream management, */
+	bool enable_resume;       /* that can be resumed, */
+	uint64_t enable_max;      /* for so many seconds at most */
+	bool resume;              /* a session resumed (XEP-0198), before all this: */
+	char *previd, *h;         /* as it was written, NULL for nothing */
+	const char *unresumed;    /* that has failed: a condition */
 	struct buf final;         /* additional data of authd with success, until that is said */
 	bool has_final;
 };
@@ -335,10 +344,19 @@ const char *authenticate_read(const struct xml_element *element, struct wishes *
 /* Whether text is a UUID of version 4 (RFC 9562); uuid: the same in lower case. */
 bool uuid_read(struct slice text, char uuid[UUID_LEN + 1]);
 
+/* Makes a resource for this account: <tag>/<word>, where the word is the same whenever the same
+ * installation of a client binds, and tells nothing of its id. */
+void wishes_resource(const struct wishes *w, struct slice account, struct buf *resource);
+
 /* -- sasl2.c: XEP-0388, on top of sasl.c ------------------------------------------------------- */
 
 void sasl2_element(struct conn *c, const struct xml_element *element);
 void sasl2_granted(struct conn *c, struct slice data); /* AUTH_SUCCESS; data: may be absent */
+/* What was wished for is done, or not: <success/> is written, with all of that. */
+void sasl2_bound(struct conn *c, struct session *s);
+void sasl2_unbound(struct conn *c, struct slice condition);
+void sasl2_resumed(struct conn *c, const struct session *s);
+void sasl2_unresumed(struct conn *c, const char *condition);
 /* <failure/>, and the wishes are gone. */
 void sasl2_failure(struct conn *c, const char *condition, struct slice text);
 
@@ -635,6 +653,11 @@ enum inbound_verdict inbound_frame(const struct xml_element *element, struct sli
 void management_element(struct conn *c, const struct xml_element *element);
 /* Writes <a/> and <r/> that are due; late: also those that have waited. */
 void management_write(struct session *s, bool late);
+/* Enables it for a session, with <enabled/>; max: seconds that a client wants to have at most. */
+void management_enable(struct session *s, bool resume, uint64_t max, struct buf *out);
+/* What the attributes of <enable/> say; absent: SLICE_NONE. */
+void management_wanted(struct slice resume_text, struct slice max_text, bool *resume,
+    uint64_t *max);
 void management_failed(struct conn *c, const char *condition, bool known, uint32_t h);
 struct slice element_attribute(const struct xml_element *element, const char *name);
 /* The client acknowledges more than was sent: ends the stream. */
@@ -647,6 +670,8 @@ bool management_acknowledge(struct conn *c, struct session *s, uint32_t h);
 /* The handle in an SM-ID: that of the session when it was made; 0 when it is no SM-ID. */
 uint64_t resume_handle(struct slice id);
 void resume_element(struct conn *c, const struct xml_element *element); /* <resume/> */
+void resume_begin(struct conn *c, struct slice previd, struct slice h); /* its attributes */
+void add_resumed(struct buf *out, const struct session *s); /* <resumed/> */
 void resume_ask(struct conn *c); /* the c2sd that holds it; again, of a new router */
 void resume_attach(struct conn *c, struct session *s, uint32_t h);
 void resume_taken(struct session *s); /* all frames of a detached session were taken */

@@ -70,7 +70,9 @@ add_authentication(struct buf *out, struct slice mechanisms, unsigned bindings)
 	if (buf_len(&list) != 0) {
 		buf_add_string(out, "<authentication xmlns='" NS_SASL2 "'>");
 		buf_add_slice(out, buf_slice(&list));
-		buf_add_string(out, "</authentication>");
+		buf_add_string(out, "<inline><bind xmlns='" NS_BIND2 "'><inline>"
+		    "<feature var='" NS_SM "'/></inline></bind><sm xmlns='" NS_SM "'/></inline>"
+		    "</authentication>");
 	}
 	buf_free(&list);
 }
@@ -99,11 +101,13 @@ features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool
 }
 
 void
-features_bound(struct buf *out, struct slice caps)
+features_bound(struct buf *out, bool bound, struct slice caps)
 {
-	buf_add_string(out, "<stream:features><bind xmlns='" NS_BIND "'/>"
-	    "<session xmlns='" NS_SESSION "'><optional/></session>"
-	    "<sm xmlns='" NS_SM "'/><ver xmlns='" NS_ROSTERVER "'/>"
+	buf_add_string(out, "<stream:features>");
+	if (!bound)
+		buf_add_string(out, "<bind xmlns='" NS_BIND "'/>"
+		    "<session xmlns='" NS_SESSION "'><optional/></session>");
+	buf_add_string(out, "<sm xmlns='" NS_SM "'/><ver xmlns='" NS_ROSTERVER "'/>"
 	    "<sub xmlns='" NS_PREAPPROVE "'/><csi xmlns='" NS_CSI "'/>");
 	if (caps.len != 0) {
 		buf_add_string(out, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE "'");

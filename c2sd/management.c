@@ -62,39 +62,45 @@ name_session(struct session *s)
 	session_name(s, slice_string(id));
 }
 
-/* The time that the session will wait, in seconds: what the client prefers, if that is less. */
-static uint32_t
-resume_seconds(const struct xml_element *element)
+void
+management_wanted(struct slice resume_text, struct slice max_text, bool *resume, uint64_t *max)
 {
-	uint64_t max = settings.resume_time / 1000, wanted;
-	struct slice text = element_attribute(element, "max");
-
-	if (slice_number(text, UINT32_MAX, &wanted) == OK && wanted < max)
-		max = wanted;
-	return (uint32_t)max;
+	*resume = slice_is(resume_text, "true") || slice_is(resume_text, "1");
+	if (slice_number(max_text, UINT32_MAX, max) != OK)
+		*max = UINT32_MAX;
 }
 
-static void
-on_enable(struct conn *c, struct session *s, const struct xml_element *element)
+void
+management_enable(struct session *s, bool resume, uint64_t max, struct buf *out)
 {
-	struct slice resume = element_attribute(element, "resume");
-	struct buf *out = conn_out(c);
+	uint64_t ours = settings.resume_time / 1000;
 
-	if (s->sm.enabled) {
-		management_failed(c, "unexpected-request", false, 0);
-		return;
-	}
 	/* What waits is written after the answer, and counts. */
 	sm_enable(&s->sm);
 	outqueue_manage(&s->queue);
 	buf_add_string(out, "<enabled xmlns='" NS_SM "'");
-	s->resume_seconds = resume_seconds(element);
-	if ((slice_is(resume, "true") || slice_is(resume, "1")) && s->resume_seconds > 0) {
+	s->resume_seconds = (uint32_t)(max < ours ? max : ours);
+	if (resume && s->resume_seconds > 0) {
 		name_session(s);
 		xml_add_attribute(out, "id", slice_string(s->sm_id));
 		buf_printf(out, " resume='true' max='%u'", s->resume_seconds);
 	}
 	buf_add_string(out, "/>");
+}
+
+static void
+on_enable(struct conn *c, struct session *s, const struct xml_element *element)
+{
+	uint64_t max;
+	bool resume;
+
+	if (s->sm.enabled) {
+		management_failed(c, "unexpected-request", false, 0);
+		return;
+	}
+	management_wanted(element_attribute(element, "resume"), element_attribute(element, "max"),
+	    &resume, &max);
+	management_enable(s, resume, max, conn_out(c));
 }
 
 void

@@ -45,6 +45,10 @@ static void
 refuse(struct conn *c, const char *condition)
 {
 	MEM_FREE(&c->login->previd);
+	if (c->login->wishes != NULL) {
+		sasl2_unresumed(c, condition);
+		return;
+	}
 	c->stream = STREAM_BIND;
 	management_failed(c, condition, false, 0); /* may end the stream */
 }
@@ -124,12 +128,16 @@ resume_taken(struct session *s)
 void
 resume_element(struct conn *c, const struct xml_element *element)
 {
-	struct slice previd = element_attribute(element, "previd");
+	resume_begin(c, element_attribute(element, "previd"), element_attribute(element, "h"));
+}
+
+void
+resume_begin(struct conn *c, struct slice previd, struct slice h_text)
+{
 	struct session *s;
 	uint64_t h;
 
-	if (previd.ptr == NULL || slice_number(element_attribute(element, "h"), UINT32_MAX,
-	    &h) != OK) {
+	if (previd.ptr == NULL || slice_number(h_text, UINT32_MAX, &h) != OK) {
 		refuse(c, "bad-request");
 		return;
 	}
@@ -162,20 +170,27 @@ resume_ask(struct conn *c)
 }
 
 void
+add_resumed(struct buf *out, const struct session *s)
+{
+	buf_add_string(out, "<resumed xmlns='" NS_SM "'");
+	xml_add_attribute(out, "previd", slice_string(s->sm_id));
+	buf_printf(out, " h='%u'/>", sm_h(&s->sm));
+}
+
+void
 resume_attach(struct conn *c, struct session *s, uint32_t h)
 {
 	struct frame end = {
 		.type = FRAME_SESSION_END, .handle = c->handle, .condition = SLICE("resumed"),
 	};
-	struct buf *out;
 
 	if (!management_acknowledge(c, s, h))
 		return;
 	outqueue_rewind(&s->queue);
-	out = conn_out(c);
-	buf_add_string(out, "<resumed xmlns='" NS_SM "'");
-	xml_add_attribute(out, "previd", slice_string(s->sm_id));
-	buf_printf(out, " h='%u'/>", sm_h(&s->sm));
+	if (c->login->wishes != NULL)
+		sasl2_resumed(c, s);
+	else
+		add_resumed(conn_out(c), s);
 	if (s->handle != c->handle)
 		daemon_send(&end);
 	COUNT(sessions_resumed);

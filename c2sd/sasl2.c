@@ -5,7 +5,13 @@
  * The exchange itself, its limits and its failures are those of sasl.c: a stream with wishes
  * (c->login->wishes) has begun one in this profile, and they go when it ends.
  *
- *   <authenticate/> -> (sasl.c, authd) -> granted -> <success/>, features
+ *   <authenticate/> -> (sasl.c, authd) -> granted -> wants to resume -> resumed -> <success/>
+ *                                            |              | failed
+ *                                            +--------------+-> wants to bind -> bound -> <success/>,
+ *                                                                      |            ^     features
+ *                                                                      '------------+
+ * What was wished for is done before <success/> is written, which says how it went (XEP-0386,
+ * XEP-0198 section "SASL2 And BIND2 Interaction").
  */
 #include "c2sd.h"
 
@@ -64,7 +70,7 @@ sasl2_failure(struct conn *c, const char *condition, struct slice text)
 	wishes_free(&c->login->wishes);
 }
 
-/* Begins <success/> for who authenticated or was bound as jid. */
+/* Begins <success/>. */
 static void
 success_begin(struct conn *c, struct slice jid)
 {
@@ -80,6 +86,49 @@ success_begin(struct conn *c, struct slice jid)
 	xml_add_element(out, "authorization-identifier", jid);
 }
 
+/* <success/> for who authenticated or was bound as jid; s: the session that it was bound to, or
+ * NULL. */
+static void
+success(struct conn *c, struct slice jid, struct session *s)
+{
+	struct wishes *w = c->login->wishes;
+	struct buf *out = conn_out(c);
+
+	success_begin(c, jid);
+	if (w->unresumed != NULL)
+		buf_printf(out, "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZAS "'/></failed>",
+		    w->unresumed);
+	if (s != NULL) {
+		buf_add_string(out, "<bound xmlns='" NS_BIND2 "'>");
+		if (w->enable)
+			management_enable(s, w->enable_resume, w->enable_max, out);
+		buf_add_string(out, "</bound>");
+	}
+	buf_add_string(out, "</success>");
+	features_bound(out, s != NULL, slice_string(c->domain->caps));
+	wishes_free(&c->login->wishes);
+}
+
+/* Binds a resource, if that was wished for. */
+static void
+go_on(struct conn *c)
+{
+	struct login *login = c->login;
+	struct buf resource = { 0 };
+
+	if (!login->wishes->bind) {
+		c->stream = STREAM_BIND;
+		success(c, slice_string(login->jid), NULL);
+		return;
+	}
+	wishes_resource(login->wishes, slice_string(login->jid), &resource);
+	MEM_FREE(&login->resource);
+	login->resource = slice_dup(buf_slice(&resource));
+	buf_free(&resource);
+	c->stream = STREAM_BIND_WAIT;
+	bind_ask(c);
+}
+
 void
 sasl2_granted(struct conn *c, struct slice data)
 {
@@ -91,8 +140,41 @@ sasl2_granted(struct conn *c, struct slice data)
 	w->has_final = data.ptr != NULL;
 	buf_add_slice(&w->final, data);
 	stream_granted(c);
-	success_begin(c, slice_string(c->login->jid));
-	buf_add_string(conn_out(c), "</success>");
-	features_bound(conn_out(c), slice_string(c->domain->caps));
-	wishes_free(&c->login->wishes);
+	if (w->resume)
+		resume_begin(c, slice_string(w->previd), slice_string(w->h));
+	else
+		go_on(c);
+}
+
+void
+sasl2_bound(struct conn *c, struct session *s)
+{
+	success(c, session_jid(s), s);
+}
+
+/* It has authenticated all the same: it may bind by RFC 6120, and see what is wrong. */
+void
+sasl2_unbound(struct conn *c, struct slice condition)
+{
+	log_info("binding failed", "jid=%s condition=%s", c->login->jid, log_quote(condition));
+	c->stream = STREAM_BIND;
+	success(c, slice_string(c->login->jid), NULL);
+}
+
+/* No features follow: the stream goes on where the other was broken (XEP-0198). */
+void
+sasl2_resumed(struct conn *c, const struct session *s)
+{
+	struct buf *out = conn_out(c);
+
+	success_begin(c, session_bare(s));
+	add_resumed(out, s);
+	buf_add_string(out, "</success>");
+}
+
+void
+sasl2_unresumed(struct conn *c, const char *condition)
+{
+	c->login->wishes->unresumed = condition;
+	go_on(c);
 }

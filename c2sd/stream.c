@@ -299,7 +299,7 @@ on_header(void *arg, const struct xml_header *h)
 		login_features(c);
 		c->stream = STREAM_LOGIN;
 	} else {
-		features_bound(conn_out(c), slice_string(c->domain->caps));
+		features_bound(conn_out(c), false, slice_string(c->domain->caps));
 		c->stream = STREAM_BIND;
 	}
 }

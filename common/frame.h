@@ -95,6 +95,7 @@ enum frame_flag {
 	FLAG_CARBONS    = 1u << 17, /* of a session: it wants copies of messages */
 	FLAG_CARBON     = 1u << 18, /* this is a copy for other sessions of an account; number: its archive
 	                               id */
+	FLAG_INLINE     = 1u << 20, /* a resource that was made for a client's installation (XEP-0386) */
 	FLAG_IM         = 1u << 22, /* has a receipt, chat state, marker or invitation to a room */
 	FLAG_MUC        = 1u << 23, /* is from or to an occupant of a room (muc#user) */
 	FLAG_BLOCKS     = 1u << 24, /* of a session: it has asked for the block list (XEP-0191) */

@@ -19,6 +19,8 @@
 #define MOVED_TIME   10000 /* milliseconds in which the former holder may pass on what comes late */
 #define DIRECTED_MAX 500
 
+#define WORD_MIN 16u /* bytes of the word that names a client in its resource */
+
 enum conflict { CONFLICT_REPLACE, CONFLICT_REFUSE, CONFLICT_RENAME };
 
 static struct map *sessions; /* by handle */
@@ -235,6 +237,30 @@ bind_crowded(const struct account *account, struct slice full)
 	return sessions_of(account) - replaced >= sessions_per_account;
 }
 
+/* The word at the end of a resource that names a client, empty when there is none so long. */
+static struct slice
+bind_word(struct slice full)
+{
+	const char *slash = memrchr(full.ptr, '/', full.len);
+	size_t at = slash != NULL ? (size_t)(slash - full.ptr) + 1 : full.len;
+
+	return full.len - at >= WORD_MIN ? slice_part(full, at, full.len) : SLICE("");
+}
+
+/* Ends what the same client had before (XEP-0386), whatever the policy for conflicts. */
+static void
+bind_succeed(struct account *account, struct slice full)
+{
+	struct slice word = bind_word(full);
+	struct session *s, *next;
+
+	for (s = TAILQ_FIRST(&account->sessions); s != NULL && word.len > 0; s = next) {
+		next = TAILQ_NEXT(s, siblings);
+		if (!s->killed && slice_equal(bind_word(session_jid(s)), word))
+			session_kill(s, "conflict", "Replaced by a new session");
+	}
+}
+
 /* Makes the wanted address free, by the policy for conflicts; false when it stays taken. */
 static bool
 bind_resolve(struct session *s, struct account *account, struct buf *full)
@@ -285,6 +311,8 @@ session_bind(struct peer *peer, const struct frame *f)
 	bind_name(s, f->resource, &full);
 	account = account_get(session_jid(s));
 	account->pinned = true;
+	if (f->flags & FLAG_INLINE)
+		bind_succeed(account, buf_slice(&full));
 	if (buf_len(&full) == 0)
 		bind_refuse(s, "bad-request");
 	else if (bind_crowded(account, buf_slice(&full)))

@@ -52,6 +52,7 @@ NS = {
     "sasl2": "urn:xmpp:sasl:2",
     "bind": "urn:ietf:params:xml:ns:xmpp-bind",
     "session": "urn:ietf:params:xml:ns:xmpp-session",
+    "bind2": "urn:xmpp:bind:0",
     "sm": "urn:xmpp:sm:3",
     "roster": "jabber:iq:roster",
     "rosterver": "urn:xmpp:features:rosterver",

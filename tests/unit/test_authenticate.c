@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -98,6 +99,71 @@ test_uuid(void **unused)
 	assert_false(uuid_read(SLICE("d4565fa7-4d72-4749-b3d3-740edbf8777g"), uuid));
 }
 
+static void
+test_bind(void **unused)
+{
+	struct wishes *w;
+
+	(void)unused;
+	assert_null(reads("<bind xmlns='" NS_BIND2 "'><tag>Lamp</tag><enable xmlns='" NS_SM
+	    "' resume='1' max='9'/><enable xmlns='urn:x'/></bind>", &w));
+	assert_true(w->bind && w->enable && w->enable_resume);
+	assert_int_equal(w->enable_max, 9);
+	assert_string_equal(w->tag, "Lamp");
+	wishes_free(&w);
+	assert_null(reads("<bind xmlns='" NS_BIND2 "'/><resume xmlns='" NS_SM
+	    "' previd='x' h='no'/>", &w));
+	assert_true(w->bind && !w->enable && w->resume);
+	assert_string_equal(w->previd, "x");
+	assert_string_equal(w->h, "no");
+	wishes_free(&w);
+	refuses("<bind xmlns='" NS_BIND2 "'/><bind xmlns='" NS_BIND2 "'/>", "malformed-request");
+	refuses("<bind xmlns='" NS_BIND2 "'><tag/><tag/></bind>", "malformed-request");
+}
+
+/* The resource of a client for an account. */
+static char *
+resource(const char *agent, const char *tag, const char *account)
+{
+	struct wishes *w = wishes_new();
+	struct buf out = { 0 };
+	char *text;
+
+	if (agent != NULL)
+		assert_true(uuid_read(slice_string(agent), w->agent));
+	w->tag = tag != NULL ? slice_dup(slice_string(tag)) : NULL;
+	wishes_resource(w, slice_string(account), &out);
+	text = slice_dup(buf_slice(&out));
+	buf_free(&out);
+	wishes_free(&w);
+	return text;
+}
+
+static void
+differs(const char *text, char *other, bool wanted)
+{
+	assert_int_equal(strcmp(text, other) != 0, wanted);
+	free(other);
+}
+
+static void
+test_resource(void **unused)
+{
+	char *text = resource(AGENT, "Lamp", "juliet@capulet.example");
+
+	(void)unused;
+	assert_int_equal(strlen(text), 5 + 16);
+	assert_memory_equal(text, "Lamp/", 5);
+	assert_null(strstr(text, "d4565fa7"));
+	differs(text, resource(AGENT, "Lamp", "juliet@capulet.example"), false);
+	differs(text + 5, resource(AGENT, NULL, "juliet@capulet.example"), false);
+	differs(text + 5, resource(AGENT, "", "juliet@capulet.example"), false);
+	differs(text + 5, resource(AGENT, "\x7f", "juliet@capulet.example"), false);
+	differs(text, resource(AGENT, "Lamp", "romeo@capulet.example"), true);
+	differs(text, resource(NULL, "Lamp", "juliet@capulet.example"), true);
+	free(text);
+}
+
 /* What is not known is left out; what is not XML of ours cannot be. */
 static void
 test_others(void **unused)
@@ -119,6 +185,8 @@ main(void)
 		cmocka_unit_test(test_initial),
 		cmocka_unit_test(test_agent),
 		cmocka_unit_test(test_uuid),
+		cmocka_unit_test(test_bind),
+		cmocka_unit_test(test_resource),
 		cmocka_unit_test(test_others),
 	};
 

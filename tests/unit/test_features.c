@@ -81,7 +81,8 @@ test_authentication(void **state)
 
 	(void)state;
 	assert_non_null(strstr(text, "<authentication xmlns='" NS_SASL2 "'>"
-	    "<mechanism>PLAIN</mechanism></authentication>"));
+	    "<mechanism>PLAIN</mechanism><inline>"));
+	assert_non_null(strstr(text, "<bind xmlns='" NS_BIND2 "'><inline><feature var='" NS_SM "'/>"));
 	free(text);
 	text = login("SCRAM-SHA-1-PLUS", 0, false);
 	assert_null(strstr(text, "authentication"));
@@ -108,7 +109,13 @@ test_bound(void **state)
 	char *text;
 
 	(void)state;
-	features_bound(&out, SLICE_NONE);
+	features_bound(&out, true, SLICE_NONE);
+	text = slice_dup(buf_slice(&out));
+	assert_null(strstr(text, NS_BIND));
+	assert_non_null(strstr(text, "<sm xmlns='" NS_SM "'/>"));
+	free(text);
+	buf_clear(&out);
+	features_bound(&out, false, SLICE_NONE);
 	text = slice_dup(buf_slice(&out));
 	assert_non_null(strstr(text, "<bind xmlns='" NS_BIND "'/>"));
 	assert_non_null(strstr(text, "<sm xmlns='" NS_SM "'/>"));
@@ -127,7 +134,7 @@ test_caps(void **state)
 	char *text;
 
 	(void)state;
-	features_bound(&out, SLICE("q07IKJEyjvHSyhy//CH0CxmKi8w="));
+	features_bound(&out, false, SLICE("q07IKJEyjvHSyhy//CH0CxmKi8w="));
 	text = slice_dup(buf_slice(&out));
 	assert_non_null(strstr(text, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE
 	    "' ver='q07IKJEyjvHSyhy//CH0CxmKi8w='/></stream:features>"));
