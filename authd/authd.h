@@ -194,23 +194,20 @@ struct scram_mech *scram_mech_new(enum scram_hash hash, const struct scram_keys 
     const struct scram_first *first, struct slice binding);
 void scram_mech_free(struct scram_mech **mech);
 /* The server-first-message. nonce: the server's part, printable. */
-void scram_mech_challenge(struct scram_mech *mech, struct slice nonce, struct buf *out);
+/* attributes: of the server-first-message, each with a comma before it. */
+void scram_mech_challenge(struct scram_mech *mech, struct slice nonce, struct slice attributes,
+    struct buf *out);
 /* Reads the client-final-message and gives the server-final-message. Returns 0, E_MALFORMED, or
  * E_MISMATCH when proof or channel binding are wrong. */
 int scram_mech_final(struct scram_mech *mech, struct slice message, struct buf *out);
 
-/* -- gnu.c: the same by GNU SASL ---------------------------------------------------------- */
+/* -- downgrade.c: attributes by which a client sees that it was deceived ------------------ */
 
-struct gnu;
-
-int gnu_open(void);
-void gnu_close(void);
-/* exporter, unique: channel bindings, or absent. Returns 0, E_UNSUPPORTED or E_SYSTEM. */
-int gnu_new(enum scram_hash hash, bool plus, const struct scram_keys *keys, struct slice exporter,
-    struct slice unique, struct gnu **gnu);
-void gnu_free(struct gnu **gnu);
-/* Returns 0 at the end, E_AGAIN when another message is needed, E_MALFORMED or E_MISMATCH. */
-int gnu_step(struct gnu *gnu, struct slice message, struct buf *out);
+/* Appends ",h=..." and ",t=..." for a server-first-message (XEP-0474, XEP-0515). offered: mechanisms
+ * with spaces between and, on another line when there are any, channel bindings; tls: the version as
+ * on the wire, 0: unknown. */
+void downgrade_attributes(enum scram_hash hash, struct slice offered, uint64_t tls,
+    struct buf *out);
 
 /* -- throttle.c: slowing down those who fail ---------------------------------------------- */
 

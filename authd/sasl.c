@@ -10,9 +10,8 @@
  *	then success or failure, and the exchange is gone. Nothing of it is durable.
  *
  * Every client-first-message is read here, so that the account, its keys, the delay and the rules
- * for channel bindings are the same for all SCRAM mechanisms. GNU SASL then runs SCRAM-SHA-1 and
- * SCRAM-SHA-256, scram_mech.c what GNU SASL lacks. PLAIN is split here too: GNU SASL would prepare
- * the password with SASLprep, but stored keys are made of passwords prepared by RFC 8265.
+ * for channel bindings are the same for all SCRAM mechanisms, which scram_mech.c then runs. The
+ * password of PLAIN is prepared by RFC 8265, as those that stored keys are made of.
  *
  * Accounts that do not exist take the same way with false keys, and fail at the same step.
  */
@@ -30,6 +29,7 @@
 #define EXCHANGES_MAX 20000
 #define EXCHANGE_TIME 60000 /* milliseconds */
 #define MESSAGE_MAX   8192  /* bytes of a client's message */
+#define OFFERED_MAX   4096  /* bytes of what c2sd has offered */
 #define NONCE_BYTES   18
 #define OPEN_MAX      20    /* exchanges of one account side by side that are not slowed */
 #define CHECKS_MAX    64    /* passwords that are checked or wait for a thread */
@@ -79,8 +79,8 @@ struct exchange {
 	size_t address_len;
 	struct buf bindings[BINDINGS];  /* empty: none */
 	struct scram_keys keys;
-	struct gnu *gnu;
 	struct scram_mech *scram;
+	struct buf attributes;          /* of the server-first-message, see downgrade.c */
 	struct buf message;             /* DELAYED: the first message */
 };
 
@@ -150,7 +150,7 @@ sasl_open(void (*verifier)(struct sasl_job *job))
 	by_account = throttle_new(state.failures_account, state.failures_time);
 	by_address = throttle_new(state.failures_address, state.failures_time);
 	open_exchanges = throttle_new(OPEN_MAX, 2 * EXCHANGE_TIME);
-	return gnu_open();
+	return OK;
 }
 
 /* -- an exchange -- */
@@ -172,7 +172,7 @@ exchange_free(struct exchange *ex)
 	TAILQ_REMOVE(&ages, ex, by_age);
 	if (ex->state == DELAYED)
 		TAILQ_REMOVE(&delays, ex, by_delay);
-	gnu_free(&ex->gnu);
+	buf_free(&ex->attributes);
 	scram_mech_free(&ex->scram);
 	for (i = 0; i < BINDINGS; i++)
 		buf_free(&ex->bindings[i]);
@@ -201,7 +201,6 @@ sasl_close(void)
 	throttle_free(&by_account);
 	throttle_free(&by_address);
 	throttle_free(&open_exchanges);
-	gnu_close();
 }
 
 static void
@@ -378,32 +377,18 @@ scram_begin(struct exchange *ex)
 	struct buf scratch = { 0 }, out = { 0 };
 	struct scram_first first;
 	enum binding binding;
-	int error = E_AGAIN;
 
 	if (scram_first_read(message, &scratch, &first) != OK ||
 	    binding_check(ex, &first, &binding) != NULL) {
 		fail(ex, "malformed-request", "first message");
 		goto done;
 	}
-	if (ex->mechanism->hash == SCRAM_SHA512 || binding == ENDPOINT) {
-		ex->scram = scram_mech_new(ex->mechanism->hash, &ex->keys, &first,
-		    binding < BINDINGS ? buf_slice(&ex->bindings[binding]) : SLICE_NONE);
-		nonce_make(nonce);
-		scram_mech_challenge(ex->scram, slice_string(nonce), &out);
-	} else {
-		error = gnu_new(ex->mechanism->hash, ex->mechanism->plus, &ex->keys,
-		    buf_slice(&ex->bindings[EXPORTER]), buf_slice(&ex->bindings[UNIQUE]), &ex->gnu);
-		if (error == OK)
-			error = gnu_step(ex->gnu, message, &out);
-	}
-	if (error == E_AGAIN) {
-		ex->state = FINAL;
-		challenge(ex, buf_slice(&out));
-	} else if (error == E_UNSUPPORTED) {
-		fail(ex, "temporary-auth-failure", "GNU SASL refuses the mechanism");
-	} else {
-		fail(ex, "malformed-request", "first message");
-	}
+	ex->scram = scram_mech_new(ex->mechanism->hash, &ex->keys, &first,
+	    binding < BINDINGS ? buf_slice(&ex->bindings[binding]) : SLICE_NONE);
+	nonce_make(nonce);
+	scram_mech_challenge(ex->scram, slice_string(nonce), buf_slice(&ex->attributes), &out);
+	ex->state = FINAL;
+	challenge(ex, buf_slice(&out));
 done:
 	buf_free(&scratch);
 	buf_free(&out);
@@ -552,12 +537,8 @@ final_message(struct exchange *ex, struct slice message)
 	struct buf out = { 0 };
 	int error = E_MALFORMED;
 
-	if (memchr(message.ptr, '\0', message.len) == NULL) {
-		if (ex->scram != NULL)
-			error = scram_mech_final(ex->scram, message, &out);
-		else
-			error = gnu_step(ex->gnu, message, &out);
-	}
+	if (memchr(message.ptr, '\0', message.len) == NULL)
+		error = scram_mech_final(ex->scram, message, &out);
 	if (error == OK)
 		proven(ex, buf_slice(&out));
 	else if (error == E_MALFORMED)
@@ -640,6 +621,9 @@ start(const struct frame *f)
 	buf_add_slice(&ex->bindings[EXPORTER], f->binding_exporter);
 	buf_add_slice(&ex->bindings[UNIQUE], f->binding_unique);
 	buf_add_slice(&ex->bindings[ENDPOINT], f->binding_endpoint);
+	if (!mechanism->plain)
+		downgrade_attributes(mechanism->hash, slice_part(f->text, 0, OFFERED_MAX), f->number,
+		    &ex->attributes);
 	map_put(exchanges, slice_of(&ex->handle, sizeof ex->handle), ex);
 	TAILQ_INSERT_TAIL(&ages, ex, by_age);
 	/* Both kinds of mechanism let the client speak first. */

@@ -1,9 +1,9 @@
 /*
- * scram_mech.c: the server side of SCRAM (RFC 5802, RFC 7677) over GnuTLS. Called by sasl.c, which
- * reads every client-first-message with it, and runs with it the exchanges that GNU SASL cannot:
- * SCRAM-SHA-512 (GNU SASL has no such mechanism), and all that are bound with
- * tls-server-end-point (RFC 5929; GNU SASL has tls-unique and tls-exporter only). Fails on messages
- * that are malformed or prove nothing.
+ * scram_mech.c: the server side of SCRAM (RFC 5802, RFC 7677) over GnuTLS. Called by sasl.c. Fails on
+ * messages that are malformed or prove nothing.
+ *
+ * GNU SASL is not used: it has no SCRAM-SHA-512 and no tls-server-end-point, and lets nobody add
+ * attributes to the server-first-message (downgrade.c), of which the proof is made.
  */
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
@@ -189,7 +189,8 @@ scram_mech_free(struct scram_mech **mech)
 }
 
 void
-scram_mech_challenge(struct scram_mech *mech, struct slice nonce, struct buf *out)
+scram_mech_challenge(struct scram_mech *mech, struct slice nonce, struct slice attributes,
+    struct buf *out)
 {
 	char *salt = base64(slice_of(mech->keys.salt, mech->keys.salt_len));
 
@@ -198,6 +199,7 @@ scram_mech_challenge(struct scram_mech *mech, struct slice nonce, struct buf *ou
 	buf_add_string(&mech->server_first, "r=");
 	buf_add_slice(&mech->server_first, buf_slice(&mech->nonce));
 	buf_printf(&mech->server_first, ",s=%s,i=%u", salt, mech->keys.iterations);
+	buf_add_slice(&mech->server_first, attributes);
 	buf_add_slice(out, buf_slice(&mech->server_first));
 	free(salt);
 }

@@ -113,6 +113,7 @@ struct bindings {
 	unsigned char endpoint[64];
 	size_t endpoint_len;
 };
+unsigned tls_version(const struct conn *c);  /* as on the wire: 0x0304 */
 void bindings_get(const struct conn *c, struct bindings *b);
 void bindings_free(struct bindings *b);
 
@@ -152,6 +153,9 @@ void features_login(struct buf *out, struct slice mechanisms, unsigned bindings,
 /* After authentication. bound: a resource is there already (XEP-0386); caps: the verification string of
  * the domain (XEP-0115), absent while unknown. */
 void features_bound(struct buf *out, bool bound, struct slice caps);
+/* What features_login() offers: names of mechanisms and, on a second line if there are any, of channel
+ * bindings, with spaces between. */
+void features_offered(struct buf *out, struct slice mechanisms, unsigned bindings);
 /* The next word of a list of words; false at its end. */
 bool features_word(struct slice *list, struct slice *word);
 

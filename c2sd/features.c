@@ -60,6 +60,26 @@ add_mechanisms(struct buf *out, struct slice mechanisms, unsigned bindings)
 	}
 }
 
+void
+features_offered(struct buf *out, struct slice mechanisms, unsigned bindings)
+{
+	struct slice word;
+	size_t i;
+
+	while (features_word(&mechanisms, &word)) {
+		if (is_plus(word) && bindings == 0)
+			continue;
+		buf_add_slice(out, word);
+		buf_add_char(out, ' ');
+	}
+	if (bindings != 0)
+		buf_add_char(out, '\n');
+	for (i = 0; i < sizeof bindings_known / sizeof *bindings_known; i++) {
+		if (bindings & bindings_known[i].bit)
+			buf_printf(out, "%s ", bindings_known[i].name);
+	}
+}
+
 /* XEP-0388, unless there is no mechanism at all. */
 static void
 add_authentication(struct buf *out, struct slice mechanisms, unsigned bindings)

@@ -179,6 +179,7 @@ decode(struct slice text, struct buf *data)
 static void
 start_send(struct conn *c, struct slice mechanism, struct slice response)
 {
+	struct buf offered = { 0 };
 	struct bindings b;
 	struct frame f = {
 		.type = FRAME_AUTH_START,
@@ -188,8 +189,11 @@ start_send(struct conn *c, struct slice mechanism, struct slice response)
 		.address = slice_string(address_text(c->address)),
 		.data = response,
 		.from = slice_string(c->login->from),
+		.number = tls_version(c),
 	};
 
+	features_offered(&offered, slice_string(c->domain->mechanisms), sasl_bindings(c));
+	f.text = buf_slice(&offered);
 	bindings_get(c, &b);
 	if (b.exporter.size != 0)
 		f.binding_exporter = slice_of(b.exporter.data, b.exporter.size);
@@ -201,6 +205,7 @@ start_send(struct conn *c, struct slice mechanism, struct slice response)
 	f.handle = c->handle;
 	daemon_send(&f);
 	bindings_free(&b);
+	buf_free(&offered);
 	c->stream = STREAM_LOGIN_WAIT;
 }
 

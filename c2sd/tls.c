@@ -470,6 +470,14 @@ tls_begin(struct conn *c, bool direct)
 
 /* -- channel bindings -------------------------------------------------------------------------- */
 
+unsigned
+tls_version(const struct conn *c)
+{
+	/* GnuTLS counts from SSL 3.0, which is 0x0300 on the wire. */
+	return c->tls == NULL ? 0 :
+	    0x0300u + (unsigned)gnutls_protocol_get_version(c->tls) - GNUTLS_SSL3;
+}
+
 void
 bindings_get(const struct conn *c, struct bindings *b)
 {

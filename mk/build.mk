@@ -30,7 +30,7 @@ override CFLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
 override CPPFLAGS += -DALDIS_VERSION='"$(VERSION)"' -DALDIS_SYSCONFDIR='"$(sysconfdir)"' \
 	-DALDIS_LIBEXECDIR='"$(libexecdir)/aldis"' -DALDIS_LOCALSTATEDIR='"$(localstatedir)"'
-DEP_CFLAGS := $(sort $(COMMON_CFLAGS) $(XML_CFLAGS) $(GSASL_CFLAGS) $(CONFUSE_CFLAGS))
+DEP_CFLAGS := $(sort $(COMMON_CFLAGS) $(XML_CFLAGS) $(CONFUSE_CFLAGS))
 
 # -- sources ------------------------------------------------------------------------------------
 
@@ -94,8 +94,7 @@ endef
 $(foreach m,$(TOOLS),$(eval \
 	$(call program,$(m:router/%/main.c=$B/bin/%),$m,$(CONFUSE_LIBS))))
 $(foreach m,$(DAEMONS),$(eval \
-	$(call program,$(m:%/main.c=$B/bin/aldis-%),$m,$(if $(filter c2sd/%,$m),$(XML_LIBS)) \
-	$(if $(filter authd/%,$m),$(GSASL_LIBS)))))
+	$(call program,$(m:%/main.c=$B/bin/aldis-%),$m,$(if $(filter c2sd/%,$m),$(XML_LIBS)))))
 
 # -- unit tests ---------------------------------------------------------------------------------
 
@@ -116,7 +115,7 @@ $(1:tests/unit/%.c=$B/unit/%): $B/$(1:.c=.o) $(call objects,$(filter %.c,$2)) \
 		$(patsubst %,$B/lib%.a,$(filter-out %.c,$2)) $(LIBXML) $(LIBALDIS)
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
-	@$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(GROUP) $$(XML_LIBS) $$(GSASL_LIBS) $$(CONFUSE_LIBS) \
+	@$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(GROUP) $$(XML_LIBS) $$(CONFUSE_LIBS) \
 		$$(COMMON_LIBS) $$(CMOCKA_LIBS)
 endef
 $(foreach t,$(UNIT_SRC),$(eval $(call unit,$t,$(or $(call named,$t),$(call by_noun,$t)))))

@@ -142,6 +142,14 @@ def bindings(features):
         "%s/%s" % (q("sasl-cb", "sasl-channel-binding"), q("sasl-cb", "channel-binding")))]
 
 
+def offer_hash(name, mechanisms, bindings):
+    """The attribute h of a server-first-message (XEP-0474)."""
+    text = "\x1e".join(sorted(mechanisms))
+    if bindings:
+        text += "\x1f" + "\x1e".join(sorted(bindings))
+    return encode64(hashlib.new(name, text.encode()).digest())
+
+
 def encode64(data):
     return base64.b64encode(data.encode() if isinstance(data, str) else data).decode()
 
@@ -166,6 +174,7 @@ class Scram:
         self.binding = binding
         self.nonce = encode64(os.urandom(18))
         self.bare = "n=%s,r=%s" % (user, self.nonce)
+        self.fields = None        # of the server-first-message
         self.salt = None
         self.iterations = None
 
@@ -180,6 +189,7 @@ class Scram:
         fields = dict(f.split("=", 1) for f in server_first.split(","))
         if not fields["r"].startswith(self.nonce) or fields["r"] == self.nonce:
             raise AssertionError("server nonce does not extend ours: " + server_first)
+        self.fields = fields
         self.salt, self.iterations = decode64(fields["s"]), int(fields["i"])
         salted = hashlib.pbkdf2_hmac(self.hash, self.password, self.salt, self.iterations)
         client_key = self.hmac(salted, b"Client Key")

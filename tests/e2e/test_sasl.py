@@ -53,6 +53,32 @@ def test_mechanisms_option(make_suite):
     client.authenticate("SCRAM-SHA-256", name_of(account), suite.password(account))
 
 
+# -- downgrades -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mechanism", PLUS + PLAIN[:3])
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_downgrade(suite, mechanism, version):
+    """What was offered (XEP-0474) and the version of TLS (XEP-0515) are part of what is proven."""
+    account = suite.account()
+    client = suite.connect()
+    client.starttls(version=version)
+    features = client.open()
+    scram = client.authenticate(mechanism, name_of(account), suite.password(account))
+    expected = raw.offer_hash(scram.hash, mechanisms(features), bindings(features))
+    assert list(scram.fields) == ["r", "s", "i", "h", "t"]
+    assert scram.fields["h"] == expected
+    assert scram.fields["t"] == {"1.2": "0303", "1.3": "0304"}[version]
+
+
+def test_downgrade_other_mechanisms(make_suite):
+    suite = make_suite(auth={"mechanisms": ["SCRAM-SHA-1", "PLAIN"]})
+    account = suite.account()
+    client = suite.stream()
+    scram = client.authenticate("SCRAM-SHA-1", name_of(account), suite.password(account))
+    assert scram.fields["h"] == raw.offer_hash("sha1", ["PLAIN", "SCRAM-SHA-1"], bindings(client.features))
+
+
 # -- mechanisms -------------------------------------------------------------------------------------
 
 

@@ -222,6 +222,9 @@ start(struct fuzz *f, uint8_t what, uint64_t handle)
 	frame.domain = (details & 0xF8) == 0xF8 ? SLICE_NONE : frame.domain;
 	frame.flags = details & 0x10 ? 0 : FLAG_TLS;
 	frame.address = details & 0x20 ? SLICE("2001:db8::7") : SLICE("192.0.2.7");
+	/* What was offered, which goes into the server-first-message: any bytes. */
+	frame.text = details & 0x20 ? message : SLICE("PLAIN SCRAM-SHA-1 \ntls-exporter ");
+	frame.number = handle * 0x101u;
 	if (details & 0x40) {
 		frame.binding_exporter = SLICE("exporter");
 		frame.binding_endpoint = SLICE("endpoint");

@@ -221,6 +221,13 @@ tls_cancel(struct conn *c)
 	client_of(&c->poll)->securing = false;
 }
 
+unsigned
+tls_version(const struct conn *c)
+{
+	(void)c;
+	return 0x0304;
+}
+
 void
 bindings_get(const struct conn *c, struct bindings *b)
 {

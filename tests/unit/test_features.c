@@ -89,6 +89,21 @@ test_authentication(void **state)
 	free(text);
 }
 
+/* What authd is told was offered: the same. */
+static void
+test_offered(void **state)
+{
+	struct buf out = { 0 };
+
+	(void)state;
+	features_offered(&out, SLICE(" SCRAM-SHA-1-PLUS PLAIN"), 0);
+	assert_true(slice_equal(buf_slice(&out), SLICE("PLAIN ")));
+	buf_clear(&out);
+	features_offered(&out, SLICE("SCRAM-SHA-1-PLUS PLAIN"), BINDING_EXPORTER);
+	assert_true(slice_equal(buf_slice(&out), SLICE("SCRAM-SHA-1-PLUS PLAIN \ntls-exporter ")));
+	buf_free(&out);
+}
+
 static void
 test_registration(void **state)
 {
@@ -150,6 +165,7 @@ main(void)
 		cmocka_unit_test(test_starttls_alone),
 		cmocka_unit_test(test_bindings),
 		cmocka_unit_test(test_authentication),
+		cmocka_unit_test(test_offered),
 		cmocka_unit_test(test_registration),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_caps),

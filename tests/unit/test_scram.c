@@ -59,7 +59,7 @@ test_examples(void **unused)
 		assert_int_equal(scram_first_read(slice_string(e->first), &scratch, &first), OK);
 		assert_true(slice_is(first.username, "user"));
 		mech = scram_mech_new(e->hash, &keys, &first, SLICE_NONE);
-		scram_mech_challenge(mech, slice_string(e->nonce), &out);
+		scram_mech_challenge(mech, slice_string(e->nonce), SLICE(""), &out);
 		assert_true(slice_is(buf_slice(&out), e->challenge));
 		buf_clear(&out);
 		assert_int_equal(scram_mech_final(mech, slice_string(e->final), &out), OK);
@@ -89,7 +89,8 @@ converse(enum scram_hash hash, const char *password, const char *header, struct 
 	assert_true(slice_is(first.username, "a,b="));
 	mech = scram_mech_new(hash, &keys, &first, server_binding);
 	buf_clear(&client.server_first);
-	scram_mech_challenge(mech, SLICE("servernonce"), &client.server_first);
+	scram_mech_challenge(mech, SLICE("servernonce"), SLICE(""),
+	    &client.server_first);
 	buf_clear(&out);
 	scram_client_final(&client, slice_string(password), &out);
 	buf_clear(&scratch);
@@ -189,7 +190,7 @@ test_final_malformed(void **unused)
 		buf_clear(&scratch);
 		assert_int_equal(scram_first_read(SLICE("n,,n=u,r=a"), &scratch, &first), OK);
 		mech = scram_mech_new(SCRAM_SHA1, &keys, &first, SLICE_NONE);
-		scram_mech_challenge(mech, SLICE("b"), &out);
+		scram_mech_challenge(mech, SLICE("b"), SLICE(""), &out);
 		assert_int_equal(scram_mech_final(mech, slice_string(wrong[i].message), &out),
 		    wrong[i].error);
 		scram_mech_free(&mech);
