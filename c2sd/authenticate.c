@@ -188,6 +188,8 @@ read_bind(const struct xmlin_element *element, struct wishes *w)
 			condition = read_words(&child, TAG_MAX, &w->tag);
 		else if (slice_is(child.ns, NS_SM) && slice_is(child.name, "enable"))
 			condition = read_enable(&child, w);
+		else if (slice_is(child.ns, NS_CARBONS) && slice_is(child.name, "enable"))
+			w->carbons = true;
 	}
 	return in.error != OK ? MALFORMED : condition;
 }

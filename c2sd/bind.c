@@ -134,8 +134,9 @@ bind_ask(struct conn *c)
 		.resource = slice_string(c->login->resource),
 	};
 
-	if (c->login->wishes != NULL && c->login->wishes->agent[0] != '\0')
-		f.flags = FLAG_INLINE;
+	if (c->login->wishes != NULL)
+		f.flags = (c->login->wishes->agent[0] != '\0' ? FLAG_INLINE : 0u) |
+		    (c->login->wishes->carbons ? FLAG_CARBONS : 0u);
 	daemon_send(&f);
 }
 

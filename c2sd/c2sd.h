@@ -331,6 +331,7 @@ struct wishes {
 	char *software, *device;  /* its own words, NULL for none */
 	bool bind;                /* a resource (XEP-0386), */
 	char *tag;                /* of which this is a part; NULL for nothing */
+	bool carbons;             /* that gets copies of messages (XEP-0280), */
 	bool enable;              /* with stream management, */
 	bool enable_resume;       /* that can be resumed, */
 	uint64_t enable_max;      /* for so many seconds at most */

@@ -91,7 +91,7 @@ add_authentication(struct buf *out, struct slice mechanisms, unsigned bindings)
 		buf_add_string(out, "<authentication xmlns='" NS_SASL2 "'>");
 		buf_add_slice(out, buf_slice(&list));
 		buf_add_string(out, "<inline><bind xmlns='" NS_BIND2 "'><inline>"
-		    "<feature var='" NS_SM "'/></inline></bind><sm xmlns='" NS_SM "'/></inline>"
+		    "<feature var='" NS_CARBONS "'/><feature var='" NS_SM "'/></inline></bind><sm xmlns='" NS_SM "'/></inline>"
 		    "</authentication>");
 	}
 	buf_free(&list);

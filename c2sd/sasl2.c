@@ -149,6 +149,7 @@ sasl2_granted(struct conn *c, struct slice data)
 void
 sasl2_bound(struct conn *c, struct session *s)
 {
+	s->carbons = c->login->wishes->carbons;
 	success(c, session_jid(s), s);
 }
 

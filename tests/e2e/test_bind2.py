@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from raw import NS, body, local, q, text
+from raw import NS, body, encode64, local, q, text
 from suite import SLOW, wait_until
 
 BIND = "<bind xmlns='urn:xmpp:bind:0'>%s</bind>"
@@ -31,7 +31,7 @@ def resource(client):
 def test_feature(suite):
     inline = suite.stream().features.find("%s/%s" % (q("sasl2", "authentication"), q("sasl2", "inline")))
     assert [child.tag for child in inline] == [q("bind2", "bind"), q("sm", "sm")]
-    assert [f.get("var") for f in inline.iter(q("bind2", "feature"))] == [NS["sm"]]
+    assert [f.get("var") for f in inline.iter(q("bind2", "feature"))] == ["urn:xmpp:carbons:2", NS["sm"]]
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512-PLUS"])
@@ -121,6 +121,23 @@ def test_no_place(make_suite):
     first.sync()
 
 
+def test_carbons(make_suite):
+    """From the first stanza on, also after the router has died, and not without having asked."""
+    suite = make_suite()
+    account, friend = suite.accounts(2)
+    client, success = login(suite, account, BIND % "<enable xmlns='urn:xmpp:carbons:2'/>")
+    assert len(bound(success)) == 0
+    without, _ = login(suite, account, BIND % "")
+    sender = suite.login(account, "sender")
+    sender.say(friend + "/none", "a copy")
+    copy = client.message()
+    assert copy.find("{urn:xmpp:carbons:2}sent") is not None and "a copy" in text(copy)
+    assert without.pending("message") == []
+    suite.kill("router")
+    sender.say(friend + "/none", "another")
+    assert "another" in text(client.message(20 * SLOW))
+
+
 # -- stream management ------------------------------------------------------------------------------
 
 
@@ -208,9 +225,10 @@ def test_early(suite):
     """What a client sends before it knows that it is bound ends the stream."""
     account = suite.account()
     client = suite.stream()
-    client.start2("PLAIN", "\0%s\0%s" % (account.partition("@")[0], suite.password(account)), BIND % "")
-    client.send("<presence/>")
-    assert client.stream_error() in ("policy-violation", "not-authorized")
+    initial = encode64("\0%s\0%s" % (account.partition("@")[0], suite.password(account)))
+    client.send("<authenticate xmlns='%s' mechanism='PLAIN'><initial-response>%s</initial-response>%s"
+                "</authenticate><presence/>" % (NS["sasl2"], initial, BIND % ""))
+    assert client.stream_error() == "policy-violation"
 
 
 def test_router_dies(make_suite):

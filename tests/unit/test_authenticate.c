@@ -105,15 +105,15 @@ test_bind(void **unused)
 	struct wishes *w;
 
 	(void)unused;
-	assert_null(reads("<bind xmlns='" NS_BIND2 "'><tag>Lamp</tag><enable xmlns='" NS_SM
+	assert_null(reads("<bind xmlns='" NS_BIND2 "'><tag>Lamp</tag><enable xmlns='" NS_CARBONS "'/><enable xmlns='" NS_SM
 	    "' resume='1' max='9'/><enable xmlns='urn:x'/></bind>", &w));
-	assert_true(w->bind && w->enable && w->enable_resume);
+	assert_true(w->bind && w->carbons && w->enable && w->enable_resume);
 	assert_int_equal(w->enable_max, 9);
 	assert_string_equal(w->tag, "Lamp");
 	wishes_free(&w);
 	assert_null(reads("<bind xmlns='" NS_BIND2 "'/><resume xmlns='" NS_SM
 	    "' previd='x' h='no'/>", &w));
-	assert_true(w->bind && !w->enable && w->resume);
+	assert_true(w->bind && !w->carbons && !w->enable && w->resume);
 	assert_string_equal(w->previd, "x");
 	assert_string_equal(w->h, "no");
 	wishes_free(&w);

@@ -82,7 +82,8 @@ test_authentication(void **state)
 	(void)state;
 	assert_non_null(strstr(text, "<authentication xmlns='" NS_SASL2 "'>"
 	    "<mechanism>PLAIN</mechanism><inline>"));
-	assert_non_null(strstr(text, "<bind xmlns='" NS_BIND2 "'><inline><feature var='" NS_SM "'/>"));
+	assert_non_null(strstr(text, "<bind xmlns='" NS_BIND2 "'><inline><feature var='" NS_CARBONS
+	    "'/><feature var='" NS_SM "'/>"));
 	free(text);
 	text = login("SCRAM-SHA-1-PLUS", 0, false);
 	assert_null(strstr(text, "authentication"));
