@@ -205,8 +205,8 @@ user_list(struct slice *words, size_t count, json_t **result)
 }
 
 const struct command command_table[] = {
-	{ "user add", "JID", "make an account; the password is asked for", user_add },
-	{ "user passwd", "JID", "change the password of an account", user_passwd },
+	{ "user add", "JID PASSWORD", "make an account; the password is asked for", user_add },
+	{ "user passwd", "JID PASSWORD", "change the password of an account", user_passwd },
 	{ "user del", "JID", "delete an account with all its data", user_del },
 	{ "user list", "[DOMAIN]", "list accounts", user_list },
 	{ NULL, NULL, NULL, NULL },

@@ -89,7 +89,7 @@ enum frame_flag {
 	FLAG_EXISTS     = 1u << 12,
 	FLAG_MORE       = 1u << 13,
 	FLAG_BOUNCE     = 1u << 14,
-	FLAG_SECRET     = 1u << 15, /* a request with a password in it (XEP-0077) */
+	FLAG_SECRET     = 1u << 15, /* a request with a password in it (XEP-0077, XEP-0050) */
 	/* set where a message enters: what carbons ask of it (XEP-0280 section 6.1) */
 	FLAG_PRIVATE    = 1u << 16, /* asks for no copies: private, or no-copy (XEP-0334) */
 	FLAG_CARBONS    = 1u << 17, /* of a session: it wants copies of messages */

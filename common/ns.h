@@ -47,6 +47,8 @@
 #define NS_OFFLINE    "msgoffline"                            /* XEP-0160, a feature only */
 #define NS_CAPS       "http://jabber.org/protocol/caps"      /* XEP-0115 */
 #define NS_SERVERINFO "http://jabber.org/network/serverinfo" /* XEP-0157 */
+#define NS_COMMANDS   "http://jabber.org/protocol/commands"  /* XEP-0050 */
+#define NS_ADMIN      "http://jabber.org/protocol/admin"     /* XEP-0133 */
 #define NS_DATA       "jabber:x:data"                         /* XEP-0004 */
 
 /* What names this software in its entity capabilities (XEP-0115 section 4). */

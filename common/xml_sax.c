@@ -410,7 +410,7 @@ child_note(struct xml_parse *p, const xmlChar *name, struct slice ns, bool own,
 	}
 	if (p->message)
 		e->flags |= message_flags(name, ns, own) | carbon_flags(name, ns);
-	else if (p->stanza && !p->presence && slice_is(ns, NS_REGISTER))
+	else if (p->stanza && !p->presence && (slice_is(ns, NS_REGISTER) || slice_is(ns, NS_COMMANDS)))
 		secret_note(p);
 	if (p->stanza && own && text_is(name, "error"))
 		e->flags |= FLAG_ERROR;

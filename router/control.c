@@ -1,5 +1,6 @@
 /*
- * control.c: administration: the control socket of aldisctl(8), and the router's own commands.
+ * control.c: administration: the control socket of aldisctl(8), and the router's own commands. The
+ * same commands come from administrators' clients by way of adhoc.c.
  *
  * A command is the router's own, or that of the daemon that has registered it, to which it is
  * passed with a number that its reply brings back. "show counters" asks all daemons. Who may
@@ -34,12 +35,19 @@ struct client {
 	unsigned pending; /* its commands that others work on */
 };
 
+/* Who wants an answer: a client of the socket, or a function. */
+struct asker {
+	struct client *client;  /* NULL: has gone, if there is no function */
+	uint64_t number;        /* the client's */
+	control_done done;
+	void *arg;
+};
+
 /* A command that other daemons are working on. */
 struct request {
 	TAILQ_ENTRY(request) all;
 	uint64_t number;
-	struct client *client;  /* NULL: has gone */
-	uint64_t client_number;
+	struct asker asker;
 	uint32_t incarnation;   /* of the daemon whose reply counts, 0: of all */
 	unsigned missing;       /* replies that are still to come */
 	bool gather;            /* "show counters": an array of what all say */
@@ -74,17 +82,26 @@ client_flow(struct client *client)
 	link_pause(client->link, client->pending >= PIPELINE_MAX || link_full(client->link));
 }
 
+/* Takes the reference to result. */
 static void
-client_answer(struct client *client, uint64_t number, int error, json_t *result)
+asker_answer(const struct asker *asker, int error, json_t *result)
 {
-	struct frame f = { .type = FRAME_CONTROL_REPLY, .number = number };
+	struct frame f = { .type = FRAME_CONTROL_REPLY, .number = asker->number };
+	struct client *client = asker->client;
 	char *text = NULL;
 
 	if (error) {
 		f.condition = slice_string(command_condition(error));
 		f.text = json_is_string(result) ? slice_string(json_string_value(result))
 		    : slice_string(error_text(error));
-	} else {
+	}
+	if (client == NULL) {
+		if (asker->done != NULL)
+			asker->done(asker->arg, f.text, result);
+		json_decref(result);
+		return;
+	}
+	if (!error) {
 		text = json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY);
 		f.payload = slice_string(text ? text : "null");
 	}
@@ -98,9 +115,9 @@ client_answer(struct client *client, uint64_t number, int error, json_t *result)
 static void
 request_free(struct request *r)
 {
-	if (r->client != NULL) {
-		r->client->pending--;
-		client_flow(r->client);
+	if (r->asker.client != NULL) {
+		r->asker.client->pending--;
+		client_flow(r->asker.client);
 	}
 	json_decref(r->result);
 	TAILQ_REMOVE(&requests, r, all);
@@ -111,32 +128,33 @@ request_free(struct request *r)
 static void
 request_finish(struct request *r, int error, json_t *result)
 {
-	if (r->client != NULL)
-		client_answer(r->client, r->client_number, error, result);
-	else
-		json_decref(result);
+	struct asker asker = r->asker;
+
+	/* First of all: who gets the answer may give the next command. */
 	request_free(r);
+	asker_answer(&asker, error, result);
 }
 
 /* NULL: there are too many, which was answered. */
 static struct request *
-request_new(struct client *client, uint64_t client_number)
+request_new(const struct asker *asker)
 {
 	struct request *r;
 
 	if (request_count >= REQUESTS_MAX) {
 		COUNT(control_refused);
-		client_answer(client, client_number, E_AGAIN,
+		asker_answer(asker, E_AGAIN,
 		    json_string("too many commands are under way, try again"));
 		return NULL;
 	}
 	r = mem_alloc(sizeof *r);
 	request_count++;
-	client->pending++;
-	client_flow(client);
+	if (asker->client != NULL) {
+		asker->client->pending++;
+		client_flow(asker->client);
+	}
 	r->number = ++last_number;
-	r->client = client;
-	r->client_number = client_number;
+	r->asker = *asker;
 	r->until = daemon_ticks() + REQUEST_TIME;
 	TAILQ_INSERT_TAIL(&requests, r, all);
 	return r;
@@ -244,10 +262,16 @@ command_session_kick(struct slice *words, size_t count, json_t **result)
 	return OK;
 }
 
+struct visit {
+	control_command each;
+	void *arg;
+};
+
 /* "NAME\targuments\thelp" */
 static void
-help_each(void *arg, struct peer *peer, struct slice value)
+visit_each(void *arg, struct peer *peer, struct slice value)
 {
+	const struct visit *visit = arg;
 	const char *first = memchr(value.ptr, '\t', value.len);
 	const char *second = first ? memchr(first + 1, '\t', value.len - (size_t)(first + 1 - value.ptr))
 	    : NULL;
@@ -256,24 +280,36 @@ help_each(void *arg, struct peer *peer, struct slice value)
 	(void)peer;
 	if (second == NULL)
 		return;
-	json_array_append_new(arg, json_pack("{s:s%, s:s%, s:s%}",
-	    "command", value.ptr, (size_t)(first - value.ptr),
-	    "arguments", first + 1, (size_t)(second - first - 1),
-	    "help", second + 1, (size_t)(end - second - 1)));
+	visit->each(visit->arg, slice_of(value.ptr, (size_t)(first - value.ptr)),
+	    slice_of(first + 1, (size_t)(second - first - 1)),
+	    slice_of(second + 1, (size_t)(end - second - 1)));
+}
+
+void
+control_each(control_command each, void *arg)
+{
+	struct visit visit = { each, arg };
+	const struct command *c;
+
+	for (c = router_commands; c->name != NULL; c++)
+		each(arg, slice_string(c->name), slice_string(c->arguments), slice_string(c->help));
+	registry_each("command", visit_each, &visit);
+}
+
+static void
+help_each(void *arg, struct slice name, struct slice arguments, struct slice help)
+{
+	json_array_append_new(arg, json_pack("{s:s%, s:s%, s:s%}", "command", name.ptr, name.len,
+	    "arguments", arguments.ptr, arguments.len, "help", help.ptr, help.len));
 }
 
 static int
 command_help(struct slice *words, size_t count, json_t **result)
 {
-	const struct command *c;
-
 	(void)words;
 	(void)count;
 	*result = json_array();
-	for (c = router_commands; c->name != NULL; c++)
-		json_array_append_new(*result, json_pack("{s:s, s:s, s:s}", "command", c->name,
-		    "arguments", c->arguments, "help", c->help));
-	registry_each("command", help_each, *result);
+	control_each(help_each, *result);
 	return OK;
 }
 
@@ -331,9 +367,9 @@ counters_add(json_t *array, enum role role, unsigned index, struct slice json)
 }
 
 static void
-control_counters(struct client *client, uint64_t number)
+control_counters(const struct asker *asker)
 {
-	struct request *r = request_new(client, number);
+	struct request *r = request_new(asker);
 	struct peer *peer;
 	unsigned c;
 
@@ -358,17 +394,17 @@ control_counters(struct client *client, uint64_t number)
 
 /* Answered by asked_done(). */
 static void
-control_reload(struct client *client, uint64_t number)
+control_reload(const struct asker *asker)
 {
 	struct request *r;
 
 	TAILQ_FOREACH(r, &requests, all) {
 		if (r->asked) {
-			client_answer(client, number, E_AGAIN, json_string("another reload is under way"));
+			asker_answer(asker, E_AGAIN, json_string("another reload is under way"));
 			return;
 		}
 	}
-	r = request_new(client, number);
+	r = request_new(asker);
 	if (r == NULL)
 		return;
 	r->asked = true;
@@ -378,7 +414,7 @@ control_reload(struct client *client, uint64_t number)
 
 static const struct {
 	struct slice text; /* words, a line each */
-	void (*run)(struct client *client, uint64_t number);
+	void (*run)(const struct asker *asker);
 } later[] = {
 	{ { "show\ncounters", 13 }, control_counters },
 	{ { "reload", 6 }, control_reload },
@@ -406,12 +442,16 @@ control_reply(struct peer *peer, const struct frame *f)
 			request_finish(r, OK, json_incref(r->result));
 		return;
 	}
-	if (f->condition.ptr != NULL && r->client != NULL) {
-		struct frame out = { .type = FRAME_CONTROL_REPLY, .number = r->client_number,
+	if (f->condition.ptr != NULL && r->asker.client != NULL) {
+		struct frame out = { .type = FRAME_CONTROL_REPLY, .number = r->asker.number,
 			.condition = f->condition, .text = f->text };
 
-		link_send(r->client->link, &out);
+		link_send(r->asker.client->link, &out);
 		request_free(r);
+		return;
+	}
+	if (f->condition.ptr != NULL) {
+		request_finish(r, E_MALFORMED, f->text.ptr ? json_stringn(f->text.ptr, f->text.len) : NULL);
 		return;
 	}
 	result = json_loadb(f->payload.ptr ? f->payload.ptr : "", f->payload.len, JSON_DECODE_ANY, NULL);
@@ -460,24 +500,21 @@ split(struct slice text, struct slice words[WORDS_MAX])
 	return n;
 }
 
+/* Runs a command: words, a line each. */
 static void
-on_command(void *arg, struct link *link, const struct frame *f, struct slice whole)
+command_run(const struct asker *asker, struct slice text)
 {
-	struct client *client = arg;
-	struct search search = { f->text, NULL, false };
+	struct search search = { text, NULL, false };
 	struct slice words[WORDS_MAX];
-	size_t count = split(f->text, words);
+	size_t count = split(text, words);
 	json_t *result = NULL;
 	struct request *r;
 	size_t i;
 	int error;
 
-	(void)link;
-	(void)whole;
-	daemon_dirty();
 	for (i = 0; i < sizeof later / sizeof *later; i++) {
-		if (slice_equal(f->text, later[i].text)) {
-			later[i].run(client, f->number);
+		if (slice_equal(text, later[i].text)) {
+			later[i].run(asker);
 			return;
 		}
 	}
@@ -485,21 +522,40 @@ on_command(void *arg, struct link *link, const struct frame *f, struct slice who
 	if (search.known && !registry_complete())
 		search.peer = NULL; /* whose command it is will turn out */
 	if (search.peer != NULL) {
-		r = request_new(client, f->number);
+		r = request_new(asker);
 		if (r == NULL)
 			return;
 		r->incarnation = search.peer->incarnation;
-		forward(r, search.peer, f->text);
+		forward(r, search.peer, text);
 		return;
 	}
 	if (search.known) {
-		client_answer(client, f->number, E_AGAIN, json_string("the daemon is away, try again"));
+		asker_answer(asker, E_AGAIN, json_string("the daemon is away, try again"));
 		return;
 	}
 	error = daemon_command(words, count, &result);
 	if (error == E_NOT_FOUND && result == NULL)
 		result = json_string("there is no such command");
-	client_answer(client, f->number, error, result);
+	asker_answer(asker, error, result);
+}
+
+void
+control_run(struct slice text, control_done done, void *arg)
+{
+	struct asker asker = { .done = done, .arg = arg };
+
+	command_run(&asker, text);
+}
+
+static void
+on_command(void *arg, struct link *link, const struct frame *f, struct slice whole)
+{
+	struct asker asker = { .client = arg, .number = f->number };
+
+	(void)link;
+	(void)whole;
+	daemon_dirty();
+	command_run(&asker, f->text);
 }
 
 static void
@@ -510,8 +566,8 @@ on_client_closed(void *arg, struct link *link)
 
 	(void)link;
 	TAILQ_FOREACH(r, &requests, all) {
-		if (r->client == client)
-			r->client = NULL;
+		if (r->asker.client == client)
+			r->asker.client = NULL;
 	}
 	TAILQ_REMOVE(&clients, client, all);
 	client_count--;

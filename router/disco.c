@@ -118,7 +118,7 @@ static void
 gather_server(struct disco *d)
 {
 	static const char *const features[] = { NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_TIME,
-		NS_VERSION, NS_LAST, NS_OFFLINE, NS_CAPS, NS_CARBONS, NS_CARBONS_RULES };
+		NS_VERSION, NS_LAST, NS_OFFLINE, NS_CAPS, NS_CARBONS, NS_CARBONS_RULES, NS_COMMANDS };
 	size_t i;
 
 	*d = (struct disco){ 0 };
@@ -300,7 +300,7 @@ ver_add(const struct disco *d, struct slice domain, struct buf *out)
 }
 
 bool
-disco_node_server(const struct frame *f)
+disco_node_server(const struct frame *f, struct session *sender)
 {
 	struct slice prefix = SLICE(CAPS_NODE "#");
 	struct buf ver = { 0 };
@@ -308,11 +308,13 @@ disco_node_server(const struct frame *f)
 	bool known;
 
 	if (!slice_starts(f->node, prefix))
-		return false;
+		return adhoc_info(f, sender);
 	gather_server(&d);
 	ver_add(&d, jid_bare_of(f->to), &ver);
 	known = slice_equal(slice_part(f->node, prefix.len, SIZE_MAX), buf_slice(&ver));
 	buf_free(&ver);
+	if (known)
+		info_answer(f, &d, jid_bare_of(f->to));
 	disco_free(&d);
 	return known;
 }

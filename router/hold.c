@@ -40,7 +40,7 @@ helds_new(void)
 static struct held *
 held_push(struct session *s, const struct frame *f, bool ready)
 {
-	struct buf bytes = { 0 };
+	struct buf bytes = { .secret = (f->flags & FLAG_SECRET) != 0 };
 	struct held *h;
 
 	if (((s->queue_len >= QUEUE_MAX || s->queue_bytes >= QUEUE_BYTES) &&
@@ -54,6 +54,7 @@ held_push(struct session *s, const struct frame *f, bool ready)
 	h->origin = f->origin;
 	h->seq = f->seq;
 	h->ready = ready;
+	h->secret = bytes.secret;
 	if (s->queue == NULL)
 		s->queue = helds_new();
 	TAILQ_INSERT_TAIL(s->queue, h, order);
@@ -76,6 +77,8 @@ held_free(struct held *h)
 	held_bytes -= h->len;
 	if (TAILQ_EMPTY(s->queue))
 		MEM_FREE(&s->queue);
+	if (h->secret)
+		explicit_bzero(h->frame, h->len);
 	free(h);
 }
 

@@ -16,6 +16,7 @@ reconfigure(const struct config *config)
 	registry_set_domains(config);
 	sessions_configure(config);
 	serverinfo_configure(config);
+	adhoc_configure(config);
 	disco_changed();
 	return 0;
 }
@@ -72,6 +73,7 @@ gauges(void)
 	deliver_gauges();
 	flow_gauges();
 	control_gauges();
+	adhoc_gauges();
 	GAUGE(exchanges, exchange_count());
 	GAUGE(registrations, registry_count());
 }

@@ -87,18 +87,21 @@ static const struct service {
 	const char *ns;
 	const char *name; /* of the payload */
 	void (*get)(const struct frame *f, struct session *sender);
-	bool (*node)(const struct frame *f); /* whether there is this node; NULL: there is none */
+	void (*set)(const struct frame *f, struct session *sender); /* NULL: not allowed; get likewise */
+	bool (*node)(const struct frame *f, struct session *sender); /* a get with a node; false, or NULL:
+	                                                                there is no such node */
 } services[] = {
-	{ SCOPE_SERVER, NS_DISCO_INFO, "query", disco_info_server, disco_node_server },
-	{ SCOPE_SERVER, NS_DISCO_ITEMS, "query", disco_items_server, NULL },
-	{ SCOPE_SERVER, NS_PING, "ping", ping, NULL },
-	{ SCOPE_SERVER, NS_TIME, "time", entity_time, NULL },
-	{ SCOPE_SERVER, NS_VERSION, "query", version, NULL },
-	{ SCOPE_SERVER, NS_LAST, "query", last_server, NULL },
-	{ SCOPE_ACCOUNT, NS_DISCO_INFO, "query", disco_info_account, NULL },
-	{ SCOPE_ACCOUNT, NS_DISCO_ITEMS, "query", disco_items_account, NULL },
-	{ SCOPE_ACCOUNT, NS_PING, "ping", ping, NULL },
-	{ SCOPE_ACCOUNT, NS_LAST, "query", last_account, NULL },
+	{ SCOPE_SERVER, NS_DISCO_INFO, "query", disco_info_server, NULL, disco_node_server },
+	{ SCOPE_SERVER, NS_DISCO_ITEMS, "query", disco_items_server, NULL, adhoc_items },
+	{ SCOPE_SERVER, NS_PING, "ping", ping, NULL, NULL },
+	{ SCOPE_SERVER, NS_TIME, "time", entity_time, NULL, NULL },
+	{ SCOPE_SERVER, NS_VERSION, "query", version, NULL, NULL },
+	{ SCOPE_SERVER, NS_COMMANDS, "command", NULL, adhoc_command, NULL },
+	{ SCOPE_SERVER, NS_LAST, "query", last_server, NULL, NULL },
+	{ SCOPE_ACCOUNT, NS_DISCO_INFO, "query", disco_info_account, NULL, NULL },
+	{ SCOPE_ACCOUNT, NS_DISCO_ITEMS, "query", disco_items_account, NULL, NULL },
+	{ SCOPE_ACCOUNT, NS_PING, "ping", ping, NULL, NULL },
+	{ SCOPE_ACCOUNT, NS_LAST, "query", last_account, NULL, NULL },
 };
 
 void
@@ -119,6 +122,19 @@ request_serves(struct slice ns)
 	return slice_is(ns, NS_CARBONS);
 }
 
+static void
+request_serve(const struct service *s, const struct frame *f, struct session *sender)
+{
+	void (*serve)(const struct frame *, struct session *) = f->subtype == TYPE_SET ? s->set : s->get;
+
+	if (serve == NULL)
+		route_error(f, STANZA_ERROR_NOT_ALLOWED, NULL);
+	else if (f->subtype == TYPE_SET || f->node.len == 0)
+		serve(f, sender);
+	else if (s->node == NULL || !s->node(f, sender))
+		route_error(f, STANZA_ERROR_ITEM_NOT_FOUND, NULL);
+}
+
 /* Answers from the table, or says that nobody does. */
 static void
 request_answer(const struct frame *f, struct session *sender, enum scope scope)
@@ -130,12 +146,7 @@ request_answer(const struct frame *f, struct session *sender, enum scope scope)
 
 		if (s->scope != scope || !slice_is(f->ns, s->ns) || !slice_is(f->name, s->name))
 			continue;
-		if (f->subtype == TYPE_SET)
-			route_error(f, STANZA_ERROR_NOT_ALLOWED, NULL);
-		else if (f->node.len != 0 && (s->node == NULL || !s->node(f)))
-			route_error(f, STANZA_ERROR_ITEM_NOT_FOUND, NULL);
-		else
-			s->get(f, sender);
+		request_serve(s, f, sender);
 		return;
 	}
 	route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);

@@ -283,6 +283,7 @@ struct held {
 	bool ready;
 	bool discard;              /* the spool delivers it */
 	bool refused;              /* the receiver's spool is full */
+	bool secret;               /* wiped when it is done */
 	uint64_t archive_id;
 	size_t len;
 	char frame[];
@@ -390,7 +391,8 @@ void disco_info_server(const struct frame *f, struct session *sender);
 void disco_items_server(const struct frame *f, struct session *sender);
 void disco_info_account(const struct frame *f, struct session *sender);
 void disco_items_account(const struct frame *f, struct session *sender);
-bool disco_node_server(const struct frame *f);  /* whether disco#info has this node */
+/* Answers disco#info with a node; false when there is no such node. */
+bool disco_node_server(const struct frame *f, struct session *sender);
 void disco_changed(void);                       /* what is said of the server may be something else */
 void disco_caps_send(struct peer *peer);        /* to a c2sd: what was announced last */
 void disco_flush(void);                         /* announces what has changed */
@@ -398,8 +400,8 @@ void disco_flush(void);                         /* announces what has changed */
 /* -- serverinfo.c: contact addresses of a domain (XEP-0157) ------------------------------------ */
 
 void serverinfo_configure(const struct config *config); /* instead of what was set before */
-void serverinfo_add(struct slice domain, struct buf *out); /* the data form; nothing if there are none */
-void serverinfo_ver(struct slice domain, struct buf *out); /* as a part of a verification string */
+void serverinfo_add(struct slice domain, struct buf *out); /* the data form, if there is anything */
+void serverinfo_ver(struct slice domain, struct buf *out); /* its part of a verification string */
 
 /* -- control.c: administration ----------------------------------------------------------------- */
 
@@ -410,5 +412,68 @@ void control_gauges(void);
 bool control_waiting(void);                     /* for a tick */
 void control_process(const struct process_message *message);
 extern const struct command router_commands[];
+/* Calls each() for every command there is: its words, its arguments, what it does. */
+typedef void (*control_command)(void *arg, struct slice name, struct slice arguments,
+    struct slice help);
+void control_each(control_command each, void *arg);
+/* Runs a command (words, a line each) and calls done(), at once or later: problem is absent, or says
+ * why it failed. result is borrowed. */
+typedef void (*control_done)(void *arg, struct slice problem, json_t *result);
+void control_run(struct slice text, control_done done, void *arg);
+
+/* -- adhoc.c: commands of administrators' clients (XEP-0050, XEP-0133) -------------------------- */
+
+void adhoc_configure(const struct config *config);
+void adhoc_command(const struct frame *f, struct session *sender);      /* iq set */
+/* disco#info and disco#items with a node; false when there is no such node. */
+bool adhoc_info(const struct frame *f, struct session *sender);
+bool adhoc_items(const struct frame *f, struct session *sender);
+void adhoc_gauges(void);
+
+/* -- adhoc_form.c: the XML of ad-hoc commands, without state ------------------------------------ */
+
+#define ADHOC_FIELDS_MAX 8
+#define ADHOC_VALUES_MAX 64   /* of a form that was submitted */
+#define ADHOC_RESULT_MAX (128u << 10) /* bytes of a result, about */
+
+struct adhoc_field {
+	char var[32];
+	const char *label, *type;
+	bool required;
+};
+
+struct adhoc_form {
+	const char *form_type; /* NULL: none */
+	struct slice title;
+	struct adhoc_field fields[ADHOC_FIELDS_MAX];
+	size_t count;
+};
+
+enum adhoc_action { ADHOC_EXECUTE, ADHOC_COMPLETE, ADHOC_NEXT, ADHOC_PREV, ADHOC_CANCEL };
+
+/* What a client has sent. */
+struct adhoc_request {
+	enum adhoc_action action;
+	struct buf session;    /* its sessionid; empty: none */
+	bool submitted;        /* with a form that is filled in */
+	struct buf text;       /* secret: what the values point into */
+	struct { size_t var, var_len, value, value_len; } values[ADHOC_VALUES_MAX];
+	size_t count;
+};
+
+/* Reads a payload. Returns 0, or the condition of XEP-0050 that stands for what is wrong. */
+const char *adhoc_request_read(struct slice payload, struct adhoc_request *r);
+void adhoc_request_free(struct adhoc_request *r);
+/* The i-th value of a field; false when there is none. */
+bool adhoc_value(const struct adhoc_request *r, const char *var, size_t i, struct slice *value);
+void adhoc_form_write(const struct adhoc_form *form, struct buf *out);
+/* A result of a command: a table, fields, or a note. */
+void adhoc_result_write(json_t *result, struct buf *out);
+void adhoc_note_write(const char *type, struct slice text, struct buf *out);
+/* Writes the end tag of an element whose content begins at this length of out; an empty one gets
+ * the canonical form <name/>. */
+void adhoc_close(struct buf *out, size_t content, const char *name);
+/* Character data: what XML cannot have becomes a question mark. */
+void adhoc_text_write(struct slice text, struct buf *out);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "aldisd.h"
 #include "error.h"
+#include "jid.h"
 #include "log.h"
 
 #define FILE_SIZE_MAX (256u << 10)
@@ -233,6 +234,16 @@ check_conflict(struct slice value)
 	    NULL : "is not replace, refuse or rename";
 }
 
+static const char *
+check_account(struct slice value)
+{
+	char text[JID_MAX + 1];
+	struct jid jid;
+
+	return jid_prepare(value, text, &jid) == OK && jid.local.ptr != NULL && jid.resource.ptr == NULL ?
+	    NULL : "is not an account like \"juliet@example.org\"";
+}
+
 /* A URI as far as it has a form (RFC 3986): a scheme, and behind its colon what may be in one. */
 static const char *
 check_uri(struct slice value)
@@ -269,6 +280,8 @@ static const struct check {
 	{ "", "pid-file", check_path },
 	{ "", "log", check_log },
 	{ "", "log-level", check_level },
+	{ "", "admins", check_account },
+	{ "domain", "admins", check_account },
 	{ "domain", "contact-abuse", check_uri },
 	{ "domain", "contact-admin", check_uri },
 	{ "domain", "contact-feedback", check_uri },

@@ -67,6 +67,7 @@ NS = {
     "register": "jabber:iq:register",
     "register-feature": "http://jabber.org/features/iq-register",
     "caps": "http://jabber.org/protocol/caps",
+    "commands": "http://jabber.org/protocol/commands",
     "data": "jabber:x:data",
     "delay": "urn:xmpp:delay",
     "sid": "urn:xmpp:sid:0",

@@ -15,6 +15,7 @@ from raw import NS, AuthFailed, Closed, encode64, text
 from suite import KEYS, SANITIZED, Suite, make_certificate, session_processes, wait_until
 
 DOMAINS = {"%s.test" % kind: {"kind": kind, "registration": "yes"} for kind in KEYS}
+ADMIN = "admin@ec.test"
 SCRAM = ["SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 HASHES = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 VALUE_VERSION = b"\1"  # of common/value.c
@@ -24,7 +25,7 @@ VALUE_VERSION = b"\1"  # of common/value.c
 def secrets(programs):
     if SANITIZED:
         pytest.skip("the sanitizer keeps what was freed, and its own copies")
-    with Suite(domains=DOMAINS) as suite:
+    with Suite(domains=DOMAINS, top={"admins": [ADMIN]}) as suite:
         reason = readable(suite.pid("c2sd.0"))
         if reason:
             pytest.skip(reason)
@@ -248,6 +249,30 @@ def test_registered_password(secrets, bytewise):
     client.sync()
     nowhere(secrets, needles)
     client_of(secrets, "ec").authenticate("PLAIN", user, second)
+
+
+@pytest.mark.parametrize("node", ["http://jabber.org/protocol/admin#add-user", "urn:x-aldis:command#user-add"])
+@pytest.mark.parametrize("bytewise", [False, True])
+def test_password_of_an_adhoc_command(secrets, node, bytewise):
+    """An administrator's client sends one in a form (XEP-0133)."""
+    if ADMIN not in secrets.passwords:
+        secrets.account("admin", domain="ec.test")
+    password, needles = fresh("password")
+    client = client_of(secrets, "ec")
+    client.domain = "ec.test"
+    client.login(ADMIN, secrets.password(ADMIN))
+    user = "new" + os.urandom(4).hex()
+    fields = "".join("<field var='%s'><value>%s</value></field>" % pair for pair in (
+        ("accountjid", user + "@ec.test"), ("jid", user + "@ec.test"), ("password", password),
+        ("password-verify", password)))
+    send = (lambda data: send_bytes(client, data)) if bytewise else client.send
+    send("<iq type='set' id='add' to='ec.test'><command xmlns='http://jabber.org/protocol/commands' node='%s'>"
+         "<x xmlns='jabber:x:data' type='submit'>%s</x></command></iq>" % (node, fields))
+    answer = client.wait(lambda e: e.get("id") == "add", 20)
+    assert answer.find(".//{http://jabber.org/protocol/commands}note").text == "Done", text(answer)
+    client.sync()
+    nowhere(secrets, needles)
+    client_of(secrets, "ec").authenticate("PLAIN", user, password)
 
 
 def test_password_of_aldisctl(secrets):

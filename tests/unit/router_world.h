@@ -175,7 +175,7 @@ daemon_lost(enum role peer, unsigned index, uint32_t incarnation)
 /* -- what tests do --------------------------------------------------------------------------------- */
 
 /* A daemon says something to the router. */
-static void
+static __attribute__((unused)) void
 world_say(struct link *l, const struct frame *f)
 {
 	struct buf bytes = { 0 };
@@ -189,7 +189,7 @@ world_say(struct link *l, const struct frame *f)
 }
 
 /* The next frame for a daemon; false when there is none. Valid until the next call for that link. */
-static bool
+static __attribute__((unused)) bool
 world_next(struct link *l, struct frame *f)
 {
 	struct slice whole;
@@ -205,7 +205,7 @@ world_next(struct link *l, struct frame *f)
 }
 
 /* The next frame must be of this type. */
-static struct frame
+static __attribute__((unused)) struct frame
 world_expect(struct link *l, enum frame_type type)
 {
 	struct frame f;
@@ -217,7 +217,7 @@ world_expect(struct link *l, enum frame_type type)
 	return f;
 }
 
-static void
+static __attribute__((unused)) void
 world_silent(struct link *l)
 {
 	struct frame f;
@@ -232,21 +232,21 @@ world_discard(struct link *l)
 	buf_clear(&l->sent);
 }
 
-static struct link *
+static __attribute__((unused)) struct link *
 world_start(enum role role, unsigned index, uint32_t incarnation)
 {
 	peer_linked(role, index, incarnation, -1);
 	return world_links[world_link_count - 1];
 }
 
-static void
+static __attribute__((unused)) void
 world_die(struct link *l)
 {
 	l->events->closed(l->arg, l);
 	world_unlink(l);
 }
 
-static const char world_key[] = "a key of thirty-two bytes in all.";
+static const __attribute__((unused)) char world_key[] = "a key of thirty-two bytes in all.";
 
 /* authd's grant for a stream and account. */
 static __attribute__((unused)) void
@@ -261,7 +261,7 @@ world_token(uint64_t handle, const char *bare, char token[32])
 	buf_free(&text);
 }
 
-static void
+static __attribute__((unused)) void
 world_hello(struct link *l, const char *serves)
 {
 	struct frame hello = { .type = FRAME_HELLO, .text = slice_string(serves) };
@@ -269,7 +269,7 @@ world_hello(struct link *l, const char *serves)
 	world_say(l, &hello);
 }
 
-static void
+static __attribute__((unused)) void
 world_ready(struct link *l)
 {
 	struct frame ready = { .type = FRAME_READY };

@@ -7,7 +7,7 @@
 
 #include "ns.h"
 
-#define FIXED "http://jabber.org/protocol/caps<" NS_DISCO_INFO "<" NS_DISCO_ITEMS "<jabber:iq:last<" \
+#define FIXED NS_CAPS "<" NS_COMMANDS "<" NS_DISCO_INFO "<" NS_DISCO_ITEMS "<jabber:iq:last<" \
 	"jabber:iq:version<msgoffline<" NS_CARBONS "<" NS_CARBONS_RULES "<urn:xmpp:ping<urn:xmpp:time<"
 
 static struct link *authd, *c2sd;

@@ -168,6 +168,10 @@ test_errors(void **state)
 	    "contact-admin: \"https:\" is not a URI like \"mailto:xmpp@example.org\"");
 	expect_error("domain \"example.org\" { contact-sales = {\"https://<b>\"} }\n", 1, "domain "
 	    "\"example.org\": contact-sales: \"https://<b>\" has a character in it that a URI cannot have");
+	expect_error("domain \"example.org\" { admins = {\"a@b/c\"} }\n", 1, "domain \"example.org\": admins: "
+	    "\"a@b/c\" is not an account like \"juliet@example.org\"");
+	expect_error("admins = {\"example.org\"}\n" DOMAIN, 1,
+	    "admins: \"example.org\" is not an account like \"juliet@example.org\"");
 	expect_error("state-directory = \"here\"\n" DOMAIN, 1,
 	    "state-directory: \"here\" is not an absolute path");
 }
@@ -298,7 +302,8 @@ test_slices(void **state)
 		{ ROLE_MUCD, "MUCD" }, { ROLE_FORMSD, "FORMSD" }, { ROLE_SNMPD, "SNMPD" },
 	};
 	/* A list that is empty by default would not show. */
-	struct settings *settings = read_good("domain \"example.org\" { certificate = \"a.pem\" key = \"a.key\"\n"
+	struct settings *settings = read_good("admins = {\"a@b\"}\n"
+	    "domain \"example.org\" { certificate = \"a.pem\" key = \"a.key\" admins = {\"a@b\"}\n"
 	    "contact-abuse = {\"a:b\"} contact-admin = {\"a:b\"} contact-feedback = {\"a:b\"}\n"
 	    "contact-sales = {\"a:b\"} contact-security = {\"a:b\"} contact-status = {\"a:b\"}\n"
 	    "contact-support = {\"a:b\"} }\nauth { pkcs11-paths = {\"/dev/null\"} }\n");
