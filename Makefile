@@ -75,6 +75,7 @@ help:
 #: make fuzz         fuzz targets, FUZZ_TIME seconds each; FUZZ_ARGS
 #: make bench        compare with other servers; BENCH_ARGS
 #: make bench-handshake  what a TLS handshake costs with keys in authd; HANDSHAKE_ARGS
+#: make bench-archive    what messages and pages of large archives take; ARCHIVE_ARGS
 #: make storm        kill processes under chatting clients, for long; STORM_ARGS
 #: make deps         install what the build needs; make test-deps: and what the tests need
 #: make doap         write aldis.doap from the table of specifications in README.md

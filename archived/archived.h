@@ -8,6 +8,7 @@
  *
  *   message   archive id -> stamp, the stanza as a frame; once, however many have it
  *   archive   account, archive id -> whose copy it is; stays
+ *   peer      account, peer, archive id: the same copies by peer
  *   spool     account, archive id -> waits for its receiver; goes when that has it
  *
  * The row in message goes with the last of the others.
@@ -19,7 +20,9 @@
 #include "daemon.h"
 #include "error.h"
 #include "frame.h"
+#include "stanza.h"
 #include "store.h"
+#include "xmlin.h"
 
 /* -- state.c: the store and the options -------------------------------------------------------- */
 
@@ -31,6 +34,7 @@ enum table {
 	TABLE_SPOOL,     /* spool.c */
 	TABLE_WATERMARK, /* batch.c: origin -> number, time */
 	TABLE_META,      /* name -> number */
+	TABLE_PEER,      /* archive.c */
 	TABLE_COUNT
 };
 
@@ -40,6 +44,7 @@ struct state {
 	struct store *store;
 	uint64_t spool_messages; /* undelivered messages of one account */
 	size_t index_copies;     /* copies to gather before they go into the archive table */
+	uint32_t page_messages;  /* messages of one answer to a query, at most */
 };
 
 extern struct state state;
@@ -47,6 +52,7 @@ extern struct state state;
 /* Opens the store and loads what the files keep in memory. size in bytes, now in milliseconds since
  * 1970. Returns 0, or an error that was logged. */
 int state_open(const char *directory, uint64_t size, uint64_t spool_messages, uint64_t now);
+extern const char *const state_tables[]; /* names, for store_open() */
 void state_close(void);
 
 /* Ends the transaction: commits it, and puts back what is in memory when that fails. */
@@ -74,6 +80,9 @@ void id_begin(uint64_t last);
 /* The next id; now in milliseconds since 1970. */
 uint64_t id_next(uint64_t now);
 uint64_t id_last(void);
+/* The first id of a millisecond since 1970, and the millisecond of an id. */
+uint64_t id_floor(uint64_t time);
+uint64_t id_time(uint64_t id);
 
 /* -- account.c: addresses and their numbers ---------------------------------------------------- */
 
@@ -108,6 +117,12 @@ int message_add(uint64_t id, uint64_t stamp, struct slice frame);
 /* Reads a message; *f points into the store. Returns 0, E_NOT_FOUND, E_MALFORMED or of the
  * store. */
 int message_get(uint64_t id, uint64_t *stamp, struct frame *f);
+/* How far the stamps of messages are before or after the times of their ids, at most. */
+struct skew { uint64_t before, after; };
+const struct skew *archive_skew(void);
+int archive_open(void);
+int archive_save(void); /* before the commit */
+void archive_settle(bool committed);
 /* Removes a message that neither of two accounts (0: none) has a place for any more. */
 int message_release(uint64_t id, uint64_t one, uint64_t other);
 
@@ -119,6 +134,19 @@ int archive_remove(uint64_t account, uint64_t id);
 /* Removes at most count copies of an account; *more when that was not all. */
 int archive_remove_some(uint64_t account, size_t count, bool *more);
 
+/* Copies of an account between two ids, which are left out, in or against their order; with one
+ * peer when peer_hash is set. Those that are on their way into the table are among them. */
+struct range {
+	uint64_t account;
+	const char *peer_hash;
+	uint64_t after, before;
+	bool backward;
+};
+/* Until each() returns false, which must not change the store. */
+int archive_walk(const struct range *range, bool (*each)(void *arg, uint64_t id), void *arg);
+/* Whether the account has a copy of each of these: 0 or E_NOT_FOUND. */
+int archive_has(uint64_t account, const uint64_t *ids, size_t count);
+
 /* -- index.c: copies on their way into the archive table --------------------------------------- */
 
 int index_open(void);
@@ -126,6 +154,9 @@ void index_close(void);
 /* The copies of a message that was taken: from and to are its sides. */
 void index_add(const struct frame *f, uint64_t id, const struct account *from,
     const struct account *to);
+/* Appends the ids of an account's copies that are not in the table and above an id, in their order;
+ * with one peer when peer_hash is set. */
+void index_find(uint64_t account, const char *peer_hash, uint64_t above, struct buf *ids);
 int index_some(void); /* writes a few, in each transaction */
 int index_all(void);  /* writes all: before rows are looked up or removed */
 void index_settle(bool committed);
@@ -163,6 +194,67 @@ bool forget_pending(void);
 int forget_step(void);
 void forget_settle(bool committed);
 void forget_gauges(void);
+
+/* -- query.c: what is asked of an archive (XEP-0313, XEP-0059) ---------------------------------- */
+
+#define QUERY_IDS     1000 /* most ids that one may name */
+#define QUERY_ID_MAX  1024 /* bytes of a queryid */
+
+/* What was asked for; no message is in two filters' gap: all that are given must hold. */
+struct query {
+	struct buf with, queryid;     /* the address in canonical form; empty: none */
+	bool has_queryid;
+	uint64_t start, end;          /* milliseconds since 1970, both included */
+	uint64_t after, before;       /* archive ids, both left out */
+	struct buf ids;               /* those wanted, sorted; has_ids: no others */
+	bool has_ids;
+	struct buf needed;            /* ids that must exist, or it is an error */
+	bool unknown;                 /* one was named that cannot exist */
+	uint64_t max;                 /* messages of a page */
+	bool paged;                   /* asks for what is before or after a page */
+	bool backward, flip;
+};
+
+/* Reads <query/>. Returns STANZA_ERROR_NONE, or what is wrong with it; *text: why, or NULL. */
+enum stanza_error query_read(const struct xmlin_element *element, struct query *query,
+    const char **text);
+void query_free(struct query *query);
+
+/* -- page.c: finding the messages that answer a query ------------------------------------------ */
+
+#define PAGE_BYTES (128 << 10) /* no further message after so many */
+
+struct page {
+	const struct query *query;
+	struct slice jid;     /* whose archive */
+	uint64_t account;     /* its number, 0: it has none */
+	char peer_hash[32];   /* with: of the bare address */
+	bool by_peer;
+	uint64_t at;          /* where the search goes on */
+	bool begun, done;
+	bool more;            /* there are messages behind the page */
+	size_t bytes;
+	struct buf found;     /* ids, in the order in which they were found */
+};
+
+void page_begin(struct page *page, const struct query *query, struct slice jid, uint64_t account);
+/* Goes on with the search; *budget: rows that may be looked at, counted down. Returns 0, E_NOT_FOUND
+ * when an id that must exist does not, or an error of the store. */
+int page_step(struct page *page, unsigned *budget);
+void page_free(struct page *page);
+
+/* -- mam.c: requests to archives (XEP-0313) ---------------------------------------------------- */
+
+/* Takes a request; its answer comes from mam_step(), after the commit. */
+struct out;
+int mam_take(const struct frame *f, struct slice whole, struct out *out);
+bool mam_pending(void);
+/* Works on the requests under way, a bounded piece of work each, and appends answers. */
+int mam_step(struct out *out);
+void mam_settle(bool committed);
+void mam_router_gone(void); /* who has asked asks again */
+void mam_gauges(void);
+void mam_close(void);
 
 /* -- batch.c: frames from the router, taken in one transaction --------------------------------- */
 

@@ -230,6 +230,25 @@ message_take(const struct frame *f, struct slice whole)
 	return error;
 }
 
+/* Takes a request to an account's archive; one of a router that is gone comes again. */
+static int
+take_request(const struct frame *f, struct slice whole)
+{
+	struct jid from, to;
+
+	if (whole.ptr < buf_slice(&frames).ptr + stale)
+		return OK;
+	if ((f->subtype != TYPE_GET && f->subtype != TYPE_SET) || jid_parse(f->from, &from) ||
+	    (f->to.ptr != NULL && jid_parse(f->to, &to))) {
+		daemon_refuse(f, "not a request");
+		run.refused++;
+		if (f->seq != 0)
+			ack_add(f);
+		return OK;
+	}
+	return mam_take(f, whole, run.out);
+}
+
 static int
 take_stanza(const struct frame *f, struct slice whole)
 {
@@ -356,6 +375,8 @@ take(struct slice whole)
 		daemon_refuse(&f, "no account");
 		return OK;
 	}
+	if (f.type == FRAME_STANZA && f.kind == STANZA_IQ)
+		return take_request(&f, whole);
 	if (f.seq != 0 && !watermark_take(marks, f.origin, f.seq)) {
 		repeat(&f);
 		return OK;
@@ -457,6 +478,7 @@ void
 batch_router_gone(void)
 {
 	stale = buf_len(&frames);
+	mam_router_gone();
 }
 
 /* -- watermarks on disk -- */

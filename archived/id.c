@@ -1,5 +1,5 @@
 /*
- * id.c: archive ids. Called by batch.c; cannot fail.
+ * id.c: archive ids. Called by batch.c, archive.c and page.c; cannot fail.
  *
  * 42 bits of milliseconds since 2020, 6 bits of the node, 16 bits of a counter. Ids grow strictly,
  * also when the clock steps back and over a restart: then they count on from the last one, and when
@@ -33,6 +33,19 @@ id_next(uint64_t now)
 		id = ((last >> TIME_SHIFT) + 1) << TIME_SHIFT;
 	last = id;
 	return id;
+}
+
+uint64_t
+id_floor(uint64_t time)
+{
+	time = time > EPOCH ? time - EPOCH : 0;
+	return (time < TIME_MAX ? time : TIME_MAX) << TIME_SHIFT;
+}
+
+uint64_t
+id_time(uint64_t id)
+{
+	return (id >> TIME_SHIFT) + EPOCH;
 }
 
 uint64_t

@@ -1,6 +1,6 @@
 /*
- * index.c: copies on their way into the archive table. Called by batch.c and state.c. Fails when
- * the store does.
+ * index.c: copies on their way into the archive table. Called by batch.c, archive.c and state.c. Fails
+ * when the store does.
  *
  * The archive table is ordered by account, so the copies of one batch would fall on as many pages
  * as there are accounts in it, and each page would be written for one row: that made a commit six
@@ -11,7 +11,9 @@
  *
  *   (message committed) -> FRESH -> (enough of them) -> SORTED -> (written, piece by piece) -> gone
  *
- * Who wants to remove rows calls index_all() first.
+ * Who wants to remove rows calls index_all() first; who looks for some asks index_find() as well.
+ * Those of an account come in the order of their ids, so what is in the table is older than what is
+ * here, but for copies that were made again at the start and had been written.
  */
 #include "archived.h"
 
@@ -71,6 +73,44 @@ index_add(const struct frame *f, uint64_t id, const struct account *from,
 		fresh_add(from, id, DIRECTION_OUT, to, receives ? to->id : 0);
 	if (receives)
 		fresh_add(to, id, DIRECTION_IN, from, sends ? from->id : 0);
+}
+
+/* Where an account's copies begin among those that are sorted and not written. */
+static size_t
+sorted_position(uint64_t account)
+{
+	size_t low = sorted.written, high = sorted.count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (sorted.copy[middle].account < account)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Appends the id of a copy when it is one that is looked for. */
+static void
+copy_find(const struct copy *copy, const char *peer_hash, uint64_t above, struct buf *ids)
+{
+	if (copy->id > above &&
+	    (peer_hash == NULL || memcmp(copy->peer_hash, peer_hash, PEER_HASH_SIZE) == 0))
+		buf_add_u64(ids, copy->id);
+}
+
+void
+index_find(uint64_t account, const char *peer_hash, uint64_t above, struct buf *ids)
+{
+	size_t i;
+
+	for (i = sorted_position(account); i < sorted.count && sorted.copy[i].account == account; i++)
+		copy_find(&sorted.copy[i], peer_hash, above, ids);
+	for (i = fresh.written; i < fresh.count; i++)
+		if (fresh.copy[i].account == account)
+			copy_find(&fresh.copy[i], peer_hash, above, ids);
 }
 
 /* Puts at most limit of those that are not in the table into it. */

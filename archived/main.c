@@ -10,6 +10,7 @@
 
 #include "counter.h"
 #include "log.h"
+#include "ns.h"
 
 #define RETRY_TIME  500                /* milliseconds after a failed transaction */
 #define FULL_TIME   10                 /* while the router does not read */
@@ -116,6 +117,26 @@ forget_some(void)
 	return error;
 }
 
+/* Works on requests to archives, while the router reads the answers. */
+static void
+queries_step(void)
+{
+	int error;
+
+	if (!mam_pending())
+		return;
+	if (daemon_router() != NULL && link_full(daemon_router())) {
+		wait_for(FULL_TIME);
+		return;
+	}
+	error = mam_step(&self.out);
+	if (error)
+		log_warn("request not answered", "reason=\"%s\"", error_text(error));
+	out_send(&self.out);
+	if (mam_pending())
+		daemon_dirty();
+}
+
 /* Logs a change between working and failing. */
 static void
 note(int error)
@@ -141,6 +162,7 @@ on_flush(void)
 		if (error)
 			wait_for(RETRY_TIME);
 		note(error);
+		queries_step();
 	}
 	pause_reading(batch_bytes() > BATCH_MAX);
 }
@@ -183,11 +205,13 @@ on_gauges(void)
 	spool_gauges();
 	account_gauges();
 	forget_gauges();
+	mam_gauges();
 }
 
 static int
 on_configure(const struct config *config)
 {
+	state.page_messages = (uint32_t)config_number(config, "archive", "", "page-messages");
 	return state_open(daemon_state_dir(), config_number(config, "archive", "", "size"),
 	    config_number(config, "archive", "", "spool-messages"), daemon_now());
 }
@@ -208,6 +232,9 @@ main(void)
 {
 	static const struct daemon_hooks hooks = {
 		.role = ROLE_ARCHIVED,
+		.serves = "account-ns " NS_MAM "\n"
+		    "account-feature " NS_MAM "\n"
+		    "account-feature " NS_MAM_EXTENDED "\n",
 		.commands = archived_commands,
 		.configure = on_configure,
 		.start = on_start,

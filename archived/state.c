@@ -9,15 +9,16 @@
 
 #define INDEX_COPIES 32768
 
-struct state state = { .index_copies = INDEX_COPIES };
+struct state state = { .index_copies = INDEX_COPIES, .page_messages = 50 };
 
-static const char *const tables[] = {
+const char *const state_tables[] = {
 	[TABLE_MESSAGE] = "message",
 	[TABLE_ACCOUNT] = "account",
 	[TABLE_ARCHIVE] = "archive",
 	[TABLE_SPOOL] = "spool",
 	[TABLE_WATERMARK] = "watermark",
 	[TABLE_META] = "meta",
+	[TABLE_PEER] = "peer",
 	[TABLE_COUNT] = NULL,
 };
 
@@ -41,13 +42,15 @@ ids_load(void)
 int
 state_open(const char *directory, uint64_t size, uint64_t spool_messages, uint64_t now)
 {
-	int error = store_open(directory, tables, size, &state.store);
+	int error = store_open(directory, state_tables, size, &state.store);
 
 	state.spool_messages = spool_messages;
 	if (error == OK)
 		error = ids_load();
 	if (error == OK)
 		error = account_open();
+	if (error == OK)
+		error = archive_open();
 	if (error == OK)
 		error = spool_open();
 	if (error == OK)
@@ -64,6 +67,7 @@ state_open(const char *directory, uint64_t size, uint64_t spool_messages, uint64
 void
 state_close(void)
 {
+	mam_close();
 	batch_close();
 	index_close();
 	forget_close();
@@ -77,8 +81,10 @@ static void
 settle(bool committed)
 {
 	account_settle(committed);
+	archive_settle(committed);
 	spool_settle(committed);
 	forget_settle(committed);
+	mam_settle(committed);
 	index_settle(committed);
 }
 
@@ -88,6 +94,8 @@ state_commit(void)
 	static uint64_t saved_id;
 	int error = account_save();
 
+	if (error == OK)
+		error = archive_save();
 	if (error == OK && id_last() != saved_id)
 		error = meta_put("last-id", id_last());
 	if (error == OK)

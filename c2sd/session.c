@@ -16,6 +16,7 @@
 #include "log.h"
 #include "map.h"
 #include "mem.h"
+#include "ns.h"
 
 #define STORED_PART 2u     /* of queue-total: above it what is stored is left to the spool */
 #define QUEUE_PART  4u     /* a queue may take this part of what is left of that */
@@ -23,6 +24,8 @@
 #define LOOSE_LIMIT 4u     /* times the limits of a queue, for what is not stored */
 #define HARD_LIMIT  8u     /* times the limits, for all */
 #define ITEM_BYTES  256u   /* of a stanza besides its payload, about */
+/* Of a query, in the window: so few are under way that their answers fit in the queue. */
+#define QUERY_WEIGHT (128u << 10)
 
 static struct map *by_handle, *by_sm_id;
 static unsigned of_state[SESSION_ENDED + 1];
@@ -180,6 +183,13 @@ session_handled(struct session *s)
 	window_add(s, 0, 0);
 }
 
+/* A query to an archive: its answer is a page of messages, which come at once. */
+static bool
+is_query(const struct frame *f)
+{
+	return f->kind == STANZA_IQ && f->subtype == TYPE_SET && slice_is(f->ns, NS_MAM);
+}
+
 int
 session_send(struct session *s, struct frame *f)
 {
@@ -191,7 +201,7 @@ session_send(struct session *s, struct frame *f)
 	error = uplink_send(&s->sender, f, &seq, &len);
 	if (error != OK)
 		return error;
-	window_add(s, seq, len);
+	window_add(s, seq, len + (is_query(f) ? QUERY_WEIGHT : 0));
 	return OK;
 }
 

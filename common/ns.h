@@ -50,6 +50,10 @@
 #define NS_COMMANDS   "http://jabber.org/protocol/commands"  /* XEP-0050 */
 #define NS_ADMIN      "http://jabber.org/protocol/admin"     /* XEP-0133 */
 #define NS_DATA       "jabber:x:data"                         /* XEP-0004 */
+#define NS_VALIDATE   "http://jabber.org/protocol/xdata-validate" /* XEP-0122 */
+#define NS_RSM        "http://jabber.org/protocol/rsm"        /* XEP-0059 */
+#define NS_MAM        "urn:xmpp:mam:2"                        /* XEP-0313 */
+#define NS_MAM_EXTENDED "urn:xmpp:mam:2#extended"
 
 /* What names this software in its entity capabilities (XEP-0115 section 4). */
 #define CAPS_NODE     "urn:x-aldis:server"

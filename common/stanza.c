@@ -284,6 +284,12 @@ stanza_write(const struct frame *f, struct slice to, struct slice account, struc
 }
 
 void
+stanza_forward(const struct frame *f, struct buf *out)
+{
+	write_stanza(f, SLICE(NS_CLIENT), SLICE_NONE, SLICE_NONE, out);
+}
+
+void
 stanza_archive_id(uint64_t id, char text[17])
 {
 	int i;
@@ -291,6 +297,23 @@ stanza_archive_id(uint64_t id, char text[17])
 	for (i = 15; i >= 0; i--, id >>= 4)
 		text[i] = "0123456789abcdef"[id & 15];
 	text[16] = '\0';
+}
+
+int
+stanza_archive_id_read(struct slice text, uint64_t *id)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t i;
+
+	*id = 0;
+	for (i = 0; i < text.len && text.len == 16; i++) {
+		const char *digit = memchr(digits, text.ptr[i], 16);
+
+		if (digit == NULL)
+			return E_MALFORMED;
+		*id = *id << 4 | (uint64_t)(digit - digits);
+	}
+	return text.len == 16 ? OK : E_MALFORMED;
 }
 
 /* Writes a number with exactly so many digits and what follows them. */
@@ -333,4 +356,100 @@ stanza_stamp(uint64_t milliseconds, char text[32])
 	at = add_digits(at, second % 60, 2, '.');
 	at = add_digits(at, ms % 1000, 3, 'Z');
 	*at = '\0';
+}
+
+/* Takes exactly so many digits and what must follow them (NUL: nothing) off the front. */
+static bool
+take_digits(struct slice *text, unsigned digits, char after, unsigned max, unsigned *number)
+{
+	size_t len = digits + (after != '\0');
+	uint64_t n;
+
+	if (text->len < len || slice_number(slice_part(*text, 0, digits), max, &n) != OK ||
+	    (after != '\0' && text->ptr[digits] != after))
+		return false;
+	*number = (unsigned)n;
+	*text = slice_part(*text, len, SIZE_MAX);
+	return true;
+}
+
+/* Takes a fraction of a second, if there is one; what is finer than milliseconds is left out. */
+static bool
+take_fraction(struct slice *text, unsigned *milliseconds)
+{
+	unsigned weight = 100;
+	size_t len = 1;
+
+	*milliseconds = 0;
+	if (text->len == 0 || *text->ptr != '.')
+		return true;
+	for (; len < text->len && text->ptr[len] >= '0' && text->ptr[len] <= '9'; len++) {
+		*milliseconds += weight * (unsigned)(text->ptr[len] - '0');
+		weight /= 10;
+	}
+	*text = slice_part(*text, len, SIZE_MAX);
+	return len > 1;
+}
+
+/* Takes the whole rest as a time zone, in minutes east of UTC. */
+static bool
+take_zone(struct slice text, int *minutes)
+{
+	unsigned hour, minute;
+	bool west = text.len != 0 && *text.ptr == '-';
+
+	*minutes = 0;
+	if (slice_is(text, "Z"))
+		return true;
+	if (text.len == 0 || (!west && *text.ptr != '+'))
+		return false;
+	text = slice_part(text, 1, SIZE_MAX);
+	if (!take_digits(&text, 2, ':', 14, &hour) || !take_digits(&text, 2, '\0', 59, &minute))
+		return false;
+	*minutes = (int)(60 * hour + minute) * (west ? -1 : 1);
+	return text.len == 0;
+}
+
+/* Days from 1970 to a date: the reverse of what stanza_stamp() does. */
+static int64_t
+days_of(unsigned year, unsigned month, unsigned day)
+{
+	int64_t y = (int64_t)year - (month <= 2), era = (y >= 0 ? y : y - 399) / 400;
+	int64_t of_era = y - era * 400;
+	int64_t from_march = month > 2 ? (int64_t)month - 3 : (int64_t)month + 9;
+	int64_t of_year = (153 * from_march + 2) / 5 + day - 1;
+
+	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+
+static unsigned
+days_in(unsigned year, unsigned month)
+{
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	if (month == 2)
+		return leap ? 29 : 28;
+	return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
+}
+
+int
+stanza_stamp_read(struct slice text, uint64_t *milliseconds)
+{
+	unsigned year, month, day, hour, minute, second, ms;
+	int64_t seconds;
+	int zone;
+
+	*milliseconds = 0;
+	/* A second 60 is a leap second. */
+	if (!take_digits(&text, 4, '-', 9999, &year) || !take_digits(&text, 2, '-', 12, &month) ||
+	    !take_digits(&text, 2, 'T', 31, &day) || !take_digits(&text, 2, ':', 23, &hour) ||
+	    !take_digits(&text, 2, ':', 59, &minute) || !take_digits(&text, 2, '\0', 60, &second) ||
+	    !take_fraction(&text, &ms) || !take_zone(text, &zone) ||
+	    month == 0 || day == 0 || day > days_in(year, month))
+		return E_MALFORMED;
+	seconds = days_of(year, month, day) * 86400 + hour * 3600 + (int64_t)minute * 60 + second -
+	    (int64_t)zone * 60;
+	if (seconds >= 0)
+		*milliseconds = (uint64_t)seconds * 1000 + ms;
+	return OK;
 }

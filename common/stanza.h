@@ -55,10 +55,18 @@ void stanza_result(const struct frame *request, struct slice payload, struct fra
  */
 void stanza_write(const struct frame *f, struct slice to, struct slice account, struct buf *out);
 
+/* Appends a message as it stands in a <forwarded/> (XEP-0297): canonical within an element of
+ * another namespace than jabber:client. */
+void stanza_forward(const struct frame *f, struct buf *out);
+
 /* An archive id as text: 16 hexadecimal digits. */
 void stanza_archive_id(uint64_t id, char text[17]);
+/* Reads one in exactly that form. Returns 0 or E_MALFORMED. */
+int stanza_archive_id_read(struct slice text, uint64_t *id);
 
 /* Milliseconds since 1970 as XEP-0082 DateTime in UTC, "2026-11-23T01:02:03.456Z". */
 void stanza_stamp(uint64_t milliseconds, char text[32]);
+/* Reads a XEP-0082 DateTime; what is before 1970 is 0. Returns 0 or E_MALFORMED. */
+int stanza_stamp_read(struct slice text, uint64_t *milliseconds);
 
 #endif

@@ -335,6 +335,31 @@ store_walk(struct store *store, unsigned table, struct slice from, struct slice 
 	return error == E_NOT_FOUND ? store->error : error;
 }
 
+int
+store_walk_back(struct store *store, unsigned table, struct slice before, struct slice prefix,
+    bool (*each)(void *arg, struct slice key, struct slice value), void *arg)
+{
+	MDB_val k = val_of(before), v;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	int code, error = read_begin(store, &txn);
+
+	if (error)
+		return error;
+	ASSERT(before.len != 0);
+	code = mdb_cursor_open(txn, store->tables[table], &cursor);
+	if (code)
+		return failed(store, "walk", code);
+	code = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	code = mdb_cursor_get(cursor, &k, &v, code == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+	while (code == 0 && slice_starts(slice_of_val(&k), prefix) &&
+	    each(arg, slice_of_val(&k), slice_of_val(&v)))
+		code = mdb_cursor_get(cursor, &k, &v, MDB_PREV);
+	mdb_cursor_close(cursor);
+	error = failed(store, "walk", code);
+	return error == E_NOT_FOUND ? OK : error;
+}
+
 /* Makes the first key after all that begin with prefix; false when there is none. */
 static bool
 prefix_end(struct slice prefix, char end[STORE_KEY_MAX], size_t *len)

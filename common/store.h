@@ -48,6 +48,9 @@ int store_remove(struct store *store, unsigned table, struct slice key);
  */
 int store_walk(struct store *store, unsigned table, struct slice from, struct slice prefix,
     bool (*each)(void *arg, struct slice key, struct slice value), void *arg);
+/* The same backwards, over keys < before; each() must not change the store. */
+int store_walk_back(struct store *store, unsigned table, struct slice before, struct slice prefix,
+    bool (*each)(void *arg, struct slice key, struct slice value), void *arg);
 /* The last key that begins with prefix. */
 int store_last(struct store *store, unsigned table, struct slice prefix, struct slice *key,
     struct slice *value);

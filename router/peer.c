@@ -515,8 +515,10 @@ on_stanza(struct peer *peer, const struct frame *f)
 		session_handover(peer, f);
 	else if (peer_is_entry(peer))
 		inbound(peer, f);
-	else if (peer->role == ROLE_ARCHIVED)
+	else if (peer->role == ROLE_ARCHIVED && (f->flags & FLAG_SPOOL))
 		drain_stanza(peer, f);
+	else if (peer->role == ROLE_ARCHIVED)
+		route_archive(peer, f);
 	else
 		route_service(peer, f);
 }

@@ -165,7 +165,9 @@ request_account(const struct frame *f, struct session *sender, struct slice jid)
 	struct account *own = sender->account;
 	bool allowed = slice_equal(jid, account_jid(own)) || (account_bits(own, jid) & ROSTER_TO);
 
-	if (block_is(jid, f->from))
+	if (slice_is(f->ns, NS_MAM))
+		route_error(f, STANZA_ERROR_FORBIDDEN, NULL); /* also to who is blocked */
+	else if (block_is(jid, f->from))
 		route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
 	else if (slice_is(f->ns, NS_CARBONS))
 		carbon_request(f, sender, jid);

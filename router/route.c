@@ -77,6 +77,10 @@ classify_request(const struct frame *f, const struct session *sender, struct rou
 		    : sender ? sender->account : NULL;
 		if (known && slice_is(f->ns, NS_LAST) && account != NULL)
 			known = false;
+		/* An archive is for its account alone. */
+		if (known && slice_is(f->ns, NS_MAM) && r->to.full.ptr != NULL &&
+		    (sender == NULL || account != sender->account))
+			known = false;
 	} else {
 		known = false;
 	}
@@ -438,4 +442,42 @@ route_service(struct peer *peer, const struct frame *f)
 		route_reply(&out);
 	else
 		route_error(&out, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+}
+
+/* Why archived may not send this to a session; NULL when it may: what an account has asked of its
+ * archive, and messages with results before that. */
+static const char *
+archive_fault(const struct session *s, const struct frame *f)
+{
+	bool answer = f->kind == STANZA_IQ && (f->subtype == TYPE_RESULT || f->subtype == TYPE_ERROR);
+	bool result = f->kind == STANZA_MESSAGE && f->subtype == TYPE_NORMAL;
+
+	if (!answer && !result)
+		return "neither an answer nor a result";
+	if (s->account == NULL || !slice_equal(f->from, account_jid(s->account)))
+		return "not its address";
+	if (!slice_equal(f->to, session_jid(s)) || f->numbers.ptr != NULL ||
+	    f->audience != AUDIENCE_NONE)
+		return "not its receivers";
+	return f->flags & ~(unsigned)FLAG_ERROR || f->archive_id != 0 ? "flags" : NULL;
+}
+
+void
+route_archive(struct peer *archived, const struct frame *f)
+{
+	struct session *s = session_find(f->handle);
+	const char *fault = s != NULL ? archive_fault(s, f) : NULL;
+	struct frame out = *f;
+
+	/* It may have ended meanwhile. */
+	if (s == NULL) {
+		peer_drop(archived, f, "no session");
+		return;
+	}
+	if (fault != NULL) {
+		peer_refuse(archived, f, fault);
+		return;
+	}
+	frame_limit(&out);
+	route_reply(&out);
 }

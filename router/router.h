@@ -310,6 +310,8 @@ void route_inbound(struct peer *peer, const struct frame *f);
 void route_stanza(const struct frame *f, struct session *sender);
 /* A STANZA from a service daemon. */
 void route_service(struct peer *peer, const struct frame *f);
+/* What archived answers to a session that has asked its account's archive. */
+void route_archive(struct peer *archived, const struct frame *f);
 /* An error reply to a stanza, sent to where it came from. */
 void route_error(const struct frame *f, enum stanza_error error, const char *text);
 /* A reply: by its handle when that is a session, else by its `to`. */

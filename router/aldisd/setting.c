@@ -271,6 +271,23 @@ check_positive(struct slice value)
 	return slice_is(value, "0") ? "must not be 0" : NULL;
 }
 
+/* What is forwarded or archived has three elements around it, and must still be canonical. */
+static const char *
+check_depth(struct slice value)
+{
+	uint64_t depth;
+
+	return slice_number(value, 60, &depth) == OK && depth != 0 ? NULL : "is not 1 to 60";
+}
+
+static const char *
+check_page(struct slice value)
+{
+	uint64_t messages;
+
+	return slice_number(value, 250, &messages) == OK && messages != 0 ? NULL : "is not 1 to 250";
+}
+
 static const struct check {
 	const char *section, *name;
 	const char *(*check)(struct slice value); /* gets the value as the daemons do */
@@ -294,7 +311,7 @@ static const struct check {
 	{ "c2s", "workers", check_workers },
 	{ "c2s", "tls-priority", check_priority },
 	{ "c2s", "stanza-size", check_positive },
-	{ "c2s", "stanza-depth", check_positive },
+	{ "c2s", "stanza-depth", check_depth },
 	{ "c2s", "login-bytes", check_positive },
 	{ "c2s", "login-time", check_positive },
 	{ "c2s", "login-attempts", check_positive },
@@ -307,6 +324,7 @@ static const struct check {
 	{ "c2s", "window-total", check_positive },
 	{ "c2s", "resource-conflict", check_conflict },
 	{ "c2s", "sessions-per-account", check_positive },
+	{ "archive", "page-messages", check_page },
 	{ "auth", "iterations", check_positive },
 	{ "auth", "pkcs11-module", check_module },
 	{ "auth", "pkcs11-paths", check_path },

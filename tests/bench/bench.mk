@@ -31,3 +31,16 @@ build/tests/bench/local_key.so: tests/bench/handshake/local_key.c tests/bench/be
 .PHONY: bench-handshake
 bench-handshake: all $(HANDSHAKE_TOOLS)
 	/usr/bin/python3 tests/bench/handshake.py $(HANDSHAKE_ARGS)
+
+# -- what archived's engine takes for messages and for pages of large archives --------------------
+
+ARCHIVE_ARGS ?=
+
+build/tests/bench/archive: tests/bench/archive/archive.c $B/libarchived.a $(LIBALDIS) tests/bench/bench.mk
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Icommon -Iarchived $(DEP_CFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) \
+		-Wl,--start-group $B/libarchived.a $(LIBALDIS) -Wl,--end-group $(COMMON_LIBS)
+
+.PHONY: bench-archive
+bench-archive: build/tests/bench/archive
+	build/tests/bench/archive $(ARCHIVE_ARGS)

@@ -75,6 +75,8 @@ NS = {
     "carbons": "urn:xmpp:carbons:2",
     "csi": "urn:xmpp:csi:0",
     "blocking": "urn:xmpp:blocking",
+    "mam": "urn:xmpp:mam:2",
+    "rsm": "http://jabber.org/protocol/rsm",
     "forward": "urn:xmpp:forward:0",
     "chatstates": "http://jabber.org/protocol/chatstates",
 }

@@ -242,3 +242,38 @@ def test_no_grant_key(world):
     for key in (b"short", b"", None, b"k" * 33):
         bad.send(Frame("MECHANISMS", token=key, text="localhost PLAIN"))
     world.refused("type=MECHANISMS reason=\"no key\"")
+
+
+# -- answers out of the archive -------------------------------------------------------------------------------
+
+
+def archived_says(session, kind="IQ", subtype="RESULT", **values):
+    return Frame("STANZA", kind, subtype, handle=values.pop("handle", session.handle), id="q",
+                 payload="<x xmlns='urn:x'/>", **{"from": session.bare, "to": session.jid, **values})
+
+
+def test_archive_answers(world, victims):
+    """archived answers a session in the name of its account, and says nothing else."""
+    juliet, romeo = victims
+    bad = world.hostile("ARCHIVED")
+    world.mark()
+    for good in (archived_says(juliet), archived_says(juliet, subtype="ERROR", flags="ERROR"),
+                 archived_says(juliet, "MESSAGE", "NORMAL")):
+        bad.send(good)
+        got = world.c2sd.expect("STANZA")
+        assert got.receivers() == [juliet.handle] and got.text("from") == juliet.bare.encode()
+    for values, reason in (
+            (dict({"from": romeo.bare}), "not its address"), (dict({"from": "localhost"}), "not its address"),
+            (dict({"from": juliet.jid}), "not its address"), (dict(to=romeo.jid), "not its receivers"),
+            (dict(to=juliet.bare), "not its receivers"), (dict(numbers=[romeo.handle]), "not its receivers"),
+            (dict(audience="AVAILABLE"), "not its receivers"),
+            (dict(handle=romeo.handle), "not its address"), (dict(subtype="SET"), "neither an answer nor a result"),
+            (dict(kind="PRESENCE", subtype="AVAILABLE"), "neither an answer nor a result"),
+            (dict(kind="MESSAGE", subtype="CHAT"), "neither an answer nor a result"),
+            (dict(flags="STORE"), "flags"), (dict(archive_id=5), "flags")):
+        bad = world.hostile("ARCHIVED")  # the first line of a link is always logged
+        world.mark()
+        bad.send(archived_says(juliet, **values))
+        world.refused("type=STANZA reason=\"%s\"" % reason)
+    bad.send(archived_says(juliet, handle=handle(99, 9)), archived_says(juliet, handle=0))
+    world.silent()

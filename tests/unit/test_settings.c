@@ -160,6 +160,9 @@ test_errors(void **state)
 	expect_error(DOMAIN "c2s { resume-time = 10y }\n", 2, "c2s: resume-time: \"10y\" is not a time of "
 	    "at most 366 days: a number, with s, m, h or d behind it or nothing for seconds");
 	expect_error(DOMAIN "c2s { stanza-size = 0 }\n", 2, "c2s: stanza-size: \"0\" must not be 0");
+	expect_error(DOMAIN "c2s { stanza-depth = 61 }\n", 2, "c2s: stanza-depth: \"61\" is not 1 to 60");
+	expect_error(DOMAIN "archive { page-messages = 0 }\n", 2,
+	    "archive: page-messages: \"0\" is not 1 to 250");
 	expect_error(DOMAIN "c2s { tls-priority = \"SSL2\" }\n", 2,
 	    "c2s: tls-priority: \"SSL2\" is not a priority string that GnuTLS understands");
 	expect_error("domain \"example.org\" {\n contact-abuse = {\"mailto:a@b\",\n \"abuse@b\"}\n}\n", 3,

@@ -214,6 +214,48 @@ test_result(void **state)
 }
 
 static void
+test_stamp_read(void **state)
+{
+	static const struct { const char *text; uint64_t ms; } rows[] = {
+		{ "1970-01-01T00:00:00Z", 0 },
+		{ "1969-12-31T23:59:59.999Z", 0 },
+		{ "0000-01-01T00:00:00Z", 0 },
+		{ "2000-02-28T23:59:59.999Z", 951782399999 },
+		{ "2000-02-29T00:00:00Z", 951782400000 },
+		{ "2000-02-29T01:30:00+01:30", 951782400000 },
+		{ "2000-02-28T19:00:00.0-05:00", 951782400000 },
+		{ "2000-02-29T00:00:00.5Z", 951782400500 },
+		{ "2000-02-29T00:00:00.1239999999999999Z", 951782400123 },
+		{ "2016-12-31T23:59:60Z", 1483228800000 },
+		{ "9999-12-31T23:59:59.999Z", 253402300799999 },
+	};
+	static const char *const wrong[] = {
+		"", "2000", "2000-02-29", "2000-02-29T00:00:00", "2000-02-29 00:00:00Z", "2001-02-29T00:00:00Z",
+		"1900-02-29T00:00:00Z", "2000-00-01T00:00:00Z", "2000-13-01T00:00:00Z", "2000-04-31T00:00:00Z",
+		"2000-01-00T00:00:00Z", "2000-01-01T24:00:00Z", "2000-01-01T00:60:00Z", "2000-01-01T00:00:61Z",
+		"2000-01-01T00:00:00.Z", "2000-01-01T00:00:00+1:00", "2000-01-01T00:00:00+15:00",
+		"2000-01-01T00:00:00Zx", "2000-01-01T00:00:00+01:00x", "+000-01-01T00:00:00Z",
+		"10000-01-01T00:00:00Z", "20000101T00:00:00", "2000-01-01T00:00:00z",
+	};
+	uint64_t ms, id;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		assert_int_equal(stanza_stamp_read(slice_string(rows[i].text), &ms), OK);
+		assert_true(ms == rows[i].ms);
+	}
+	for (i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		assert_int_equal(stanza_stamp_read(slice_string(wrong[i]), &ms), E_MALFORMED);
+	assert_int_equal(stanza_archive_id_read(SLICE("fedcba9876543210"), &id), OK);
+	assert_true(id == UINT64_C(0xfedcba9876543210));
+	assert_int_equal(stanza_archive_id_read(SLICE("FEDCBA9876543210"), &id), E_MALFORMED);
+	assert_int_equal(stanza_archive_id_read(SLICE("fedcba987654321"), &id), E_MALFORMED);
+	assert_int_equal(stanza_archive_id_read(SLICE("fedcba98765432100"), &id), E_MALFORMED);
+	assert_int_equal(stanza_archive_id_read(SLICE(""), &id), E_MALFORMED);
+}
+
+static void
 test_stamp(void **state)
 {
 	static const struct { uint64_t ms; const char *text; } rows[] = {
@@ -280,6 +322,7 @@ main(void)
 		cmocka_unit_test(test_error_reply),
 		cmocka_unit_test(test_result),
 		cmocka_unit_test(test_stamp),
+		cmocka_unit_test(test_stamp_read),
 		cmocka_unit_test(test_canonical),
 	};
 

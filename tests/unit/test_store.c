@@ -159,6 +159,49 @@ test_append(void **state)
 	clear();
 }
 
+static bool
+take_key(void *arg, struct slice key, struct slice value)
+{
+	struct buf *seen = arg;
+
+	(void)value;
+	buf_add_slice(seen, key);
+	buf_add_char(seen, ' ');
+	return buf_len(seen) < 11;
+}
+
+static void
+test_walk_back(void **state)
+{
+	static const char *const keys[] = { "a1", "a2", "a3", "b1", "b2" };
+	static const struct {
+		const char *before, *prefix, *seen;
+	} cases[] = {
+		{ "a3", "a", "a2 a1 " }, { "a9", "a", "a3 a2 a1 " }, { "a1", "a", "" }, { "b1", "a", "a3 a2 a1 " },
+		{ "b9", "b", "b2 b1 " }, { "c", "b", "b2 b1 " }, { "a25", "a", "a2 a1 " },
+		{ "c", "", "b2 b1 a3 a2 " }, { "b2", "a", "" }, { "0", "", "" },
+	};
+	struct store *store = opened(1 << 20);
+	struct buf seen = { 0 };
+
+	(void)state;
+	assert_int_equal(store_walk_back(store, ONE, SLICE("a"), SLICE(""), take_key, &seen), OK);
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+		store_put(store, ONE, slice_string(keys[i]), SLICE("v"));
+	for (int committed = 0; committed < 2; committed++) {
+		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+			buf_clear(&seen);
+			assert_int_equal(store_walk_back(store, ONE, slice_string(cases[i].before),
+			    slice_string(cases[i].prefix), take_key, &seen), OK);
+			assert_true(slice_is(buf_slice(&seen), cases[i].seen));
+		}
+		assert_int_equal(store_commit(store), OK);
+	}
+	buf_free(&seen);
+	store_close(&store);
+	clear();
+}
+
 static void
 test_last(void **state)
 {
@@ -450,6 +493,7 @@ main(void)
 		cmocka_unit_test(test_transactions),
 		cmocka_unit_test(test_reads_follow),
 		cmocka_unit_test(test_append),
+		cmocka_unit_test(test_walk_back),
 		cmocka_unit_test(test_last),
 		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_walk_many),

@@ -1,0 +1,182 @@
+/*
+ * page.c: finds the messages that answer a query, a bounded number of rows at a time. Called by
+ * mam.c between transactions. Fails when the store does.
+ *
+ * With an address, the rows of its bare form are looked at, which are those of one peer; what else is
+ * asked for is compared with the messages. Times bound the ids, by what is known about how far stamps
+ * and ids lie apart.
+ */
+#include "archived.h"
+
+#include "jid.h"
+
+/* One step of a search. */
+struct step {
+	struct page *page;
+	unsigned *budget;
+	int error;
+};
+
+static uint64_t
+id_at(const struct buf *ids, size_t i)
+{
+	uint64_t id;
+
+	memcpy(&id, buf_slice(ids).ptr + 8 * i, 8);
+	return id;
+}
+
+/* -- what fits -- */
+
+/* Whether the address that was asked for is one of a message's. */
+static bool
+address_fits(const struct page *page, const struct frame *f)
+{
+	struct slice with = buf_slice(&page->query->with);
+	struct slice from = jid_bare_of(f->from), to = jid_bare_of(f->to);
+
+	if (with.len == 0)
+		return true;
+	if (slice_equal(with, page->jid)) /* messages to oneself */
+		return slice_equal(from, with) && slice_equal(to, with);
+	if (jid_bare_of(with).len != with.len)
+		return slice_equal(f->from, with) || slice_equal(f->to, with);
+	return slice_equal(from, with) || slice_equal(to, with);
+}
+
+/* Adds a message when it fits; when the page is full it is only noted that there is one more. */
+static int
+message_try(struct page *page, uint64_t id)
+{
+	const struct query *query = page->query;
+	uint64_t stamp;
+	struct frame f;
+	int error = message_get(id, &stamp, &f);
+
+	if (error)
+		return error == E_NOT_FOUND || error == E_MALFORMED ? OK : error;
+	if (stamp < query->start || stamp > query->end || !address_fits(page, &f))
+		return OK;
+	if (buf_len(&page->found) / 8 >= query->max ||
+	    (page->bytes != 0 && page->bytes + f.payload.len > PAGE_BYTES)) {
+		page->more = page->done = true;
+		return OK;
+	}
+	page->bytes += f.payload.len + 1;
+	buf_add_u64(&page->found, id);
+	return OK;
+}
+
+/* -- the search -- */
+
+static bool
+row_try(void *arg, uint64_t id)
+{
+	struct step *step = arg;
+
+	if (*step->budget == 0)
+		return false;
+	--*step->budget;
+	step->error = message_try(step->page, id);
+	step->page->at = id;
+	return step->error == OK && !step->page->done;
+}
+
+/* The ids between which the search goes on. */
+static struct range
+range_of(const struct page *page)
+{
+	const struct query *query = page->query;
+	const struct skew *skew = archive_skew();
+	struct range range = { .account = page->account, .after = query->after,
+		.before = query->before, .backward = query->backward,
+		.peer_hash = page->by_peer ? page->peer_hash : NULL };
+	uint64_t first = query->start > skew->after ? id_floor(query->start - skew->after) : 0;
+	uint64_t last = query->end < UINT64_MAX / 2 ? id_floor(query->end + skew->before + 1) :
+	    UINT64_MAX;
+
+	if (first > range.after + 1)
+		range.after = first - 1;
+	if (last < range.before)
+		range.before = last;
+	if (page->begun && range.backward)
+		range.before = page->at;
+	else if (page->begun)
+		range.after = page->at;
+	return range;
+}
+
+/* Looks through the ids that were asked for, which are all there. */
+static bool
+ids_try(struct step *step, const struct range *range)
+{
+	const struct buf *ids = &step->page->query->ids;
+	size_t count = buf_len(ids) / 8, i;
+	uint64_t previous = 0, id;
+
+	for (i = 0; i < count; i++) {
+		id = id_at(ids, range->backward ? count - 1 - i : i);
+		if (id <= range->after || id >= range->before || id == previous)
+			continue;
+		if (!row_try(step, id))
+			return false;
+		previous = id;
+	}
+	return true;
+}
+
+/* Whether all ids exist that must. */
+static int
+needed_check(const struct page *page)
+{
+	const struct buf *needed = &page->query->needed;
+
+	if (page->query->unknown)
+		return E_NOT_FOUND;
+	if (buf_len(needed) == 0)
+		return OK;
+	return page->account == 0 ? E_NOT_FOUND : archive_has(page->account,
+	    (const uint64_t *)(const void *)buf_slice(needed).ptr, buf_len(needed) / 8);
+}
+
+void
+page_begin(struct page *page, const struct query *query, struct slice jid, uint64_t account)
+{
+	struct slice with = buf_slice(&query->with), bare = jid_bare_of(with);
+
+	*page = (struct page){ .query = query, .jid = jid, .account = account };
+	/* A resource of one's own may be in any message. */
+	if (with.len == 0 || (bare.len != with.len && slice_equal(bare, jid)))
+		return;
+	store_key_hash(page->peer_hash, bare);
+	page->by_peer = true;
+}
+
+int
+page_step(struct page *page, unsigned *budget)
+{
+	struct step step = { .page = page, .budget = budget };
+	struct range range = range_of(page);
+	int error = page->begun ? OK : needed_check(page);
+	unsigned before = *budget;
+
+	if (error)
+		return error;
+	if (page->account == 0)
+		page->done = true;
+	else if (page->query->has_ids)
+		ids_try(&step, &range);
+	else
+		error = archive_walk(&range, row_try, &step);
+	page->begun = page->begun || *budget != before;
+	/* It was stopped by the budget, by the page, or by nothing: then it is at its end. */
+	if (*budget != 0)
+		page->done = true;
+	return error ? error : step.error;
+}
+
+void
+page_free(struct page *page)
+{
+	buf_free(&page->found);
+}
