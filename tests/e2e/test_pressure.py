@@ -513,8 +513,10 @@ class Control:
 
 
 @pytest.mark.parametrize("words", [("help",), ("show", "counters"), ("user", "list")])
-def test_control_client_that_does_not_read(suite, words):
+def test_control_client_that_does_not_read(make_suite, words):
     """The router reads no more of it; others are served, and it gets all its answers when it reads."""
+    suite = make_suite()
+    suite.accounts(100)
     count = 20000
     before = memories(suite, "router")
     control = Control(suite)

@@ -35,6 +35,7 @@ static const char configuration[] =
     "auth\t\tvcard-size\t2000\n"
     "auth\t\tprivate-size\t2000\n"
     "auth\t\tprivate-items\t3\n"
+    "auth\t\tblock-items\t5\n"
     "domain\texample.org\tregistration\tyes\n"
     "domain\texample.net\tregistration\tno\n";
 
