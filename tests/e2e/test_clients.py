@@ -23,9 +23,8 @@ MECHANISM = re.compile(r"login account=\"?(\S+?)\"? mechanism=(\S+)")
 
 
 def mechanism(suite, account):
-    """The SASL mechanism of an account's last login."""
-    found = [m for a, m in MECHANISM.findall(suite.log_text()) if a == account]
-    return found[-1] if found else None
+    """The SASL mechanism of an account's last login; its line comes to the log a little later."""
+    return wait_until(lambda: [m for a, m in MECHANISM.findall(suite.log_text()) if a == account])[-1]
 
 
 # -- slixmpp -------------------------------------------------------------------------------------------
