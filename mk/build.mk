@@ -41,8 +41,15 @@ TOOLS := $(filter router/%/main.c,$(MAINS))
 DAEMONS := $(filter-out $(TOOLS),$(MAINS))
 XML_SRC := $(wildcard common/xml.c common/xml_*.c)
 COMMON_SRC := $(filter-out $(XML_SRC),$(wildcard common/*.c))
+# What the entry daemons share, their listeners and streams of bytes: common/entry/.
+ENTRY_DAEMONS := c2sd s2sd
+ENTRY_SRC := $(wildcard common/entry/*.c)
 LIB_SRC = $(filter-out $(MAINS),$(wildcard $1/*.c))
 objects = $(patsubst %.c,$B/%.o,$1)
+# Archives and directories of headers by the words of "Links:" lines: an entry daemon has entry, too.
+with_entry = $(sort $1 $(if $(filter $(ENTRY_DAEMONS),$1),entry))
+lib = $(patsubst %,$B/lib%.a,$1)
+headers = $(patsubst entry,common/entry,$1)
 
 LIBALDIS := $B/libaldis.a
 LIBXML := $B/libaldisxml.a
@@ -64,7 +71,9 @@ $B/flags:
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
 	@echo "  CC    $(if $(SANITIZE),[asan] )$<"
-	@$(CC) $(CPPFLAGS) -Icommon -I$(<D) $(DEP_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(CPPFLAGS) -Icommon -I$(<D) $(if $(filter common/entry,$(<D)),-Ic2sd) \
+		$(addprefix -I,$(call headers,$(filter entry,$(call with_entry,$(<D))))) \
+		$(DEP_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # $(call archive,file,sources): an archive made anew, so that a deleted file leaves it.
 define archive
@@ -76,6 +85,7 @@ $1: $(call objects,$2)
 endef
 $(eval $(call archive,$(LIBALDIS),$(COMMON_SRC)))
 $(eval $(call archive,$(LIBXML),$(XML_SRC)))
+$(eval $(call archive,$(call lib,entry),$(ENTRY_SRC)))
 $(foreach d,$(DIRS),$(eval $(call archive,$B/lib$d.a,$(call LIB_SRC,$d))))
 -include $(patsubst %.o,%.d,$(call objects,$(MAINS)))
 
@@ -86,7 +96,7 @@ GROUP = -Wl,--start-group $^ -Wl,--end-group
 
 # $(call program,program,main file,libraries of its own)
 define program
-$1: $(call objects,$2) $B/lib$(patsubst %/,%,$(dir $2)).a $(LIBXML) $(LIBALDIS)
+$1: $(call objects,$2) $(call lib,$(call with_entry,$(patsubst %/,%,$(dir $2)))) $(LIBXML) $(LIBALDIS)
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
 	@$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(GROUP) $3 $$(COMMON_LIBS)
@@ -94,13 +104,13 @@ endef
 $(foreach m,$(TOOLS),$(eval \
 	$(call program,$(m:router/%/main.c=$B/bin/%),$m,$(CONFUSE_LIBS))))
 $(foreach m,$(DAEMONS),$(eval \
-	$(call program,$(m:%/main.c=$B/bin/aldis-%),$m,$(if $(filter c2sd/%,$m),$(XML_LIBS)))))
+	$(call program,$(m:%/main.c=$B/bin/aldis-%),$m,$(if $(filter $(ENTRY_DAEMONS:%=%/%),$m),$(XML_LIBS)))))
 
 # -- unit tests ---------------------------------------------------------------------------------
 
 # tests/unit/test_NOUN.c is a program. It is linked with common/ and with the archive of each daemon
 # that it names in a comment line " * Links: authd", or of those with a file NOUN.c if it names none.
-# A word that ends in .c is that one file instead.
+# A word that ends in .c is that one file instead, entry is common/entry/.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$B/unit/%)
 noun = $(patsubst tests/unit/test_%.c,%,$1)
@@ -110,15 +120,16 @@ by_noun = $(patsubst %/,%,$(dir $(wildcard $(foreach d,$(DIRS),$d/$(call noun,$1
 # $(call unit,source,words)
 define unit
 $B/$(1:.c=.o): override CPPFLAGS += $(addprefix -I,$(sort $(patsubst %/,%,$(dir $(filter %.c,$2))) \
-	$(filter-out %.c,$2))) $$(CMOCKA_CFLAGS)
+	$(call headers,$(filter-out %.c,$2)))) $$(CMOCKA_CFLAGS)
 $(1:tests/unit/%.c=$B/unit/%): $B/$(1:.c=.o) $(call objects,$(filter %.c,$2)) \
-		$(patsubst %,$B/lib%.a,$(filter-out %.c,$2)) $(LIBXML) $(LIBALDIS)
+		$(call lib,$(filter-out %.c,$2)) $(LIBXML) $(LIBALDIS)
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
 	@$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(GROUP) $$(XML_LIBS) $$(CONFUSE_LIBS) \
 		$$(COMMON_LIBS) $$(CMOCKA_LIBS)
 endef
-$(foreach t,$(UNIT_SRC),$(eval $(call unit,$t,$(or $(call named,$t),$(call by_noun,$t)))))
+$(foreach t,$(UNIT_SRC),$(eval \
+	$(call unit,$t,$(call with_entry,$(or $(call named,$t),$(call by_noun,$t))))))
 -include $(patsubst %.c,$B/%.d,$(UNIT_SRC))
 
 .PHONY: unit unit-build

@@ -15,14 +15,14 @@ FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$B/fuzz/%)
 # $(call fuzzer,source,daemons that its "Links:" line names). A target stands before the archives: what
 # it plays itself goes before what they have.
 define fuzzer
-$B/$(1:.c=.o): override CPPFLAGS += -Itests/fuzz $(addprefix -I,$2)
-$(1:tests/fuzz/%.c=$B/fuzz/%): $B/$(1:.c=.o) $(patsubst %,$B/lib%.a,$2) $(LIBXML) $(LIBALDIS)
+$B/$(1:.c=.o): override CPPFLAGS += -Itests/fuzz $(addprefix -I,$(call headers,$2))
+$(1:tests/fuzz/%.c=$B/fuzz/%): $B/$(1:.c=.o) $(call lib,$2) $(LIBXML) $(LIBALDIS)
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
 	@$$(CC) $$(CFLAGS) $$(LDFLAGS) -fsanitize=fuzzer -Wl,--wrap=log_line -Wl,-z,muldefs -o $$@ $$(GROUP) \
 		$$(XML_LIBS) $$(CONFUSE_LIBS) $$(COMMON_LIBS)
 endef
-$(foreach t,$(FUZZ_SRC),$(eval $(call fuzzer,$t,$(call named,$t))))
+$(foreach t,$(FUZZ_SRC),$(eval $(call fuzzer,$t,$(call with_entry,$(call named,$t)))))
 -include $(patsubst %.c,$B/%.d,$(FUZZ_SRC))
 
 fuzz-build: $(FUZZERS)

@@ -1,5 +1,5 @@
 /*
- * conn.c: the bytes of a connection, in and out.
+ * transport.c: the bytes of a connection, in and out.
  *
  * The loop calls it for each ready socket; stream.c and session.c append to its output, which is
  * written once at the end of the loop iteration. A readable socket costs one recv(2): GnuTLS takes
