@@ -16,9 +16,15 @@
 
 #include "buf.h"
 #include "daemon.h"
+#include "deadline.h"
 #include "frame.h"
 #include "jid.h"
+#include "key.h"
+#include "listener.h"
+#include "outqueue.h"
+#include "sm.h"
 #include "stanza.h"
+#include "uplink.h"
 #include "xml.h"
 
 struct conn;
@@ -32,8 +38,7 @@ struct settings {
 	size_t login_bytes;
 	unsigned login_attempts;
 	uint64_t login_time, stanza_time, idle_time, resume_time; /* milliseconds */
-	size_t connections, connections_per_address;
-	size_t queue_stanzas, queue_bytes, queue_total, window_total;
+	size_t queue_stanzas, queue_bytes, queue_total;
 	char *tls_priority;
 };
 
@@ -42,46 +47,6 @@ extern struct settings settings;
 int settings_configure(const struct config *config);
 /* The same while we run: limits hold from now on, streams of domains that are gone are closed. */
 int settings_reconfigure(const struct config *config);
-
-/* -- deadline.c: one coarse timer for everything that waits ------------------------------------ */
-
-/* Something that happens at a time, to the second. Embedded in what waits. */
-struct deadline {
-	LIST_ENTRY(deadline) slot;
-	uint64_t at;                       /* daemon_ticks(); 0: not set */
-	void (*due)(struct deadline *d);   /* is unset when this is called */
-};
-
-void deadlines_start(uv_loop_t *loop);
-/* Sets or moves a deadline to this many milliseconds from now. */
-void deadline_set(struct deadline *d, uint64_t milliseconds);
-/* The same, unless it is set to an earlier time. */
-void deadline_hasten(struct deadline *d, uint64_t milliseconds);
-void deadline_clear(struct deadline *d);
-
-/* -- listener.c: accepting, and limits by address ---------------------------------------------- */
-
-struct address; /* of a peer: one for all its connections */
-
-void listener_add(const char *name, int fd);  /* "c2s" or "c2s-tls" */
-void listeners_start(uv_loop_t *loop);
-void listeners_resume(void);                  /* a connection has gone: there is room again */
-const char *address_text(const struct address *address);
-void address_drop(struct address **address);
-void listeners_gauges(void);
-
-/* -- key.c: private keys that authd holds ------------------------------------------------------ */
-
-/* Takes the link to authd: a new one replaces the old. */
-void key_link(int fd);
-/* What names a key: the SHA-256 of its public half. */
-#define KEY_ID_SIZE 32
-/* Has authd use the key of a domain with this id, on a thread of the pool; blocks for 5 seconds at
- * most, also when authd does not have that key yet.
- * what: "sign", "sign-hash" or "decrypt". result is from gnutls_malloc(). Returns 0, E_AGAIN (no
- * answer in time), E_FORBIDDEN (refused). */
-int key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *what,
-    unsigned algorithm, const gnutls_datum_t *data, gnutls_datum_t *result);
 
 /* -- tls.c: certificates, handshakes, channel bindings ----------------------------------------- */
 
@@ -377,68 +342,6 @@ void bind_ask(struct conn *c);                                          /* again
 void register_element(struct conn *c, const struct xml_element *element); /* iq in LOGIN */
 void register_answer(struct conn *c, const struct frame *f);
 
-/* -- outqueue.c: what waits for a client. No input or output ----------------------------------- */
-
-/* A written frame, shared by all sessions that receive it. */
-struct kept {
-	unsigned refs;
-	uint32_t len;
-	char frame[];
-};
-
-struct kept *kept_new(const struct frame *f); /* without its list of receivers */
-struct kept *kept_hold(struct kept *kept);
-void kept_drop(struct kept **kept);
-
-struct outqueue_item {
-	struct kept *kept;    /* NULL: written, and only its archive id matters */
-	uint64_t archive_id;  /* 0: not stored */
-	uint64_t mark;        /* position in the stream of its last byte, once written */
-	uint32_t bytes;
-};
-
-/* A ring: first the items that were written and are not yet taken, then those that wait. */
-struct outqueue {
-	struct outqueue_item *items;
-	uint32_t first, count, room;
-	uint32_t written;     /* of them, at the front */
-	uint32_t early;       /* of these, written before session management was enabled */
-	uint32_t loose;       /* items that are not stored */
-	size_t bytes, loose_bytes;
-	size_t loose_waiting; /* bytes of loose ones that are not written */
-};
-
-/* Takes over the reference to kept. */
-void outqueue_add(struct outqueue *q, struct kept *kept, uint64_t archive_id, size_t bytes);
-/* The first item that was not written, NULL when there is none. */
-struct outqueue_item *outqueue_next(struct outqueue *q);
-void outqueue_wrote(struct outqueue *q, uint64_t mark); /* the item of outqueue_next() */
-void outqueue_manage(struct outqueue *q);   /* from now on, acknowledgements count */
-/* All is to be written again, but for what was written before outqueue_manage(). */
-void outqueue_rewind(struct outqueue *q);
-/* Drops what was written before outqueue_manage(). */
-void outqueue_drop_early(struct outqueue *q);
-/* Moves all items of another queue, none of them written, to the end. */
-void outqueue_append(struct outqueue *q, struct outqueue *other);
-/* Calls each() for all items in order. */
-void outqueue_each(const struct outqueue *q,
-    void (*each)(void *, const struct outqueue_item *), void *arg);
-/* The kernel has taken the stream up to mark: calls done() for what was delivered by that. managed:
- * session management is enabled, only items from before count. */
-void outqueue_taken(struct outqueue *q, uint64_t mark, bool managed,
-    void (*done)(void *, const struct outqueue_item *), void *arg);
-/* The client has acknowledged count items; count is at most outqueue_unacknowledged(). */
-void outqueue_acknowledged(struct outqueue *q, uint32_t count,
-    void (*done)(void *, const struct outqueue_item *), void *arg);
-uint32_t outqueue_unacknowledged(const struct outqueue *q);
-bool outqueue_holds(const struct outqueue *q, uint64_t archive_id);
-/* What all queues hold: items, and bytes of memory, a shared frame once. */
-size_t outqueue_total(void);
-size_t outqueue_memory(void);
-/* Empties it, calling done() (may be NULL) for each item in order. */
-void outqueue_clear(struct outqueue *q,
-    void (*done)(void *, const struct outqueue_item *), void *arg);
-
 /* -- csi.c: XEP-0352, what is held back from inactive clients ---------------------------------- */
 
 struct csi;
@@ -454,52 +357,6 @@ void csi_gauges(void);
 bool csi_hold(struct session *s, const struct frame *f, struct kept **kept);
 void csi_end(struct session *s);                     /* it is active */
 void csi_element(struct conn *c, const struct xml_element *element);
-
-/* -- sm.c: XEP-0198, counters. No input or output ---------------------------------------------- */
-
-struct sm_stanza {
-	uint64_t seq;    /* of its frame in custody; 0: handled here */
-	uint32_t bytes;
-	bool done;
-};
-
-struct sm {
-	bool enabled;
-	bool asked;              /* our <r/> has not been answered */
-	bool answer;             /* a client's <r/> is to be answered... */
-	bool answered_late;      /* it was, in part, because it had waited for long */
-	uint64_t answer_first;   /* ...when this many stanzas are handled, */
-	uint64_t answer_last;    /* and then again at this one */
-	uint32_t acked;          /* the client's last h */
-	uint32_t unasked;        /* stanzas written since the last <r/> */
-	size_t unasked_bytes;
-	uint64_t seen;           /* stanzas read from the client, ever */
-	uint64_t base;           /* of them, before <enable/> */
-	/* a ring: those read and not yet handled, in order */
-	struct sm_stanza *stanzas;
-	uint32_t first, count, room;
-	size_t bytes;
-};
-
-void sm_enable(struct sm *sm);
-/* A stanza was read: its frame is in custody as seq, or seq is 0 and it is handled already. */
-void sm_read(struct sm *sm, uint64_t seq, size_t bytes);
-void sm_handled(struct sm *sm, uint64_t seq);   /* its frame was acknowledged */
-uint32_t sm_h(const struct sm *sm);
-bool sm_window_full(const struct sm *sm);       /* stop reading */
-bool sm_window_low(const struct sm *sm);        /* read on */
-void sm_request(struct sm *sm);                 /* <r/> was read */
-bool sm_answer_due(const struct sm *sm);        /* all that it was about is handled */
-bool sm_answer_waits(const struct sm *sm);      /* some of it is not, and nothing was said yet */
-void sm_answered(struct sm *sm);                /* <a/> was written */
-/* An h from the client, with so many stanzas written and not acknowledged. Returns 0 with *count
- * newly acknowledged, or E_MISMATCH when it acknowledges more than was sent. */
-int sm_acknowledge(struct sm *sm, uint32_t h, uint32_t outstanding, uint32_t *count);
-void sm_wrote(struct sm *sm, size_t bytes);     /* a stanza was written */
-bool sm_ask_due(const struct sm *sm);           /* enough was written to ask */
-void sm_asked(struct sm *sm);                   /* <r/> was written */
-void sm_detach(struct sm *sm);                  /* the connection is gone */
-void sm_free(struct sm *sm);
 
 /* -- presence.c: what a new router must be told of a session's presence ------------------------ */
 
@@ -519,31 +376,6 @@ void presence_tell(const struct presence *presence, struct frame *f, const char 
     struct buf *text);
 void presence_add_directed(struct presence **presence, struct slice address);
 void presence_free(struct presence **presence);
-
-/* -- uplink.c: frames to the router that must not be lost -------------------------------------- */
-
-/* The first member of what wants to know that its frames were taken. */
-struct uplink_sender {
-	void (*taken)(struct uplink_sender *sender, uint64_t seq);
-};
-
-void uplink_start(void);
-/* Keeps a frame in custody and sends it; sender may be NULL. Returns 0 with its number and
- * length. */
-int uplink_send(struct uplink_sender *sender, const struct frame *f, uint64_t *seq, size_t *len);
-void uplink_forget(const struct uplink_sender *sender);
-void uplink_ack(const struct frame *f);
-void uplink_resend(void);
-void uplink_up(void);
-void uplink_down(void);
-bool uplink_live(void);     /* the router has asked for what it must take, and follows */
-bool uplink_congested(void); /* the router does not take what we send */
-bool uplink_full(void);     /* or too much is in custody: clients have to wait */
-/* A stored message was delivered to a session: gathered, sent by uplink_report(). */
-void uplink_delivered(struct session *s, uint64_t archive_id);
-bool uplink_delivering(uint64_t handle, uint64_t archive_id);
-void uplink_report(void);
-void uplink_gauges(void);
 
 /* -- session.c: bound sessions ----------------------------------------------------------------- */
 
@@ -621,6 +453,7 @@ void sessions_replay(void);
 void sessions_resent(void);                     /* after custody was sent again */
 void sessions_configured(void);                 /* domains may be gone */
 void sessions_stanza(const struct frame *f);    /* STANZA from the router */
+void sessions_reported(uint64_t handle);        /* a report of delivery was taken */
 void session_kill(const struct frame *f);       /* SESSION_KILL */
 /* A stanza from a session to the router. Returns 0, or E_TOO_BIG. */
 int session_send(struct session *s, struct frame *f);

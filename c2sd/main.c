@@ -21,6 +21,18 @@ on_link(enum role peer, unsigned index, uint32_t incarnation, int fd)
 		close(fd);
 }
 
+static void
+on_listen(const char *name, int fd)
+{
+	listener_add(name, fd, strcmp(name, "c2s-tls") == 0);
+}
+
+static void
+on_accepted(int fd, struct address *address, int direct)
+{
+	conn_new(fd, address, direct != 0);
+}
+
 static int
 start(uv_loop_t *loop)
 {
@@ -30,9 +42,9 @@ start(uv_loop_t *loop)
 	if (error != OK)
 		return error;
 	deadlines_start(loop);
-	uplink_start();
+	uplink_start(sessions_reported);
 	conns_start(loop);
-	listeners_start(loop);
+	listeners_start(loop, on_accepted);
 	return OK;
 }
 
@@ -149,7 +161,7 @@ main(void)
 		.role = ROLE_C2SD,
 		.configure = settings_configure,
 		.reconfigure = settings_reconfigure,
-		.listen = listener_add,
+		.listen = on_listen,
 		.link = on_link,
 		.start = start,
 		.router = on_router,

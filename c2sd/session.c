@@ -418,12 +418,20 @@ session_write(struct session *s)
 	management_write(s, false);
 }
 
+/* Reports that a stored message is delivered. */
+static void
+report(struct session *s, uint64_t archive_id)
+{
+	s->delivering++;
+	uplink_delivered(s->handle, archive_id);
+}
+
 /* A stanza has reached the client. */
 static void
 delivered(void *arg, const struct outqueue_item *item)
 {
 	if (item->archive_id != 0)
-		uplink_delivered(arg, item->archive_id);
+		report(arg, item->archive_id);
 }
 
 void
@@ -734,7 +742,7 @@ refuse_one(uint64_t handle, const struct frame *f)
 	struct session *s = session_find(handle);
 
 	if (s != NULL && f->archive_id != 0)
-		uplink_delivered(s, f->archive_id);
+		report(s, f->archive_id);
 }
 
 /* Refuses a stanza that is not canonical: the daemon that it entered by was taken over, and its bytes
@@ -767,6 +775,17 @@ sessions_stanza(const struct frame *f)
 		deliver_to(frame_at(f, i), f, &kept);
 	kept_drop(&kept);
 	make_room();
+}
+
+void
+sessions_reported(uint64_t handle)
+{
+	struct session *s = session_find(handle);
+
+	if (s == NULL || s->delivering == 0)
+		return;
+	s->delivering--;
+	session_settle(s);
 }
 
 /* A condition that may be written into a stream error. */

@@ -44,19 +44,25 @@ set_limits(const struct config *config)
 static void
 take_options(const struct config *config)
 {
+	struct listener_limits limits;
+
 	settings.login_bytes = number(config, "login-bytes");
 	settings.login_attempts = (unsigned)number(config, "login-attempts");
 	settings.login_time = 1000 * number(config, "login-time");
 	settings.stanza_time = 1000 * number(config, "stanza-time");
 	settings.idle_time = 1000 * number(config, "idle-time");
 	settings.resume_time = 1000 * number(config, "resume-time");
-	settings.connections = number(config, "connections");
-	settings.connections_per_address = number(config, "connections-per-address");
 	settings.queue_stanzas = number(config, "queue-stanzas");
 	settings.queue_bytes = number(config, "queue-bytes");
 	settings.queue_total = number(config, "queue-total");
-	settings.window_total = number(config, "window-total");
 	set_limits(config);
+	limits = (struct listener_limits){
+		.connections = number(config, "connections"),
+		.per_address = number(config, "connections-per-address"),
+		.idle_time = settings.idle_time,
+	};
+	listeners_limit(&limits);
+	uplink_limit(number(config, "window-total"));
 }
 
 int
@@ -84,7 +90,6 @@ settings_reconfigure(const struct config *config)
 	settings.tls_priority = wanted;
 	take_options(config);
 	error = domains_configure(config);
-	listeners_resume();
 	streams_configured();
 	sessions_configured();
 	return error;

@@ -1,11 +1,13 @@
 /*
  * deadline.c: a wheel of one-second slots and one timer, which runs only when something waits.
  *
- * Called by conn.c and session.c for everything that has a time limit; cannot fail. A deadline is
+ * Called by the daemon's streams and sessions for everything that has a time limit; cannot fail. A deadline is
  * met within a second after its time. The timer is set to the next slot that is not empty, so that
  * idle connections wake nobody up before their time.
  */
-#include "c2sd.h"
+#include "deadline.h"
+
+#include "daemon.h"
 
 #define SLOTS 512u
 #define SLOT_MS 1000u

@@ -16,17 +16,20 @@
  * about a key that authd does not have, since a new certificate may come here before its key has
  * come there. key_use() fails when no answer comes in time, and the handshake with it.
  */
-#include "c2sd.h"
+#include "key.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "error.h"
+#include "frame.h"
 
 #define PATIENCE_MS 5000
 #define SLICE_MS    50

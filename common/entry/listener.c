@@ -1,7 +1,7 @@
 /*
  * listener.c: listening sockets, and the limits on connections: in all and from one address.
  *
- * Called by main.c at start; the loop calls it for each connection, which it hands to conn.c.
+ * Called by main.c at start; the loop calls it for each connection, which it hands to the daemon.
  * Running out of descriptors, or into the limit of connections, stops accepting until a connection
  * has gone.
  */
@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "counter.h"
+#include "daemon.h"
+#include "deadline.h"
 #include "log.h"
 #include "map.h"
 #include "mem.h"
@@ -32,11 +34,13 @@ struct address {
 static struct {
 	uv_poll_t poll;
 	int fd;
-	bool direct;
+	int kind;
 	bool stopped;
 } listeners[LISTENERS_MAX];
 
 static size_t listener_count;
+static struct listener_limits limits;
+static void (*accepted)(int fd, struct address *address, int kind);
 static struct map *addresses;
 static struct deadline retry;
 
@@ -80,7 +84,7 @@ address_get(const struct sockaddr_storage *peer)
 	memcpy(fresh.key + 1, ip, keyed);
 	address = map_get(addresses, address_key(&fresh));
 	if (address != NULL) {
-		if (address->refs >= settings.connections_per_address)
+		if (address->refs >= limits.per_address)
 			return NULL;
 		address->refs++;
 		return address;
@@ -120,7 +124,7 @@ listeners_resume(void)
 {
 	size_t i;
 
-	if (conn_count() >= settings.connections)
+	if (conn_count() >= limits.connections)
 		return;
 	for (i = 0; i < listener_count; i++) {
 		if (!listeners[i].stopped)
@@ -128,6 +132,13 @@ listeners_resume(void)
 		listeners[i].stopped = false;
 		uv_poll_start(&listeners[i].poll, UV_READABLE, acceptable);
 	}
+}
+
+void
+listeners_limit(const struct listener_limits *l)
+{
+	limits = *l;
+	listeners_resume();
 }
 
 void
@@ -147,9 +158,9 @@ retry_due(struct deadline *d)
 static void
 set_options(int fd)
 {
-	int on = 1, idle = (int)(settings.idle_time / 1000), patience;
+	int on = 1, idle = (int)(limits.idle_time / 1000), patience;
 
-	patience = (int)(2 * settings.idle_time < 60000 ? 60000 : 2 * settings.idle_time);
+	patience = (int)(2 * limits.idle_time < 60000 ? 60000 : 2 * limits.idle_time);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
@@ -158,7 +169,7 @@ set_options(int fd)
 
 /* Takes a connection in, or closes it when its address has too many. */
 static void
-admit(int fd, const struct sockaddr_storage *peer, bool direct)
+admit(int fd, const struct sockaddr_storage *peer, int kind)
 {
 	struct address *address = address_get(peer);
 
@@ -169,7 +180,7 @@ admit(int fd, const struct sockaddr_storage *peer, bool direct)
 	}
 	COUNT(connections_total);
 	set_options(fd);
-	conn_new(fd, address, direct);
+	accepted(fd, address, kind);
 }
 
 static void
@@ -186,7 +197,7 @@ acceptable(uv_poll_t *poll, int status, int events)
 		socklen_t len = sizeof peer;
 		int fd;
 
-		if (conn_count() >= settings.connections) {
+		if (conn_count() >= limits.connections) {
 			log_warn("accepting stopped", "connections=%zu", conn_count());
 			stop_all();
 			return;
@@ -195,7 +206,7 @@ acceptable(uv_poll_t *poll, int status, int events)
 		fd = accept4(listeners[i].fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK |
 		    SOCK_CLOEXEC);
 		if (fd >= 0) {
-			admit(fd, &peer, listeners[i].direct);
+			admit(fd, &peer, listeners[i].kind);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -209,7 +220,7 @@ acceptable(uv_poll_t *poll, int status, int events)
 }
 
 void
-listener_add(const char *name, int fd)
+listener_add(const char *name, int fd, int kind)
 {
 	if (listener_count == LISTENERS_MAX) {
 		log_error("listener refused", "name=%s reason=\"more than %d\"", name,
@@ -218,15 +229,16 @@ listener_add(const char *name, int fd)
 		return;
 	}
 	listeners[listener_count].fd = fd;
-	listeners[listener_count].direct = strcmp(name, "c2s-tls") == 0;
+	listeners[listener_count].kind = kind;
 	listener_count++;
 }
 
 void
-listeners_start(uv_loop_t *loop)
+listeners_start(uv_loop_t *loop, void (*a)(int fd, struct address *address, int kind))
 {
 	size_t i;
 
+	accepted = a;
 	addresses = map_new();
 	retry.due = retry_due;
 	for (i = 0; i < listener_count; i++) {

@@ -1,10 +1,10 @@
 /*
- * outqueue.c: a ring of what waits for a client: stanzas to be written, and written ones that
+ * outqueue.c: a ring of what waits for a peer: stanzas to be written, and written ones that
  * nobody has taken responsibility for yet.
  *
- * Called by session.c, resume.c. No input or output, no clock; cannot fail. session.c bounds it.
+ * Called by the daemon's sessions, which bound it. No input or output, no clock; cannot fail.
  */
-#include "c2sd.h"
+#include "outqueue.h"
 
 #include <stdlib.h>
 

@@ -1,13 +1,13 @@
 /*
  * sm.c: the counters of stream management (XEP-0198), and the window of stanzas that were read
- * from a client and that nobody in the suite has taken responsibility for.
+ * from a peer and that nobody in the suite has taken responsibility for.
  *
- * Called by session.c, management.c and resume.c. No input or output, no clock; cannot fail but
- * for what a client claims. A stanza is handled when its frame, and those of all stanzas before
+ * Called by the daemon's sessions. No input or output, no clock; cannot fail but
+ * for what a peer claims. A stanza is handled when its frame, and those of all stanzas before
  * it, were acknowledged: for a message that is to be stored this is the moment after the commit.
  * The window is kept for every session, with stream management or not.
  */
-#include "c2sd.h"
+#include "sm.h"
 
 #include <stdlib.h>
 

@@ -1,18 +1,21 @@
 /*
- * uplink.c: frames to the router that must not be lost: stanzas of clients, and reports of
+ * uplink.c: frames to the router that must not be lost: stanzas of peers, and reports of
  * delivery.
  *
  * Each is kept in custody until it is acknowledged, and sent again when the router asks for that.
  * What is sent before a new router has asked for the first time waits in custody: it must not
- * overtake older frames. Called by session.c, bind.c, main.c. sm.c bounds what is kept of each
+ * overtake older frames. Called by the daemon's sessions and main.c. sm.c bounds what is kept of each
  * session, the option window-total what is kept of all; reports of delivery are bounded by what was
  * delivered to us, which stops when archived does.
  */
-#include "c2sd.h"
+#include "uplink.h"
 
 #include <stdlib.h>
+#include <sys/queue.h>
 
 #include "counter.h"
+#include "custody.h"
+#include "daemon.h"
 #include "error.h"
 #include "log.h"
 #include "mem.h"
@@ -27,6 +30,8 @@ struct report {
 };
 
 static struct custody *custody;
+static size_t limit;
+static void (*reported)(uint64_t handle);
 static bool live;
 static LIST_HEAD(, report) reports = LIST_HEAD_INITIALIZER(reports);
 static size_t report_pairs; /* in all of them */
@@ -34,9 +39,16 @@ static struct buf pairs;   /* of the next report */
 static struct buf scratch;
 
 void
-uplink_start(void)
+uplink_start(void (*r)(uint64_t handle))
 {
 	custody = custody_new();
+	reported = r;
+}
+
+void
+uplink_limit(size_t bytes)
+{
+	limit = bytes;
 }
 
 void
@@ -139,7 +151,7 @@ uplink_congested(void)
 bool
 uplink_full(void)
 {
-	return custody_bytes(custody) > settings.window_total || uplink_congested();
+	return custody_bytes(custody) > limit || uplink_congested();
 }
 
 /* -- reports of delivery ----------------------------------------------------------------------- */
@@ -177,17 +189,12 @@ report_taken(struct uplink_sender *sender, uint64_t seq)
 {
 	struct report *report = (struct report *)sender;
 	struct slice rest = buf_slice(&report->pairs);
-	struct session *s;
 	uint64_t handle;
 
 	(void)seq;
 	for (; rest.len >= 16; rest = slice_part(rest, 16, rest.len)) {
 		memcpy(&handle, rest.ptr, 8);
-		s = session_find(handle);
-		if (s == NULL || s->delivering == 0)
-			continue;
-		s->delivering--;
-		session_settle(s);
+		reported(handle);
 	}
 	report_pairs -= buf_len(&report->pairs) / 16;
 	LIST_REMOVE(report, all);
@@ -196,10 +203,9 @@ report_taken(struct uplink_sender *sender, uint64_t seq)
 }
 
 void
-uplink_delivered(struct session *s, uint64_t archive_id)
+uplink_delivered(uint64_t handle, uint64_t archive_id)
 {
-	s->delivering++;
-	buf_add_u64(&pairs, s->handle);
+	buf_add_u64(&pairs, handle);
 	buf_add_u64(&pairs, archive_id);
 	if (buf_len(&pairs) >= 16 * REPORT_PAIRS)
 		uplink_report();

@@ -241,8 +241,14 @@ bindings_free(struct bindings *b)
 	(void)b;
 }
 
-void listener_add(const char *name, int fd) { (void)name; (void)fd; }
-void listeners_start(uv_loop_t *l) { (void)l; }
+void listener_add(const char *name, int fd, int kind) { (void)name; (void)fd; (void)kind; }
+void listeners_limit(const struct listener_limits *l) { (void)l; }
+void
+listeners_start(uv_loop_t *l, void (*accepted)(int fd, struct address *address, int kind))
+{
+	(void)l;
+	(void)accepted;
+}
 void listeners_resume(void) { }
 void listeners_gauges(void) { }
 void tls_gauges(void) { }

@@ -2,7 +2,7 @@
  * test_key_use.c: questions about private keys of several threads at once over one link to an authd that
  * answers in its own order, late, not at all, or is restarted.
  *
- * Links: c2sd
+ * Links: entry
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,12 +12,16 @@
 #include <cmocka.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "c2sd.h"
+#include "buf.h"
 #include "error.h"
+#include "frame.h"
+#include "key.h"
 
 #define THREADS 4
 

@@ -1,7 +1,7 @@
 /*
  * test_outqueue.c: the queue of a client: order, marks of the kernel, acknowledgements, bounds.
  *
- * Links: c2sd
+ * Links: entry
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "c2sd.h"
 #include "mem.h"
+#include "outqueue.h"
 
 /* What done() was called with. */
 struct seen {

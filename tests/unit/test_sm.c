@@ -2,7 +2,7 @@
  * test_sm.c: the counters of stream management (XEP-0198) and the window of stanzas that are not
  * handled.
  *
- * Links: c2sd
+ * Links: entry
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "c2sd.h"
 #include "error.h"
+#include "sm.h"
 
 /* A stanza counts when it and all before it were acknowledged. */
 static void
