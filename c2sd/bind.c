@@ -173,7 +173,7 @@ on_bound(struct conn *c, const struct frame *f)
 		add_bound(c, f->jid);
 	session_attach(s, c);
 	log_info("session bound", "jid=%s address=%s handle=%016llx", s->jid,
-	    address_text(c->address), (unsigned long long)s->handle);
+	    conn_address(c), (unsigned long long)s->handle);
 }
 
 void
@@ -204,7 +204,7 @@ register_element(struct conn *c, const struct xml_element *element)
 		.payload = element->payload,
 		.name = element->child_name,
 		.ns = element->child_ns,
-		.address = slice_string(address_text(c->address)),
+		.address = slice_string(conn_address(c)),
 	};
 	uint64_t seq;
 	size_t len;

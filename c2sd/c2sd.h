@@ -2,15 +2,14 @@
  * c2sd.h: the private header of c2sd, grouped by file.
  *
  * A connection (conn) carries one stream; a bound stream has a session, which can outlive it. From
- * below to above: deadline, address, key, tls, conn | domain, features, uplink | stream, sasl,
- * authenticate, sasl2, bind | session, outqueue, csi, sm, presence, inbound, management, resume, move.
+ * below to above, on what is in common/entry/: domain, features | conn, stream, sasl, authenticate,
+ * sasl2, bind | session, csi, presence, inbound, management, resume.
  */
 #ifndef ALDIS_C2SD_H
 #define ALDIS_C2SD_H
 
 #include <sys/queue.h>
 
-#include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
 #include <uv.h>
 
@@ -24,6 +23,8 @@
 #include "outqueue.h"
 #include "sm.h"
 #include "stanza.h"
+#include "tls.h"
+#include "transport.h"
 #include "uplink.h"
 #include "xml.h"
 
@@ -47,40 +48,6 @@ extern struct settings settings;
 int settings_configure(const struct config *config);
 /* The same while we run: limits hold from now on, streams of domains that are gone are closed. */
 int settings_reconfigure(const struct config *config);
-
-/* -- tls.c: certificates, handshakes, channel bindings ----------------------------------------- */
-
-/* The certificate chain of a domain with its key, which is at authd. Counted. */
-struct certificate;
-
-int tls_start(const char *priority);
-/* For handshakes that begin from now on. Returns 0, or E_MALFORMED with the reason logged. */
-int tls_set_priority(const char *priority);
-/* No TLS session from before can be resumed: a certificate has changed. */
-int tls_forget_tickets(void);
-/* pem: base64 of PEM. Returns 0, or E_MALFORMED with the reason logged. */
-int certificate_new(const char *domain, struct slice pem, struct certificate **certificate);
-bool certificate_is(const struct certificate *certificate, struct slice pem);
-struct certificate *certificate_hold(struct certificate *certificate); /* in any thread */
-void certificate_drop(struct certificate **certificate);
-
-/* Begins the handshake: conn_secured() or conn_close() follows. */
-void tls_begin(struct conn *c, bool direct);
-/* Goes on with it: the socket is ready. */
-void tls_step(struct conn *c);
-/* Gives up a step that no thread has begun. */
-void tls_cancel(struct conn *c);
-void tls_gauges(void);
-
-/* The channel bindings of a stream. Zero length: there is none. */
-struct bindings {
-	gnutls_datum_t exporter, unique; /* from gnutls_malloc() */
-	unsigned char endpoint[64];
-	size_t endpoint_len;
-};
-unsigned tls_version(const struct conn *c);  /* as on the wire: 0x0304 */
-void bindings_get(const struct conn *c, struct bindings *b);
-void bindings_free(struct bindings *b);
 
 /* -- domain.c: the domains that clients may log in to ------------------------------------------ */
 
@@ -124,18 +91,7 @@ void features_offered(struct buf *out, struct slice mechanisms, unsigned binding
 /* The next word of a list of words; false at its end. */
 bool features_word(struct slice *list, struct slice *word);
 
-/* -- conn.c: the bytes of a connection --------------------------------------------------------- */
-
-/*
- *   OPEN <-> HANDSHAKE        reading and writing; a thread of the pool has the TLS session
- *    |           |
- *   FINISHING    |            the stream has ended: what is left is written, then close_notify
- *    |           |
- *   LINGERING    |            our side is shut down, waiting for the peer's
- *    |           |
- *   DEAD <-------+            the handle closes
- */
-enum conn_state { CONN_OPEN, CONN_HANDSHAKE, CONN_FINISHING, CONN_LINGERING, CONN_DEAD };
+/* -- conn.c: the connection of a client --------------------------------------------------------- */
 
 /*
  * What an XML stream goes through (RFC 6120 section 4.3):
@@ -176,36 +132,16 @@ struct login {
 };
 
 struct conn {
-	uv_poll_t poll;
-	LIST_ENTRY(conn) all;
-	TAILQ_ENTRY(conn) dirty;
+	struct transport net;      /* its bytes: first */
 	TAILQ_ENTRY(conn) choke;
-	struct deadline deadline;
-	int fd;
-	uint8_t state;             /* enum conn_state */
 	uint8_t stream;            /* enum stream_state */
-	uint8_t watched;           /* events that the poll handle waits for */
-	bool is_dirty;
-	bool blocked;              /* nothing is read: back-pressure */
 	bool choked;               /* in the list of those that wait for room on the link */
-	bool write_blocked;        /* the kernel takes no more */
 	bool header_sent;
-	bool threaded;             /* a thread of the pool works on it, or will */
 	bool direct;               /* TLS from the first byte */
-	bool said_bye;
 	bool probed;               /* silence was answered with a probe */
 	bool known;                /* handle is in the table of streams */
-	struct address *address;
-	gnutls_session_t tls;
-	struct step *step;         /* of the handshake, while threaded */
-	struct certificate *certificate; /* sent in the handshake */
 	struct xml_stream *xml;
-	struct buf out;            /* bytes of the stream to be written */
-	struct buf wire;           /* the same, as they go to the socket */
-	struct buf cipher;         /* read from the socket and not yet taken by TLS */
-	uint64_t sealed;           /* bytes that have left out for wire, ever */
-	uint64_t probed_at;        /* sealed, when it was last probed */
-	uint64_t heard;            /* daemon_ticks() of the last byte read */
+	uint64_t probed_at;        /* net.sealed, when it was last probed */
 	uint64_t stanza_began;     /* daemon_ticks(), 0: no stanza is being read */
 	uint64_t handle;           /* names the stream until it is bound or resumed */
 	struct domain *domain;
@@ -216,27 +152,55 @@ struct conn {
 
 #define OUT_HIGH 65536u /* bytes of stanzas that are made ready at a time */
 
-void conns_start(uv_loop_t *loop);
 void conn_new(int fd, struct address *address, bool direct);
-/* Where to append what is to be sent; it is written at the end of the iteration. */
-struct buf *conn_out(struct conn *c);
-void conn_touch(struct conn *c);            /* conn_flush() at the end of the iteration */
-uint64_t conn_written(const struct conn *c); /* position of the end of out in the stream */
-void conn_block(struct conn *c, bool blocked);
-void conn_watch(struct conn *c, int events); /* what tls_step() waits for */
-void conn_secured(struct conn *c);          /* the handshake is done */
-void conn_flush(struct conn *c);            /* writes now */
-bool conn_alive(const struct conn *c);      /* the peer's TCP has acknowledged all that was sent */
-void conn_finish(struct conn *c);           /* writes what is left and closes */
-void conn_close(struct conn *c); /* closes now; *c lives until the loop has let go of it */
-void conns_flush(void);
-void conn_ease(struct conn *c);               /* reads on, now or when the link has room */
-void conns_ease(void);                      /* the link to the router has room again, perhaps */
-size_t conn_count(void);
-void conns_gauges(void);
-/* Reads and writes of GnuTLS (transport functions), see conn.c. */
-ssize_t conn_pull(gnutls_transport_ptr_t c, void *bytes, size_t len);
-ssize_t conn_push(gnutls_transport_ptr_t c, const void *bytes, size_t len);
+void conn_encrypt(struct conn *c);           /* begins the handshake */
+void conn_ease(struct conn *c);              /* reads on, now or when the link has room */
+void conns_ease(void);                       /* the link to the router has room again, perhaps */
+static inline bool
+conn_is_open(const struct conn *c)
+{
+	return c->net.state == TRANSPORT_OPEN;
+}
+static inline const char *
+conn_address(const struct conn *c)
+{
+	return address_text(c->net.address);
+}
+static inline struct buf *
+conn_out(struct conn *c)
+{
+	return transport_out(&c->net);
+}
+static inline void
+conn_touch(struct conn *c)
+{
+	transport_touch(&c->net);
+}
+static inline uint64_t
+conn_written(const struct conn *c)
+{
+	return transport_written(&c->net);
+}
+static inline void
+conn_block(struct conn *c, bool blocked)
+{
+	transport_block(&c->net, blocked);
+}
+static inline void
+conn_flush(struct conn *c)
+{
+	transport_flush(&c->net);
+}
+static inline void
+conn_finish(struct conn *c)
+{
+	transport_finish(&c->net);
+}
+static inline void
+conn_close(struct conn *c) /* *c lives until the loop has let go of it */
+{
+	transport_close(&c->net);
+}
 
 /* -- stream.c: RFC 6120 streams ---------------------------------------------------------------- */
 

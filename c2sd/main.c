@@ -43,7 +43,7 @@ start(uv_loop_t *loop)
 		return error;
 	deadlines_start(loop);
 	uplink_start(sessions_reported);
-	conns_start(loop);
+	transports_start(loop);
 	listeners_start(loop, on_accepted);
 	return OK;
 }
@@ -140,14 +140,14 @@ static void
 flush(void)
 {
 	conns_ease();
-	conns_flush();
+	transports_flush();
 	uplink_report();
 }
 
 static void
 gauges(void)
 {
-	conns_gauges();
+	transports_gauges();
 	listeners_gauges();
 	tls_gauges();
 	uplink_gauges();

@@ -173,18 +173,18 @@ management_write(struct session *s, bool late)
 {
 	struct sm *sm = &s->sm;
 
-	if (s->conn == NULL || !sm->enabled || buf_len(&s->conn->out) >= OUT_HIGH)
+	if (s->conn == NULL || !sm->enabled || buf_len(&s->conn->net.out) >= OUT_HIGH)
 		return;
 	if (sm_answer_due(sm) || (late && sm_answer_waits(sm))) {
 		buf_printf(conn_out(s->conn), "<a xmlns='" NS_SM "' h='%u'/>", sm_h(sm));
 		sm_answered(sm);
 	} else if (sm_answer_waits(sm)) {
-		deadline_hasten(&s->conn->deadline, 1000);
+		deadline_hasten(&s->conn->net.deadline, 1000);
 	}
 	if (sm_ask_due(sm) || (late && sm->unasked > 0 && !sm->asked)) {
 		buf_add_string(conn_out(s->conn), "<r xmlns='" NS_SM "'/>");
 		sm_asked(sm);
 	} else if (sm->unasked > 0 && !sm->asked) {
-		deadline_hasten(&s->conn->deadline, 1000);
+		deadline_hasten(&s->conn->net.deadline, 1000);
 	}
 }

@@ -195,7 +195,7 @@ resume_attach(struct conn *c, struct session *s, uint32_t h)
 		daemon_send(&end);
 	COUNT(sessions_resumed);
 	log_info("session resumed", "jid=%s address=%s handle=%016llx again=%u", s->jid,
-	    address_text(c->address), (unsigned long long)s->handle, s->queue.count);
+	    conn_address(c), (unsigned long long)s->handle, s->queue.count);
 	session_attach(s, c);
 	session_limits(s);
 }

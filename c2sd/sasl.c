@@ -35,7 +35,7 @@ sasl_bindings(struct conn *c)
 	struct bindings b;
 	unsigned bits;
 
-	bindings_get(c, &b);
+	bindings_get(&c->net, &b);
 	bits = (b.exporter.size != 0 ? BINDING_EXPORTER : 0u) |
 	    (b.unique.size != 0 ? BINDING_UNIQUE : 0u) | (b.endpoint_len != 0 ?
 	    BINDING_ENDPOINT : 0u);
@@ -186,15 +186,15 @@ start_send(struct conn *c, struct slice mechanism, struct slice response)
 		.flags = FLAG_TLS,
 		.name = mechanism,
 		.domain = slice_string(c->domain->name),
-		.address = slice_string(address_text(c->address)),
+		.address = slice_string(conn_address(c)),
 		.data = response,
 		.from = slice_string(c->login->from),
-		.number = tls_version(c),
+		.number = tls_version(&c->net),
 	};
 
 	features_offered(&offered, slice_string(c->domain->mechanisms), sasl_bindings(c));
 	f.text = buf_slice(&offered);
-	bindings_get(c, &b);
+	bindings_get(&c->net, &b);
 	if (b.exporter.size != 0)
 		f.binding_exporter = slice_of(b.exporter.data, b.exporter.size);
 	if (b.unique.size != 0)
@@ -317,7 +317,7 @@ on_success(struct conn *c, const struct frame *f)
 	}
 	login->jid = slice_dup(f->jid);
 	memcpy(login->token, f->token.ptr, sizeof login->token);
-	log_info("login", "jid=%s address=%s handle=%016llx", login->jid, address_text(c->address),
+	log_info("login", "jid=%s address=%s handle=%016llx", login->jid, conn_address(c),
 	    (unsigned long long)c->handle);
 	if (login->wishes != NULL) {
 		sasl2_granted(c, f->data);
@@ -337,7 +337,7 @@ sasl_frame(struct conn *c, const struct frame *f)
 		    f->data.len > 0 ? f->data : SLICE_NONE);
 	} else if (f->type == FRAME_AUTH_FAILURE) {
 		log_info("login failed", "address=%s domain=%s condition=%s",
-		    address_text(c->address), c->domain->name, log_quote(f->condition));
+		    conn_address(c), c->domain->name, log_quote(f->condition));
 		sasl_fail(c, condition_known(f->condition), f->text);
 	} else {
 		on_success(c, f);

@@ -158,7 +158,7 @@ waits_more(const struct session *s, unsigned part)
 static void
 hold_back(struct session *s)
 {
-	if (s->conn == NULL || s->conn->blocked)
+	if (s->conn == NULL || s->conn->net.blocked)
 		return;
 	if (sm_window_full(&s->sm))
 		COUNT(windows_full);
@@ -208,7 +208,7 @@ session_send(struct session *s, struct frame *f)
 void
 session_ease(struct session *s)
 {
-	if (s->conn != NULL && s->conn->blocked && sm_window_low(&s->sm) && !waits_more(s, 2))
+	if (s->conn != NULL && s->conn->net.blocked && sm_window_low(&s->sm) && !waits_more(s, 2))
 		conn_ease(s->conn);
 }
 
@@ -279,8 +279,8 @@ is_repeated(const struct session *s, const struct frame *f)
 static bool
 is_clear(struct session *s)
 {
-	return s->state == SESSION_ATTACHED && !s->sm.enabled && s->conn->state == CONN_OPEN &&
-	    outqueue_next(&s->queue) == NULL && buf_len(&s->conn->out) < OUT_HIGH;
+	return s->state == SESSION_ATTACHED && !s->sm.enabled && conn_is_open(s->conn) &&
+	    outqueue_next(&s->queue) == NULL && buf_len(&s->conn->net.out) < OUT_HIGH;
 }
 
 /* Passes what has come too late on to where the session is now. */
@@ -406,7 +406,7 @@ session_write(struct session *s)
 	struct outqueue_item *item;
 	struct frame f;
 
-	while (buf_len(&s->conn->out) < OUT_HIGH && (item = outqueue_next(&s->queue)) != NULL) {
+	while (buf_len(&s->conn->net.out) < OUT_HIGH && (item = outqueue_next(&s->queue)) != NULL) {
 		ASSERT(item->kept != NULL &&
 		    frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK);
 		sm_wrote(&s->sm, write_stanza(s, &f));

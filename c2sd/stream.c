@@ -76,7 +76,7 @@ stream_begin(struct conn *c, uint64_t login_time)
 	c->login = mem_alloc(sizeof *c->login);
 	c->login->until = daemon_ticks() + login_time;
 	c->xml = xml_stream_new(&settings.login_limits, strip, &stream_events, c);
-	deadline_set(&c->deadline, login_time);
+	deadline_set(&c->net.deadline, login_time);
 }
 
 static void
@@ -135,7 +135,7 @@ stream_lost(struct conn *c, const char *why)
 		c->session = NULL;
 		session_lost(s, false, why);
 	} else if (c->login != NULL) {
-		log_debug("connection lost", "address=%s reason=\"%s\"", address_text(c->address),
+		log_debug("connection lost", "address=%s reason=\"%s\"", conn_address(c),
 		    why);
 		login_abandon(c);
 	}
@@ -275,7 +275,7 @@ on_header(void *arg, const struct xml_header *h)
 	struct slice from = h->from;
 	const char *wrong;
 
-	if (c->stream == STREAM_ENDED || c->state != CONN_OPEN)
+	if (c->stream == STREAM_ENDED || !conn_is_open(c))
 		return;
 	if (c->stream != STREAM_HEADER && c->stream != STREAM_LOGIN_HEADER &&
 	    c->stream != STREAM_BIND_HEADER) {
@@ -336,10 +336,10 @@ stream_error_only(struct conn *c, const char *condition, const char *text, const
 {
 	struct buf *out;
 
-	if (c->stream == STREAM_ENDED || c->state != CONN_OPEN)
+	if (c->stream == STREAM_ENDED || !conn_is_open(c))
 		return;
 	COUNT(stream_errors);
-	log_info("stream error", "address=%s jid=%s condition=%s text=%s", address_text(c->address),
+	log_info("stream error", "address=%s jid=%s condition=%s text=%s", conn_address(c),
 	    c->session != NULL ? log_quote(session_jid(c->session)) : "\"\"", condition,
 	    log_quote(slice_string(text != NULL ? text : "")));
 	if (!c->header_sent)
@@ -379,14 +379,14 @@ on_end(void *arg)
 	struct conn *c = arg;
 	struct session *s = c->session;
 
-	if (c->stream == STREAM_ENDED || c->state != CONN_OPEN)
+	if (c->stream == STREAM_ENDED || !conn_is_open(c))
 		return;
 	if (!c->header_sent) {
 		stream_error(c, "bad-format", NULL, NULL);
 		return;
 	}
 	conn_flush(c);
-	if (c->state != CONN_OPEN)
+	if (!conn_is_open(c))
 		return;
 	buf_add_string(conn_out(c), "</stream:stream>");
 	if (s != NULL) {
@@ -486,11 +486,11 @@ on_element(void *arg, const struct xml_element *element)
 	};
 	struct conn *c = arg;
 
-	if (c->stream == STREAM_ENDED || c->state != CONN_OPEN)
+	if (c->stream == STREAM_ENDED || !conn_is_open(c))
 		return;
 	if (slice_is(element->ns, NS_STREAM) && slice_is(element->name, "error")) {
 		log_info("stream error of the client", "address=%s condition=%s",
-		    address_text(c->address), log_quote(element->child_name));
+		    conn_address(c), log_quote(element->child_name));
 		on_end(c);
 		return;
 	}
@@ -515,12 +515,12 @@ start_tls(struct conn *c)
 	}
 	buf_add_string(conn_out(c), "<proceed xmlns='" NS_TLS "'/>");
 	conn_flush(c);
-	if (c->state != CONN_OPEN)
+	if (!conn_is_open(c))
 		return;
-	if (buf_len(&c->out) + buf_len(&c->wire) != 0)
+	if (buf_len(&c->net.out) + buf_len(&c->net.wire) != 0)
 		stream_lost(c, "does not read");
 	else
-		tls_begin(c, false);
+		conn_encrypt(c);
 }
 
 void
@@ -541,7 +541,7 @@ stream_feed(struct conn *c, struct slice bytes)
 		}
 	}
 	error = xml_stream_feed(c->xml, bytes, &condition);
-	if (c->stream == STREAM_ENDED || c->state != CONN_OPEN)
+	if (c->stream == STREAM_ENDED || !conn_is_open(c))
 		return;
 	if (error != OK) {
 		stream_error(c, condition, NULL, NULL);
@@ -552,7 +552,7 @@ stream_feed(struct conn *c, struct slice bytes)
 			c->stanza_began = 0;
 		else if (c->stanza_began == 0) {
 			c->stanza_began = daemon_ticks();
-			deadline_hasten(&c->deadline, settings.stanza_time);
+			deadline_hasten(&c->net.deadline, settings.stanza_time);
 		}
 	}
 }
@@ -567,12 +567,12 @@ stream_rearm(struct conn *c)
 
 	if (s == NULL)
 		return;
-	at = c->heard + (c->probed ? 2 : 1) * settings.idle_time;
+	at = c->net.heard + (c->probed ? 2 : 1) * settings.idle_time;
 	if (c->stanza_began != 0 && c->stanza_began + settings.stanza_time < at)
 		at = c->stanza_began + settings.stanza_time;
 	if ((sm_answer_waits(&s->sm) || (s->sm.unasked > 0 && !s->sm.asked)) && now + 1000 < at)
 		at = now + 1000;
-	deadline_set(&c->deadline, at > now ? at - now : 0);
+	deadline_set(&c->net.deadline, at > now ? at - now : 0);
 }
 
 /* A silent client: asks whether it is there, and gives it up when there is no answer. */
@@ -580,17 +580,17 @@ static void
 check_silence(struct conn *c)
 {
 	struct session *s = c->session;
-	uint64_t silence = daemon_ticks() - c->heard;
+	uint64_t silence = daemon_ticks() - c->net.heard;
 
-	if (c->blocked)
-		c->heard = daemon_ticks(); /* it is us who do not listen */
+	if (c->net.blocked)
+		c->net.heard = daemon_ticks(); /* it is us who do not listen */
 	else if (silence >= 2 * settings.idle_time && c->probed) {
 		/* A client need not answer white space; its TCP does, or it takes what we send. */
-		if (c->sealed == c->probed_at && (s->sm.enabled || !conn_alive(c))) {
+		if (c->net.sealed == c->probed_at && (s->sm.enabled || !transport_alive(&c->net))) {
 			stream_lost(c, "silent");
 			return;
 		}
-		c->heard = daemon_ticks();
+		c->net.heard = daemon_ticks();
 		c->probed = false;
 	} else if (silence >= settings.idle_time && !c->probed) {
 		c->probed = true;
@@ -601,7 +601,7 @@ check_silence(struct conn *c)
 			buf_add_char(conn_out(c), ' ');
 		}
 		conn_flush(c);
-		c->probed_at = c->sealed;
+		c->probed_at = c->net.sealed;
 		if (c->session == NULL)
 			return;
 	}
@@ -613,17 +613,17 @@ stream_due(struct conn *c)
 {
 	uint64_t now = daemon_ticks();
 
-	if (c->state == CONN_FINISHING || c->state == CONN_LINGERING ||
-	    c->state == CONN_HANDSHAKE) {
-		if (c->state == CONN_HANDSHAKE)
+	if (c->net.state == TRANSPORT_FINISHING || c->net.state == TRANSPORT_LINGERING ||
+	    c->net.state == TRANSPORT_HANDSHAKE) {
+		if (c->net.state == TRANSPORT_HANDSHAKE)
 			log_info("handshake failed", "address=%s reason=\"out of time\"",
-			    address_text(c->address));
+			    conn_address(c));
 		conn_close(c);
 	} else if (c->login != NULL) {
 		if (now >= c->login->until)
 			stream_error(c, "connection-timeout", "authentication took too long", NULL);
 		else
-			deadline_set(&c->deadline, c->login->until - now);
+			deadline_set(&c->net.deadline, c->login->until - now);
 	} else if (c->session != NULL) {
 		if (c->stanza_began != 0 && now - c->stanza_began >= settings.stanza_time) {
 			stream_error(c, "policy-violation", "a stanza took too long", NULL);

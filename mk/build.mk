@@ -71,7 +71,7 @@ $B/flags:
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
 	@echo "  CC    $(if $(SANITIZE),[asan] )$<"
-	@$(CC) $(CPPFLAGS) -Icommon -I$(<D) $(if $(filter common/entry,$(<D)),-Ic2sd) \
+	@$(CC) $(CPPFLAGS) -Icommon -I$(<D) \
 		$(addprefix -I,$(call headers,$(filter entry,$(call with_entry,$(<D))))) \
 		$(DEP_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 

@@ -5,7 +5,7 @@
  * Running out of descriptors, or into the limit of connections, stops accepting until a connection
  * has gone.
  */
-#include "c2sd.h"
+#include "listener.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,12 +21,14 @@
 #include "log.h"
 #include "map.h"
 #include "mem.h"
+#include "transport.h"
 
 #define LISTENERS_MAX 64
 #define ACCEPT_ROUNDS 64
 
 struct address {
 	unsigned refs;
+	bool counted;          /* in the table; not that of a connection that we made */
 	unsigned char key[17]; /* family, and the address: of IPv6 the network of 64 bits */
 	char text[INET6_ADDRSTRLEN];
 };
@@ -49,7 +51,7 @@ static void acceptable(uv_poll_t *poll, int status, int events);
 const char *
 address_text(const struct address *address)
 {
-	return address->text;
+	return address != NULL ? address->text : "unknown";
 }
 
 static struct slice
@@ -58,14 +60,12 @@ address_key(const struct address *address)
 	return slice_of(address->key, sizeof address->key);
 }
 
-/* Finds or makes the address of a peer and counts one more connection; NULL when it has too
- * many. */
-static struct address *
-address_get(const struct sockaddr_storage *peer)
+/* Sets what identifies a peer, and its text. */
+static void
+address_set(struct address *address, const struct sockaddr_storage *peer)
 {
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
 	const struct sockaddr_in *in4 = (const struct sockaddr_in *)peer;
-	struct address fresh = { 0 }, *address;
 	const void *ip = &in6->sin6_addr;
 	int family = peer->ss_family;
 	size_t keyed = 8; /* bytes of the address that count */
@@ -80,8 +80,20 @@ address_get(const struct sockaddr_storage *peer)
 	} else if (family != AF_INET6) {
 		keyed = 0;
 	}
-	fresh.key[0] = (unsigned char)family;
-	memcpy(fresh.key + 1, ip, keyed);
+	address->key[0] = (unsigned char)family;
+	memcpy(address->key + 1, ip, keyed);
+	if (keyed == 0 || inet_ntop(family, ip, address->text, sizeof address->text) == NULL)
+		memcpy(address->text, "unknown", 8);
+}
+
+/* Finds or makes the address of a peer and counts one more connection; NULL when it has too
+ * many. */
+static struct address *
+address_get(const struct sockaddr_storage *peer)
+{
+	struct address fresh = { 0 }, *address;
+
+	address_set(&fresh, peer);
 	address = map_get(addresses, address_key(&fresh));
 	if (address != NULL) {
 		if (address->refs >= limits.per_address)
@@ -89,11 +101,20 @@ address_get(const struct sockaddr_storage *peer)
 		address->refs++;
 		return address;
 	}
-	if (keyed == 0 || inet_ntop(family, ip, fresh.text, sizeof fresh.text) == NULL)
-		memcpy(fresh.text, "unknown", 8);
 	fresh.refs = 1;
+	fresh.counted = true;
 	address = mem_copy(&fresh, sizeof fresh);
 	map_put(addresses, address_key(address), address);
+	return address;
+}
+
+struct address *
+address_new(const struct sockaddr_storage *peer)
+{
+	struct address *address = mem_alloc(sizeof *address);
+
+	address_set(address, peer);
+	address->refs = 1;
 	return address;
 }
 
@@ -101,7 +122,8 @@ void
 address_drop(struct address **address)
 {
 	if (*address != NULL && --(*address)->refs == 0) {
-		map_remove(addresses, address_key(*address));
+		if ((*address)->counted)
+			map_remove(addresses, address_key(*address));
 		free(*address);
 	}
 	*address = NULL;
@@ -124,7 +146,7 @@ listeners_resume(void)
 {
 	size_t i;
 
-	if (conn_count() >= limits.connections)
+	if (transport_count() >= limits.connections)
 		return;
 	for (i = 0; i < listener_count; i++) {
 		if (!listeners[i].stopped)
@@ -197,8 +219,8 @@ acceptable(uv_poll_t *poll, int status, int events)
 		socklen_t len = sizeof peer;
 		int fd;
 
-		if (conn_count() >= limits.connections) {
-			log_warn("accepting stopped", "connections=%zu", conn_count());
+		if (transport_count() >= limits.connections) {
+			log_warn("accepting stopped", "connections=%zu", transport_count());
 			stop_all();
 			return;
 		}

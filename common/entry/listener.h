@@ -25,6 +25,8 @@ void listener_add(const char *name, int fd, int kind);
 void listeners_start(uv_loop_t *loop, void (*accepted)(int fd, struct address *address, int kind));
 /* A connection has gone: there is room again. */
 void listeners_resume(void);
+/* Of a peer that we connect to: counts for no limit. */
+struct address *address_new(const struct sockaddr_storage *peer);
 const char *address_text(const struct address *address);
 void address_drop(struct address **address);
 void listeners_gauges(void);

@@ -1,21 +1,26 @@
 /*
  * tls.c: credentials, handshakes, channel bindings.
  *
- * Called by stream.c (STARTTLS) and conn.c (direct TLS, socket events). A handshake runs step by
+ * Called by the daemon (STARTTLS, direct TLS) and transport.c (socket events). A handshake runs step by
  * step on the thread pool, since it costs a private-key operation of authd and a key exchange of
  * ours; between steps the loop waits for the socket. A handshake that fails closes its connection.
- * Certificates are chosen by SNI, then by the `to` of the stream.
+ * The daemon chooses the certificate.
  */
-#include "c2sd.h"
+#include "tls.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <gnutls/x509.h>
 
 #include "counter.h"
+#include "daemon.h"
 #include "error.h"
+#include "key.h"
+#include "listener.h"
 #include "log.h"
 #include "mem.h"
 
@@ -38,7 +43,7 @@ struct certificate {
 /* A step of a handshake on a thread of the pool. */
 struct step {
 	uv_work_t work;
-	struct conn *conn;
+	struct transport *transport;
 	int result;
 };
 
@@ -238,17 +243,26 @@ certificate_drop(struct certificate **certificate)
 
 /* -- sessions ---------------------------------------------------------------------------------- */
 
-/* The domain that the client means: its SNI, or the `to` of its stream, or the first one. */
-static struct domain *
-choose_domain(struct conn *c, struct certificate **certificate)
+struct slice
+tls_server_name(const struct transport *t, char name[TLS_NAME_SIZE])
 {
-	char name[256];
-	size_t len = sizeof name;
+	size_t len = TLS_NAME_SIZE;
 	unsigned type;
-	bool named = gnutls_server_name_get(c->tls, name, &len, &type, 0) == 0 &&
+	bool named = gnutls_server_name_get(t->tls, name, &len, &type, 0) == 0 &&
 	    type == GNUTLS_NAME_DNS;
 
-	return domain_meant(named ? slice_string(name) : SLICE_NONE, c->domain, certificate);
+	return named ? slice_string(name) : SLICE_NONE;
+}
+
+/* Has the daemon choose the certificate; may be NULL. */
+static void
+choose(struct transport *t)
+{
+	char name[TLS_NAME_SIZE];
+
+	certificate_drop(&t->certificate);
+	t->certificate = t->hooks->certificate(t, t->client ? SLICE_NONE :
+	    tls_server_name(t, name));
 }
 
 /* GnuTLS asks for the certificate of a handshake, on a thread of the pool. The connection holds it,
@@ -259,21 +273,24 @@ choose_certificate(gnutls_session_t tls, const struct gnutls_cert_retr_st *info,
     unsigned *count, gnutls_ocsp_data_st **ocsp, unsigned *ocsp_count, gnutls_privkey_t *key,
     unsigned *flags)
 {
-	struct conn *c = gnutls_session_get_ptr(tls);
+	struct transport *t = gnutls_session_get_ptr(tls);
 	struct certificate *certificate;
 
 	(void)info;
-	certificate_drop(&c->certificate);
-	choose_domain(c, &c->certificate);
-	certificate = c->certificate;
-	if (certificate == NULL)
-		return -1;
-	*chain = certificate->chain;
-	*count = certificate->count;
-	*key = certificate->key;
 	*ocsp = NULL;
 	*ocsp_count = 0;
 	*flags = 0;
+	choose(t);
+	certificate = t->certificate;
+	if (certificate == NULL) {
+		*chain = NULL;
+		*count = 0;
+		*key = NULL;
+		return t->client ? 0 : -1;
+	}
+	*chain = certificate->chain;
+	*count = certificate->count;
+	*key = certificate->key;
 	return 0;
 }
 
@@ -326,31 +343,50 @@ tls_start(const char *priority)
 
 /* Makes the TLS session of a connection. Returns a GnuTLS code. */
 static int
-make_session(struct conn *c, bool direct)
+make_session(struct transport *t, const struct tls_settings *settings)
 {
-	gnutls_datum_t alpn = { (unsigned char *)(uintptr_t)"xmpp-client", 11 };
+	struct slice name = slice_string(settings->alpn);
+	gnutls_datum_t alpn = { (unsigned char *)(uintptr_t)name.ptr, (unsigned)name.len };
 	int code;
 
-	code = gnutls_init(&c->tls, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
+	code = gnutls_init(&t->tls, (settings->client ? GNUTLS_CLIENT | GNUTLS_NO_TICKETS :
+	    GNUTLS_SERVER) | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
 	if (code < 0)
 		return code;
-	gnutls_session_set_ptr(c->tls, c);
-	code = gnutls_priority_set(c->tls, priorities);
+	gnutls_session_set_ptr(t->tls, t);
+	code = gnutls_priority_set(t->tls, priorities);
 	if (code >= 0)
-		code = gnutls_credentials_set(c->tls, GNUTLS_CRD_CERTIFICATE, credentials);
-	if (code >= 0)
-		code = gnutls_session_ticket_enable_server(c->tls, &ticket_key);
-	if (code >= 0 && direct)
-		code = gnutls_alpn_set_protocols(c->tls, &alpn, 1, GNUTLS_ALPN_MANDATORY);
-	gnutls_certificate_server_set_request(c->tls, GNUTLS_CERT_IGNORE);
-	gnutls_handshake_set_timeout(c->tls, GNUTLS_INDEFINITE_TIMEOUT);
-	gnutls_transport_set_ptr(c->tls, c);
-	gnutls_transport_set_pull_function(c->tls, conn_pull);
-	gnutls_transport_set_push_function(c->tls, conn_push);
+		code = gnutls_credentials_set(t->tls, GNUTLS_CRD_CERTIFICATE, credentials);
+	if (code >= 0 && settings->tickets)
+		code = gnutls_session_ticket_enable_server(t->tls, &ticket_key);
+	if (code >= 0 && alpn.size != 0)
+		code = gnutls_alpn_set_protocols(t->tls, &alpn, 1,
+		    settings->client ? 0 : GNUTLS_ALPN_MANDATORY);
+	if (code >= 0 && settings->server_name != NULL)
+		code = gnutls_server_name_set(t->tls, GNUTLS_NAME_DNS, settings->server_name,
+		    strlen(settings->server_name));
+	gnutls_certificate_server_set_request(t->tls,
+	    settings->ask ? GNUTLS_CERT_REQUEST : GNUTLS_CERT_IGNORE);
+	gnutls_handshake_set_timeout(t->tls, GNUTLS_INDEFINITE_TIMEOUT);
+	gnutls_transport_set_ptr(t->tls, t);
+	gnutls_transport_set_pull_function(t->tls, transport_pull);
+	gnutls_transport_set_push_function(t->tls, transport_push);
 	return code;
 }
 
 /* -- handshakes -------------------------------------------------------------------------------- */
+
+const char *
+tls_reason(const struct transport *t, int code, char reason[TLS_REASON_SIZE])
+{
+	const char *alert = NULL;
+
+	if (code == GNUTLS_E_FATAL_ALERT_RECEIVED)
+		alert = gnutls_alert_get_name(gnutls_alert_get(t->tls));
+	(void)snprintf(reason, TLS_REASON_SIZE, "%s%s%s", gnutls_strerror(code),
+	    alert != NULL ? ": " : "", alert != NULL ? alert : "");
+	return reason;
+}
 
 /* On a thread of the pool. */
 static void
@@ -359,23 +395,21 @@ work(uv_work_t *w)
 	struct step *step = w->data;
 
 	do
-		step->result = gnutls_handshake(step->conn->tls);
+		step->result = gnutls_handshake(step->transport->tls);
 	while (step->result < 0 && step->result != GNUTLS_E_AGAIN &&
 	    gnutls_error_is_fatal(step->result) == 0);
 }
 
 static void
-failed(struct conn *c, int code)
+failed(struct transport *t, int code)
 {
-	const char *more = "";
+	char reason[TLS_REASON_SIZE];
 
-	if (code == GNUTLS_E_FATAL_ALERT_RECEIVED)
-		more = gnutls_alert_get_name(gnutls_alert_get(c->tls));
+	tls_reason(t, code, reason);
 	COUNT(handshakes_failed);
-	log_info("handshake failed", "address=%s reason=\"%s%s%s\"", address_text(c->address),
-	    gnutls_strerror(code), *more ? ": " : "", more);
-	gnutls_alert_send_appropriate(c->tls, code);
-	conn_close(c);
+	log_info("handshake failed", "address=%s reason=\"%s\"", address_text(t->address), reason);
+	gnutls_alert_send_appropriate(t->tls, code);
+	transport_lose(t, reason);
 }
 
 /* Back on the loop. */
@@ -383,63 +417,57 @@ static void
 worked(uv_work_t *w, int status)
 {
 	struct step *step = w->data;
-	struct conn *c = step->conn;
-	struct certificate *certificate;
-	struct domain *domain;
+	struct transport *t = step->transport;
 	int result = step->result;
 
 	(void)status; /* cancelled: the connection is dead */
 	free(step);
 	steps--;
-	c->step = NULL;
-	c->threaded = false;
+	t->step = NULL;
+	t->threaded = false;
 	daemon_dirty();
-	if (c->state != CONN_HANDSHAKE) {
-		conn_close(c); /* its time was up meanwhile */
+	if (t->state != TRANSPORT_HANDSHAKE) {
+		transport_close(t); /* its time was up meanwhile */
 		return;
 	}
 	if (result == GNUTLS_E_AGAIN) {
-		conn_watch(c, gnutls_record_get_direction(c->tls) ? UV_WRITABLE : UV_READABLE);
+		transport_watch(t, gnutls_record_get_direction(t->tls) ? UV_WRITABLE : UV_READABLE);
 		return;
 	}
 	if (result < 0) {
-		failed(c, result);
+		failed(t, result);
 		return;
 	}
 	COUNT(handshakes);
-	domain = choose_domain(c, &certificate);
 	/* A session that was resumed has not asked for one. */
-	if (c->certificate == NULL)
-		c->certificate = certificate_hold(certificate);
-	certificate_drop(&certificate);
-	if (c->domain == NULL)
-		c->domain = domain;
-	conn_secured(c);
+	if (t->certificate == NULL && !t->client)
+		choose(t);
+	transport_secured(t);
 }
 
 void
-tls_step(struct conn *c)
+tls_step(struct transport *t)
 {
 	struct step *step = mem_alloc(sizeof *step);
 
-	conn_watch(c, 0);
-	step->conn = c;
+	transport_watch(t, 0);
+	step->transport = t;
 	step->work.data = step;
-	if (uv_queue_work(c->poll.loop, &step->work, work, worked) != 0) {
+	if (uv_queue_work(t->poll.loop, &step->work, work, worked) != 0) {
 		free(step);
-		conn_close(c);
+		transport_close(t);
 		return;
 	}
-	c->threaded = true;
-	c->step = step;
+	t->threaded = true;
+	t->step = step;
 	steps++;
 }
 
 void
-tls_cancel(struct conn *c)
+tls_cancel(struct transport *t)
 {
-	if (c->step != NULL)
-		uv_cancel((uv_req_t *)&c->step->work); /* worked() is called all the same */
+	if (t->step != NULL)
+		uv_cancel((uv_req_t *)&t->step->work); /* worked() is called all the same */
 }
 
 void
@@ -449,51 +477,52 @@ tls_gauges(void)
 }
 
 void
-tls_begin(struct conn *c, bool direct)
+tls_begin(struct transport *t, const struct tls_settings *settings)
 {
+	char reason[TLS_REASON_SIZE];
 	int code;
 
-	if (domain_default() == NULL) {
-		log_error("no certificate", "address=%s", address_text(c->address));
-		conn_close(c);
-		return;
-	}
-	code = make_session(c, direct);
+	t->client = settings->client;
+	code = make_session(t, settings);
 	if (code < 0) {
-		log_error("TLS session failed", "reason=\"%s\"", gnutls_strerror(code));
-		conn_close(c);
+		tls_reason(t, code, reason);
+		log_error("TLS session failed", "reason=\"%s\"", reason);
+		transport_lose(t, reason);
 		return;
 	}
-	c->state = CONN_HANDSHAKE;
-	conn_watch(c, UV_READABLE);
+	t->state = TRANSPORT_HANDSHAKE;
+	if (t->client)
+		tls_step(t);
+	else
+		transport_watch(t, UV_READABLE);
 }
 
 /* -- channel bindings -------------------------------------------------------------------------- */
 
 unsigned
-tls_version(const struct conn *c)
+tls_version(const struct transport *t)
 {
 	/* GnuTLS counts from SSL 3.0, which is 0x0300 on the wire. */
-	return c->tls == NULL ? 0 :
-	    0x0300u + (unsigned)gnutls_protocol_get_version(c->tls) - GNUTLS_SSL3;
+	return t->tls == NULL ? 0 :
+	    0x0300u + (unsigned)gnutls_protocol_get_version(t->tls) - GNUTLS_SSL3;
 }
 
 void
-bindings_get(const struct conn *c, struct bindings *b)
+bindings_get(const struct transport *t, struct bindings *b)
 {
-	bool tls13 = gnutls_protocol_get_version(c->tls) >= GNUTLS_TLS1_3;
-	bool extended = gnutls_session_ext_master_secret_status(c->tls) != 0;
+	bool tls13 = gnutls_protocol_get_version(t->tls) >= GNUTLS_TLS1_3;
+	bool extended = gnutls_session_ext_master_secret_status(t->tls) != 0;
 
 	memset(b, 0, sizeof *b);
 	/* Without the extended master secret two sessions can share their secrets (RFC 7627),
 	 * and then these two bind nothing. */
 	if (tls13 || extended)
-		gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_EXPORTER, &b->exporter);
+		gnutls_session_channel_binding(t->tls, GNUTLS_CB_TLS_EXPORTER, &b->exporter);
 	if (!tls13 && extended)
-		gnutls_session_channel_binding(c->tls, GNUTLS_CB_TLS_UNIQUE, &b->unique);
-	if (c->certificate != NULL) {
-		memcpy(b->endpoint, c->certificate->endpoint, c->certificate->endpoint_len);
-		b->endpoint_len = c->certificate->endpoint_len;
+		gnutls_session_channel_binding(t->tls, GNUTLS_CB_TLS_UNIQUE, &b->unique);
+	if (t->certificate != NULL && !t->client) {
+		memcpy(b->endpoint, t->certificate->endpoint, t->certificate->endpoint_len);
+		b->endpoint_len = t->certificate->endpoint_len;
 	}
 }
 
@@ -503,4 +532,31 @@ bindings_free(struct bindings *b)
 	gnutls_free(b->exporter.data);
 	gnutls_free(b->unique.data);
 	memset(b, 0, sizeof *b);
+}
+
+/* -- the peer ---------------------------------------------------------------------------------- */
+
+void
+tls_describe(const struct transport *t, struct buf *out)
+{
+	char *text = t->tls != NULL ? gnutls_session_get_desc(t->tls) : NULL;
+
+	buf_add_string(out, text != NULL ? text : "none");
+	gnutls_free(text);
+}
+
+const gnutls_datum_t *
+transport_peer_chain(const struct transport *t, unsigned *count)
+{
+	*count = 0;
+	return t->tls != NULL ? gnutls_certificate_get_peers(t->tls, count) : NULL;
+}
+
+int
+transport_peer_status(const struct transport *t, unsigned i, gnutls_datum_t *response)
+{
+	if (t->tls == NULL || gnutls_ocsp_status_request_get2(t->tls, i, response) < 0 ||
+	    response->size == 0)
+		return E_NOT_FOUND;
+	return OK;
 }

@@ -1,24 +1,26 @@
 /*
- * transport.c: the bytes of a connection, in and out.
+ * transport.c: the bytes of a connection, in and out, in clear or through TLS.
  *
- * The loop calls it for each ready socket; stream.c and session.c append to its output, which is
+ * The loop calls it for each ready socket; the daemon's streams append to its output, which is
  * written once at the end of the loop iteration. A readable socket costs one recv(2): GnuTLS takes
  * its records from what that has brought, and what it encrypts is gathered for one send(2).
  * Between iterations an idle connection has no buffers. Whatever fails ends the connection through
- * stream_lost().
+ * the hook lost().
  */
-#include "c2sd.h"
+#include "transport.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "counter.h"
+#include "daemon.h"
+#include "error.h"
+#include "listener.h"
 #include "log.h"
-#include "mem.h"
+#include "tls.h"
 
 #define READ_SIZE    65536u
 #define RECORD_SIZE  16384u  /* of a TLS record */
@@ -30,42 +32,44 @@
 
 #define WIRE_MAX     (2 * SEAL_SIZE) /* what we seal at a time, and what TLS says by itself */
 
-TAILQ_HEAD(conns, conn);
+TAILQ_HEAD(transports, transport);
 
 static uv_loop_t *loop;
 static size_t count;
-static LIST_HEAD(, conn) all = LIST_HEAD_INITIALIZER(all);
-static struct conns dirty = TAILQ_HEAD_INITIALIZER(dirty);
-static struct conns choked = TAILQ_HEAD_INITIALIZER(choked);
+static LIST_HEAD(, transport) all = LIST_HEAD_INITIALIZER(all);
+static struct transports dirty = TAILQ_HEAD_INITIALIZER(dirty);
 
 static char input[READ_SIZE];  /* as it came from the socket */
 static struct slice pulled;    /* the part of input that GnuTLS has not taken */
 static struct buf spares[2];   /* memory of output buffers, for whoever needs it next */
 
+#define TRANSPORT_OF(handle, member) \
+	((struct transport *)((char *)(handle) - offsetof(struct transport, member)))
+
 static void ready(uv_poll_t *poll, int status, int events);
-static void read_records(struct conn *c);
+static void read_records(struct transport *t);
 
 void
-conns_start(uv_loop_t *l)
+transports_start(uv_loop_t *l)
 {
 	loop = l;
 }
 
 size_t
-conn_count(void)
+transport_count(void)
 {
 	return count;
 }
 
 void
-conns_gauges(void)
+transports_gauges(void)
 {
-	const struct conn *c;
+	const struct transport *t;
 	size_t in = 0, out = 0;
 
-	LIST_FOREACH(c, &all, all) {
-		in += buf_len(&c->cipher);
-		out += buf_len(&c->out) + buf_len(&c->wire);
+	LIST_FOREACH(t, &all, all) {
+		in += buf_len(&t->cipher);
+		out += buf_len(&t->out) + buf_len(&t->wire);
 	}
 	GAUGE(connections, count);
 	GAUGE(input_bytes, in);
@@ -110,142 +114,144 @@ give_back(struct buf *b)
 static void
 deadline_due(struct deadline *d)
 {
-	stream_due((struct conn *)((char *)d - offsetof(struct conn, deadline)));
+	struct transport *t = TRANSPORT_OF(d, deadline);
+
+	t->hooks->due(t);
 }
 
-void
-conn_new(int fd, struct address *address, bool direct)
+int
+transport_open(struct transport *t, const struct transport_hooks *hooks, int fd,
+    struct address *address, bool connecting)
 {
-	struct conn *c = mem_alloc(sizeof *c);
-
-	c->fd = fd;
-	c->address = address;
-	c->direct = direct;
-	c->deadline.due = deadline_due;
-	c->heard = daemon_ticks();
-	if (uv_poll_init(loop, &c->poll, fd) != 0) {
+	t->hooks = hooks;
+	t->fd = fd;
+	t->address = address;
+	t->deadline.due = deadline_due;
+	t->heard = daemon_ticks();
+	if (uv_poll_init(loop, &t->poll, fd) != 0) {
 		log_warn("connection refused", "reason=\"the loop does not take it\"");
 		close(fd);
-		address_drop(&c->address);
-		free(c);
-		return;
+		address_drop(&t->address);
+		return E_SYSTEM;
 	}
-	LIST_INSERT_HEAD(&all, c, all);
+	LIST_INSERT_HEAD(&all, t, all);
 	count++;
-	stream_begin(c, settings.login_time);
-	if (direct)
-		tls_begin(c, true);
-	else
-		conn_watch(c, UV_READABLE);
+	if (connecting)
+		t->state = TRANSPORT_CONNECTING;
+	transport_watch(t, connecting ? UV_WRITABLE : UV_READABLE);
+	return OK;
 }
 
 static void
 freed(uv_handle_t *handle)
 {
-	struct conn *c = (struct conn *)((char *)handle - offsetof(struct conn, poll));
+	struct transport *t = TRANSPORT_OF(handle, poll);
 
-	close(c->fd);
-	if (c->tls != NULL)
-		gnutls_deinit(c->tls);
-	certificate_drop(&c->certificate);
-	xml_stream_free(&c->xml);
-	address_drop(&c->address);
-	buf_free(&c->out);
-	buf_free(&c->wire);
-	buf_free(&c->cipher);
-	free(c->lang);
-	LIST_REMOVE(c, all);
-	free(c);
+	close(t->fd);
+	if (t->tls != NULL)
+		gnutls_deinit(t->tls);
+	certificate_drop(&t->certificate);
+	address_drop(&t->address);
+	buf_free(&t->out);
+	buf_free(&t->wire);
+	buf_free(&t->cipher);
+	LIST_REMOVE(t, all);
+	t->hooks->freed(t);
 	count--;
 	listeners_resume();
 }
 
 void
-conn_close(struct conn *c)
+transport_lose(struct transport *t, const char *why)
 {
-	if (c->state != CONN_DEAD) {
-		c->state = CONN_DEAD;
-		deadline_clear(&c->deadline);
-		stream_lost(c, "closed");
-		if (c->is_dirty)
-			TAILQ_REMOVE(&dirty, c, dirty);
-		if (c->choked)
-			TAILQ_REMOVE(&choked, c, choke);
-		c->is_dirty = c->choked = false;
-		tls_cancel(c);
-	}
-	if (c->threaded || uv_is_closing((uv_handle_t *)&c->poll))
-		return;
-	uv_close((uv_handle_t *)&c->poll, freed);
+	t->hooks->lost(t, why);
+	transport_close(t);
 }
 
 void
-conn_finish(struct conn *c)
+transport_close(struct transport *t)
 {
-	if (c->state != CONN_OPEN) {
-		if (c->state == CONN_HANDSHAKE)
-			conn_close(c);
-		return;
+	if (t->state != TRANSPORT_DEAD) {
+		t->state = TRANSPORT_DEAD;
+		deadline_clear(&t->deadline);
+		t->hooks->lost(t, "closed");
+		if (t->is_dirty)
+			TAILQ_REMOVE(&dirty, t, dirty);
+		t->is_dirty = false;
+		tls_cancel(t);
 	}
-	c->state = CONN_FINISHING;
-	c->blocked = true;
-	deadline_set(&c->deadline, FINISH_MS);
-	conn_touch(c);
+	if (t->threaded || uv_is_closing((uv_handle_t *)&t->poll))
+		return;
+	uv_close((uv_handle_t *)&t->poll, freed);
 }
 
 void
-conn_watch(struct conn *c, int events)
+transport_finish(struct transport *t)
 {
-	if (c->watched == events || c->state == CONN_DEAD)
+	if (t->state != TRANSPORT_OPEN) {
+		if (t->state == TRANSPORT_HANDSHAKE || t->state == TRANSPORT_CONNECTING)
+			transport_close(t);
 		return;
-	c->watched = (uint8_t)events;
+	}
+	t->state = TRANSPORT_FINISHING;
+	t->blocked = true;
+	deadline_set(&t->deadline, FINISH_MS);
+	transport_touch(t);
+}
+
+void
+transport_watch(struct transport *t, int events)
+{
+	if (t->watched == events || t->state == TRANSPORT_DEAD)
+		return;
+	t->watched = (uint8_t)events;
 	if (events == 0)
-		uv_poll_stop(&c->poll);
+		uv_poll_stop(&t->poll);
 	else
-		uv_poll_start(&c->poll, events, ready);
+		uv_poll_start(&t->poll, events, ready);
 }
 
 /* Watches for what an open or finishing connection waits for. */
 static void
-watch_again(struct conn *c)
+watch_again(struct transport *t)
 {
-	int events = (c->blocked ? 0 : UV_READABLE) | (c->write_blocked ? UV_WRITABLE : 0);
+	int events = (t->blocked ? 0 : UV_READABLE) | (t->write_blocked ? UV_WRITABLE : 0);
 
-	if (c->state == CONN_LINGERING)
+	if (t->state == TRANSPORT_LINGERING)
 		events = UV_READABLE;
-	conn_watch(c, events);
+	transport_watch(t, events);
 }
 
 void
-conn_secured(struct conn *c)
+transport_secured(struct transport *t)
 {
-	c->state = CONN_OPEN;
-	c->heard = daemon_ticks();
-	watch_again(c);
-	stream_secured(c);
+	t->state = TRANSPORT_OPEN;
+	t->heard = daemon_ticks();
+	watch_again(t);
+	t->hooks->secured(t);
 }
 
 bool
-conn_alive(const struct conn *c)
+transport_alive(const struct transport *t)
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof info;
 
-	return getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	    info.tcpi_unacked == 0 && info.tcpi_retransmits == 0 && buf_len(&c->wire) == 0;
+	return getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	    info.tcpi_unacked == 0 && info.tcpi_retransmits == 0 && buf_len(&t->wire) == 0;
 }
 
 /* -- transport functions of GnuTLS ------------------------------------------------------------- */
 
 ssize_t
-conn_pull(gnutls_transport_ptr_t arg, void *bytes, size_t len)
+transport_pull(gnutls_transport_ptr_t arg, void *bytes, size_t len)
 {
-	struct conn *c = arg;
+	struct transport *t = arg;
 	struct slice from;
 
-	if (c->threaded || c->state == CONN_HANDSHAKE)
-		return recv(c->fd, bytes, len, MSG_DONTWAIT);
-	from = buf_len(&c->cipher) != 0 ? buf_slice(&c->cipher) : pulled;
+	if (t->threaded || t->state == TRANSPORT_HANDSHAKE)
+		return recv(t->fd, bytes, len, MSG_DONTWAIT);
+	from = buf_len(&t->cipher) != 0 ? buf_slice(&t->cipher) : pulled;
 	if (from.len == 0) {
 		errno = EAGAIN;
 		return -1;
@@ -253,275 +259,265 @@ conn_pull(gnutls_transport_ptr_t arg, void *bytes, size_t len)
 	if (len > from.len)
 		len = from.len;
 	memcpy(bytes, from.ptr, len);
-	if (buf_len(&c->cipher) != 0)
-		buf_consume(&c->cipher, len);
+	if (buf_len(&t->cipher) != 0)
+		buf_consume(&t->cipher, len);
 	else
 		pulled = slice_part(pulled, len, pulled.len);
 	return (ssize_t)len;
 }
 
 ssize_t
-conn_push(gnutls_transport_ptr_t arg, const void *bytes, size_t len)
+transport_push(gnutls_transport_ptr_t arg, const void *bytes, size_t len)
 {
-	struct conn *c = arg;
+	struct transport *t = arg;
 
-	if (c->threaded || c->state == CONN_HANDSHAKE)
-		return send(c->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-	borrow(&c->wire);
-	buf_add(&c->wire, bytes, len);
+	if (t->threaded || t->state == TRANSPORT_HANDSHAKE)
+		return send(t->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	borrow(&t->wire);
+	buf_add(&t->wire, bytes, len);
 	return (ssize_t)len;
 }
 
 /* -- reading ----------------------------------------------------------------------------------- */
 
 static bool
-wants_input(const struct conn *c)
+wants_input(const struct transport *t)
 {
-	return c->state == CONN_OPEN && !c->blocked;
+	return t->state == TRANSPORT_OPEN && !t->blocked;
 }
 
 /* Gives what is in a record to the stream. It is read where GnuTLS has put it, so that when there
  * was a password in it nothing of it is left. */
 static void
-feed_record(struct conn *c, gnutls_packet_t packet)
+feed_record(struct transport *t, gnutls_packet_t packet)
 {
 	gnutls_datum_t data;
-	bool secret = c->login != NULL;
+	bool secret = t->hooks->is_secret(t);
 
 	gnutls_packet_get(packet, &data, NULL);
-	stream_feed(c, slice_of(data.data, data.size));
-	if (secret || xml_stream_secret(c->xml))
+	t->hooks->read(t, slice_of(data.data, data.size));
+	if (secret || t->hooks->is_secret(t))
 		gnutls_memset(data.data, 0, data.size);
 	gnutls_packet_deinit(packet);
 }
 
 /* One record out of what was pulled. Returns false when there is no more for now. */
 static bool
-read_record(struct conn *c)
+read_record(struct transport *t)
 {
 	gnutls_packet_t packet = NULL;
-	ssize_t n = gnutls_record_recv_packet(c->tls, &packet);
+	char reason[TLS_REASON_SIZE];
+	ssize_t n = gnutls_record_recv_packet(t->tls, &packet);
 
 	if (n > 0) {
-		feed_record(c, packet);
+		feed_record(t, packet);
 		return true;
 	}
 	if (n == 0) {
-		stream_lost(c, "closed by the peer");
+		transport_lose(t, "closed by the peer");
 		return false;
 	}
 	if (n == GNUTLS_E_AGAIN)
 		return false;
 	if (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_WARNING_ALERT_RECEIVED)
 		return true;
-	stream_lost(c, n == GNUTLS_E_REHANDSHAKE ? "renegotiation" : gnutls_strerror((int)n));
+	transport_lose(t, n == GNUTLS_E_REHANDSHAKE ? "renegotiation" :
+	    tls_reason(t, (int)n, reason));
 	return false;
 }
 
 static void
-read_records(struct conn *c)
+read_records(struct transport *t)
 {
-	while (wants_input(c) && read_record(c))
+	while (wants_input(t) && read_record(t))
 		;
 	/* What it has answered by itself, such as a key update. */
-	if (buf_len(&c->wire) > WIRE_MAX) {
+	if (buf_len(&t->wire) > WIRE_MAX) {
 		COUNT(output_overflowed);
-		stream_lost(c, "does not read");
-	} else if (buf_len(&c->wire) != 0) {
-		conn_touch(c);
+		transport_lose(t, "does not read");
+	} else if (buf_len(&t->wire) != 0) {
+		transport_touch(t);
 	}
-}
-
-/* Stops reading bound streams while the router does not take what we send. */
-static bool
-choke(struct conn *c)
-{
-	if (c->session == NULL || !uplink_full())
-		return false;
-	if (!c->choked) {
-		c->choked = true;
-		COUNT(custody_full);
-		TAILQ_INSERT_TAIL(&choked, c, choke);
-	}
-	conn_block(c, true);
-	return true;
 }
 
 static void
-read_socket(struct conn *c)
+read_socket(struct transport *t)
 {
 	ssize_t n;
 
-	if (choke(c))
+	if (!t->hooks->may_read(t))
 		return;
-	n = recv(c->fd, input, sizeof input, MSG_DONTWAIT);
+	n = recv(t->fd, input, sizeof input, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		stream_lost(c, n == 0 ? "closed by the peer" : strerror(errno));
+		transport_lose(t, n == 0 ? "closed by the peer" : strerror(errno));
 		return;
 	}
-	c->heard = daemon_ticks();
-	c->probed = false;
-	if (c->tls == NULL) {
-		stream_feed(c, slice_of(input, (size_t)n));
+	t->heard = daemon_ticks();
+	if (t->tls == NULL) {
+		t->hooks->read(t, slice_of(input, (size_t)n));
 		return;
 	}
 	pulled = slice_of(input, (size_t)n);
-	read_records(c);
-	if (pulled.len != 0 && c->state == CONN_OPEN)
-		buf_add_slice(&c->cipher, pulled);
+	read_records(t);
+	if (pulled.len != 0 && t->state == TRANSPORT_OPEN)
+		buf_add_slice(&t->cipher, pulled);
 	pulled = SLICE_NONE;
 }
 
 /* Reads what comes after the end of the stream, for nothing. */
 static void
-linger(struct conn *c)
+linger(struct transport *t)
 {
-	ssize_t n = recv(c->fd, input, sizeof input, MSG_DONTWAIT);
+	ssize_t n = recv(t->fd, input, sizeof input, MSG_DONTWAIT);
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-		conn_close(c);
+		transport_close(t);
+}
+
+/* A socket of ours is connected, or is not going to be. */
+static void
+connected(struct transport *t, int status)
+{
+	int error = 0;
+	socklen_t len = sizeof error;
+
+	if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+		error = errno;
+	if (error == 0 && status < 0)
+		error = -status;
+	if (error != 0) {
+		transport_lose(t, strerror(error));
+		return;
+	}
+	t->state = TRANSPORT_OPEN;
+	t->heard = daemon_ticks();
+	watch_again(t);
+	transport_touch(t);
+	t->hooks->connected(t);
 }
 
 static void
 ready(uv_poll_t *poll, int status, int events)
 {
-	struct conn *c = (struct conn *)((char *)poll - offsetof(struct conn, poll));
+	struct transport *t = TRANSPORT_OF(poll, poll);
 
 	daemon_dirty();
-	if (c->state == CONN_HANDSHAKE) {
-		tls_step(c);
+	if (t->state == TRANSPORT_HANDSHAKE) {
+		tls_step(t);
+		return;
+	}
+	if (t->state == TRANSPORT_CONNECTING) {
+		connected(t, status);
 		return;
 	}
 	if (status < 0) {
 		/* The socket has an error: reading tells which. */
 		events = UV_READABLE;
-		if (c->state == CONN_OPEN && c->blocked) {
-			stream_lost(c, "connection broken");
+		if (t->state == TRANSPORT_OPEN && t->blocked) {
+			transport_lose(t, "connection broken");
 			return;
 		}
-		if (c->state == CONN_FINISHING) {
-			conn_close(c);
+		if (t->state == TRANSPORT_FINISHING) {
+			transport_close(t);
 			return;
 		}
 	}
-	if (events & UV_READABLE && c->state == CONN_LINGERING)
-		linger(c);
-	else if (events & UV_READABLE && wants_input(c))
-		read_socket(c);
-	if (events & UV_WRITABLE && c->state != CONN_DEAD) {
-		c->write_blocked = false;
-		conn_touch(c);
+	if (events & UV_READABLE && t->state == TRANSPORT_LINGERING)
+		linger(t);
+	else if (events & UV_READABLE && wants_input(t))
+		read_socket(t);
+	if (events & UV_WRITABLE && t->state != TRANSPORT_DEAD) {
+		t->write_blocked = false;
+		transport_touch(t);
 	}
 }
 
 void
-conn_block(struct conn *c, bool blocked)
+transport_block(struct transport *t, bool blocked)
 {
-	if (c->blocked == blocked || c->state != CONN_OPEN)
+	if (t->blocked == blocked || t->state != TRANSPORT_OPEN)
 		return;
-	c->blocked = blocked;
-	watch_again(c);
-	if (!blocked && buf_len(&c->cipher) != 0)
-		conn_touch(c);
-}
-
-void
-conn_ease(struct conn *c)
-{
-	if (!choke(c))
-		conn_block(c, false);
-}
-
-void
-conns_ease(void)
-{
-	struct conn *c;
-
-	while (!uplink_full() && (c = TAILQ_FIRST(&choked)) != NULL) {
-		TAILQ_REMOVE(&choked, c, choke);
-		c->choked = false;
-		if (c->session != NULL)
-			session_ease(c->session);
-		else
-			conn_block(c, false);
-	}
+	t->blocked = blocked;
+	watch_again(t);
+	if (!blocked && buf_len(&t->cipher) != 0)
+		transport_touch(t);
 }
 
 /* -- writing ----------------------------------------------------------------------------------- */
 
 struct buf *
-conn_out(struct conn *c)
+transport_out(struct transport *t)
 {
-	conn_touch(c);
-	borrow(&c->out);
-	return &c->out;
+	transport_touch(t);
+	borrow(&t->out);
+	return &t->out;
 }
 
 void
-conn_touch(struct conn *c)
+transport_touch(struct transport *t)
 {
-	if (c->is_dirty || c->state == CONN_DEAD)
+	if (t->is_dirty || t->state == TRANSPORT_DEAD)
 		return;
-	c->is_dirty = true;
-	TAILQ_INSERT_TAIL(&dirty, c, dirty);
+	t->is_dirty = true;
+	TAILQ_INSERT_TAIL(&dirty, t, dirty);
 	daemon_dirty();
 }
 
 uint64_t
-conn_written(const struct conn *c)
+transport_written(const struct transport *t)
 {
-	return c->sealed + buf_len(&c->out);
+	return t->sealed + buf_len(&t->out);
 }
 
 /* Sends what is in wire. Returns false when not all of it went. */
 static bool
-send_wire(struct conn *c)
+send_wire(struct transport *t)
 {
-	struct slice rest = buf_slice(&c->wire);
+	struct slice rest = buf_slice(&t->wire);
 	ssize_t n;
 
 	if (rest.len == 0)
 		return true;
-	n = send(c->fd, rest.ptr, rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	n = send(t->fd, rest.ptr, rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		stream_lost(c, strerror(errno));
+		transport_lose(t, strerror(errno));
 		return false;
 	}
 	if (n > 0)
-		buf_consume(&c->wire, (size_t)n);
-	if (buf_len(&c->wire) == 0)
+		buf_consume(&t->wire, (size_t)n);
+	if (buf_len(&t->wire) == 0)
 		return true;
-	c->write_blocked = true;
+	t->write_blocked = true;
 	return false;
 }
 
 /* Moves bytes from out to wire, encrypted if need be. wire is empty. Returns false on failure. */
 static bool
-seal(struct conn *c)
+seal(struct transport *t)
 {
-	size_t left = buf_len(&c->out);
+	size_t left = buf_len(&t->out);
 
-	if (c->tls == NULL) {
-		give_back(&c->wire);
-		c->wire = c->out;
-		c->out = (struct buf){ 0 };
-		c->sealed += left;
+	if (t->tls == NULL) {
+		give_back(&t->wire);
+		t->wire = t->out;
+		t->out = (struct buf){ 0 };
+		t->sealed += left;
 		return true;
 	}
 	if (left > SEAL_SIZE)
 		left = SEAL_SIZE;
 	while (left > 0) {
 		size_t len = left < RECORD_SIZE ? left : RECORD_SIZE;
-		ssize_t n = gnutls_record_send(c->tls, buf_slice(&c->out).ptr, len);
+		ssize_t n = gnutls_record_send(t->tls, buf_slice(&t->out).ptr, len);
 
 		if (n <= 0) {
-			stream_lost(c, gnutls_strerror((int)n));
+			transport_lose(t, gnutls_strerror((int)n));
 			return false;
 		}
-		buf_consume(&c->out, (size_t)n);
-		c->sealed += (size_t)n;
+		buf_consume(&t->out, (size_t)n);
+		t->sealed += (size_t)n;
 		left -= (size_t)n;
 	}
 	return true;
@@ -529,74 +525,70 @@ seal(struct conn *c)
 
 /* All was written after the end of the stream. Returns true when there is more to write. */
 static bool
-say_bye(struct conn *c)
+say_bye(struct transport *t)
 {
-	if (c->tls != NULL && !c->said_bye) {
-		c->said_bye = true;
-		gnutls_bye(c->tls, GNUTLS_SHUT_WR);
-		return buf_len(&c->wire) != 0;
+	if (t->tls != NULL && !t->said_bye) {
+		t->said_bye = true;
+		gnutls_bye(t->tls, GNUTLS_SHUT_WR);
+		return buf_len(&t->wire) != 0;
 	}
-	shutdown(c->fd, SHUT_WR);
-	c->state = CONN_LINGERING;
-	deadline_set(&c->deadline, LINGER_MS);
+	shutdown(t->fd, SHUT_WR);
+	t->state = TRANSPORT_LINGERING;
+	deadline_set(&t->deadline, LINGER_MS);
 	return false;
 }
 
 /* One send(2), and the next bytes made ready for it. Returns whether to go on. */
 static bool
-write_round(struct conn *c)
+write_round(struct transport *t)
 {
-	if (!send_wire(c))
+	if (!send_wire(t))
 		return false;
-	if (c->session != NULL) {
-		session_taken(c->session, c->sealed);
-		if (c->session != NULL && c->state == CONN_OPEN)
-			session_write(c->session);
-	}
-	if (c->state == CONN_DEAD)
+	t->hooks->wrote(t);
+	if (t->state == TRANSPORT_DEAD)
 		return false;
-	if (buf_len(&c->out) != 0)
-		return seal(c);
-	return c->state == CONN_FINISHING && say_bye(c);
+	if (buf_len(&t->out) != 0)
+		return seal(t);
+	return t->state == TRANSPORT_FINISHING && say_bye(t);
 }
 
 void
-conn_flush(struct conn *c)
+transport_flush(struct transport *t)
 {
 	unsigned round;
 
-	if (c->state != CONN_OPEN && c->state != CONN_FINISHING)
+	if (t->state != TRANSPORT_OPEN && t->state != TRANSPORT_FINISHING)
 		return;
-	for (round = 0; round < WRITE_ROUNDS && !c->write_blocked && write_round(c); round++)
+	for (round = 0; round < WRITE_ROUNDS && !t->write_blocked && write_round(t); round++)
 		;
-	if (c->state == CONN_DEAD)
+	if (t->state == TRANSPORT_DEAD)
 		return;
 	if (round == WRITE_ROUNDS)
-		c->write_blocked = true; /* goes on in the next iteration */
-	give_back(&c->out);
-	give_back(&c->wire);
-	watch_again(c);
+		t->write_blocked = true; /* goes on in the next iteration */
+	give_back(&t->out);
+	give_back(&t->wire);
+	watch_again(t);
 }
 
 void
-conns_flush(void)
+transports_flush(void)
 {
-	struct conn *c;
+	struct transport *t;
 	bool was_blocked;
 
-	while ((c = TAILQ_FIRST(&dirty)) != NULL) {
-		if (wants_input(c) && buf_len(&c->cipher) != 0 && !choke(c))
-			read_records(c);
-		if (!c->is_dirty)
+	while ((t = TAILQ_FIRST(&dirty)) != NULL) {
+		if (wants_input(t) && buf_len(&t->cipher) != 0 && t->hooks->may_read(t))
+			read_records(t);
+		if (!t->is_dirty)
 			continue;
-		was_blocked = c->blocked;
-		conn_flush(c);
-		if (!c->is_dirty)
+		was_blocked = t->blocked;
+		transport_flush(t);
+		if (!t->is_dirty)
 			continue;
-		TAILQ_REMOVE(&dirty, c, dirty);
-		c->is_dirty = false;
+		TAILQ_REMOVE(&dirty, t, dirty);
+		t->is_dirty = false;
 		/* What it had sent before it had to wait: the socket does not tell of it. */
-		if (was_blocked && wants_input(c) && buf_len(&c->cipher) != 0)
-			conn_touch(c);
+		if (was_blocked && wants_input(t) && buf_len(&t->cipher) != 0)
+			transport_touch(t);
 	}
 }

@@ -69,7 +69,7 @@ static const struct xml_limits limits = { 8u << 20, 64, 256, 1000000, false };
 static struct conn *
 conn_of(const uv_poll_t *poll)
 {
-	return (struct conn *)(uintptr_t)((const char *)poll - offsetof(struct conn, poll));
+	return (struct conn *)(uintptr_t)((const char *)poll - offsetof(struct conn, net.poll));
 }
 
 static struct client *
@@ -201,37 +201,45 @@ certificate_drop(struct certificate **certificate)
 }
 
 void
-tls_begin(struct conn *c, bool direct)
+tls_begin(struct transport *t, const struct tls_settings *how)
 {
-	(void)direct;
-	c->state = CONN_HANDSHAKE;
-	client_of(&c->poll)->securing = true;
+	CHECK(how->tickets && !how->client && !how->ask);
+	t->state = TRANSPORT_HANDSHAKE;
+	client_of(&t->poll)->securing = true;
 }
 
 void
-tls_step(struct conn *c)
+tls_step(struct transport *t)
 {
-	(void)c;
+	(void)t;
 	CHECK(false);
 }
 
 void
-tls_cancel(struct conn *c)
+tls_cancel(struct transport *t)
 {
-	client_of(&c->poll)->securing = false;
+	client_of(&t->poll)->securing = false;
 }
 
 unsigned
-tls_version(const struct conn *c)
+tls_version(const struct transport *t)
 {
-	(void)c;
+	(void)t;
 	return 0x0304;
 }
 
-void
-bindings_get(const struct conn *c, struct bindings *b)
+struct slice
+tls_server_name(const struct transport *t, char name[TLS_NAME_SIZE])
 {
-	(void)c;
+	(void)t;
+	(void)name;
+	return SLICE_NONE;
+}
+
+void
+bindings_get(const struct transport *t, struct bindings *b)
+{
+	(void)t;
 	*b = (struct bindings){ .endpoint_len = 32 };
 }
 
@@ -397,14 +405,14 @@ client_read(struct client *cl)
 static bool
 client_ready(struct client *cl)
 {
-	struct pollfd p = { .fd = cl->poll != NULL ? conn_of(cl->poll)->fd : -1 };
+	struct pollfd p = { .fd = cl->poll != NULL ? conn_of(cl->poll)->net.fd : -1 };
 	int events;
 
 	if (cl->poll == NULL || cl->closed != NULL)
 		return false;
 	if (cl->securing) {
 		cl->securing = false;
-		conn_secured(conn_of(cl->poll));
+		transport_secured(&conn_of(cl->poll)->net);
 		return true;
 	}
 	p.events = (short)((cl->events & UV_READABLE ? POLLIN : 0) |
@@ -856,7 +864,7 @@ end(void)
 		clients[i].handle = 0;
 	}
 	hooks->gauges();
-	CHECK(conn_count() == 0 && counters[COUNTER_sessions] == 0 &&
+	CHECK(transport_count() == 0 && counters[COUNTER_sessions] == 0 &&
 	    counters[COUNTER_custody_frames] == 0);
 	up = false;
 	hooks->router_gone();
