@@ -365,7 +365,7 @@ void token_close(void);
 int token_key(const char *uri, char *pin, struct slice certificate, gnutls_privkey_t *key,
     unsigned char id[KEY_ID_SIZE]);
 
-/* -- key.c: private keys for c2sd --------------------------------------------------------- */
+/* -- key.c: private keys for c2sd and s2sd ------------------------------------------------- */
 
 int key_configure(const struct config *config);
 void key_start(uv_loop_t *loop);
@@ -373,7 +373,7 @@ void key_start(uv_loop_t *loop);
 int key_reconfigure(const struct config *config);
 void key_close(void);
 size_t key_jobs(void);  /* operations in a thread or waiting for one */
-void key_link(uv_loop_t *loop, uint32_t incarnation, unsigned index, int fd);
+void key_link(uv_loop_t *loop, enum role peer, unsigned index, uint32_t incarnation, int fd);
 /* What names a key: the SHA-256 of its public half. Returns a GnuTLS code. */
 int key_identify(gnutls_pubkey_t public, unsigned char id[KEY_ID_SIZE]);
 /* Uses the key of a domain with this id. Returns 0, or an error when it is refused. */

@@ -1,6 +1,6 @@
 /*
- * key.c: the private keys of the domains, used for c2sd over a link of its own. Called by main.c.
- * Keys never leave; c2sd gets signatures. A key that cannot be read stops the start, a use that
+ * key.c: the private keys of the domains, used for entry daemons (c2sd, s2sd) over a link of its own
+ * for each. Called by main.c. Keys never leave; the daemons get signatures. A key that cannot be read stops the start, a use that
  * is wrong is answered without data.
  *
  * Operations run on the thread pool: an RSA signature takes a millisecond. A key is not changed
@@ -51,9 +51,10 @@ struct job {
 	int error;
 };
 
-/* A c2sd. Jobs name it by id: it may be gone when they are done. */
+/* An entry daemon. Jobs name it by id: it may be gone when they are done. */
 struct client {
 	uint64_t id;
+	enum role role;
 	struct link *link;
 };
 
@@ -463,7 +464,7 @@ frame_received(void *arg, struct link *link, const struct frame *f, struct slice
 		return;
 	}
 	if (key == NULL) {
-		/* Of a configuration that we do not have yet, perhaps: c2sd asks again. */
+		/* Of a configuration that we do not have yet, perhaps: it asks again. */
 		log_info("key unknown", "domain=%s", log_quote(f->domain));
 		answer(link, f->number, SLICE_NONE, "item-not-found");
 		return;
@@ -494,7 +495,7 @@ link_closed(void *arg, struct link *link)
 {
 	struct client *client = arg;
 
-	daemon_lost(ROLE_C2SD, link_index(link), link_incarnation(link));
+	daemon_lost(client->role, link_index(link), link_incarnation(link));
 	map_remove(clients, slice_of(&client->id, sizeof client->id));
 	free(client);
 }
@@ -502,11 +503,12 @@ link_closed(void *arg, struct link *link)
 static const struct link_events events = { .frame = frame_received, .closed = link_closed };
 
 void
-key_link(uv_loop_t *loop, uint32_t incarnation, unsigned index, int fd)
+key_link(uv_loop_t *loop, enum role peer, unsigned index, uint32_t incarnation, int fd)
 {
 	struct client *client = mem_alloc(sizeof *client);
 
 	client->id = ++next_id;
-	client->link = link_new(loop, fd, ROLE_C2SD, index, incarnation, &events, client);
+	client->role = peer;
+	client->link = link_new(loop, fd, peer, index, incarnation, &events, client);
 	map_put(clients, slice_of(&client->id, sizeof client->id), client);
 }

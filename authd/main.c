@@ -300,8 +300,8 @@ start(uv_loop_t *loop)
 static void
 link_given(enum role peer, unsigned index, uint32_t incarnation, int fd)
 {
-	if (peer == ROLE_C2SD)
-		key_link(daemon_loop(), incarnation, index, fd);
+	if (ROLE_BIT(peer) & BY_ENTRY)
+		key_link(daemon_loop(), peer, index, incarnation, fd);
 	else
 		close(fd);
 }
