@@ -35,8 +35,8 @@ DEP_CFLAGS := $(sort $(COMMON_CFLAGS) $(XML_CFLAGS) $(CONFUSE_CFLAGS))
 # -- sources ------------------------------------------------------------------------------------
 
 # Directories of programs. Those below router/ have their names, the daemons aldis-NAME.
-DIRS := router router/aldisd router/aldisctl authd archived c2sd
-MAINS := $(DIRS:%=%/main.c)
+DIRS := router router/aldisd router/aldisctl authd archived c2sd s2sd
+MAINS := $(wildcard $(DIRS:%=%/main.c))
 TOOLS := $(filter router/%/main.c,$(MAINS))
 DAEMONS := $(filter-out $(TOOLS),$(MAINS))
 XML_SRC := $(wildcard common/xml.c common/xml_*.c)
@@ -104,7 +104,8 @@ endef
 $(foreach m,$(TOOLS),$(eval \
 	$(call program,$(m:router/%/main.c=$B/bin/%),$m,$(CONFUSE_LIBS))))
 $(foreach m,$(DAEMONS),$(eval \
-	$(call program,$(m:%/main.c=$B/bin/aldis-%),$m,$(if $(filter $(ENTRY_DAEMONS:%=%/%),$m),$(XML_LIBS)))))
+	$(call program,$(m:%/main.c=$B/bin/aldis-%),$m,$(if $(filter $(ENTRY_DAEMONS:%=%/%),$m),$(XML_LIBS)) \
+	$(if $(filter s2sd/%,$m),$(UNBOUND_LIBS)))))
 
 # -- unit tests ---------------------------------------------------------------------------------
 
@@ -126,7 +127,7 @@ $(1:tests/unit/%.c=$B/unit/%): $B/$(1:.c=.o) $(call objects,$(filter %.c,$2)) \
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
 	@$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(GROUP) $$(XML_LIBS) $$(CONFUSE_LIBS) \
-		$$(COMMON_LIBS) $$(CMOCKA_LIBS)
+		$$(UNBOUND_LIBS) $$(COMMON_LIBS) $$(CMOCKA_LIBS)
 endef
 $(foreach t,$(UNIT_SRC),$(eval \
 	$(call unit,$t,$(call with_entry,$(or $(call named,$t),$(call by_noun,$t))))))
