@@ -126,6 +126,13 @@ account_find(struct slice jid, struct account **account)
 }
 
 int
+account_make(struct slice jid, struct account **account)
+{
+	*account = account_peer(jid);
+	return number_make(*account);
+}
+
+int
 account_sides(const struct frame *f, struct account **from, struct account **to)
 {
 	int error = OK;

@@ -44,6 +44,7 @@ struct state {
 	struct store *store;
 	uint64_t spool_messages; /* undelivered messages of one account */
 	size_t index_copies;     /* copies to gather before they go into the archive table */
+	uint64_t message_time;   /* milliseconds that one to a domain elsewhere waits; 0: for ever */
 	uint32_t page_messages;  /* messages of one answer to a query, at most */
 };
 
@@ -102,6 +103,8 @@ void account_close(void);
 int account_find(struct slice jid, struct account **account);
 /* Forgets the number of an address: it gets a new one if it comes again. */
 int account_remove(struct account *account);
+/* Finds or makes an account. jid: bare. */
+int account_make(struct slice jid, struct account **account);
 /* Finds or makes the accounts of a message's two sides; one that is elsewhere keeps id 0. */
 int account_sides(const struct frame *f, struct account **from, struct account **to);
 void account_trim(void);                                        /* bounds the cache */
@@ -167,10 +170,16 @@ void index_gauges(void);
 #define DRAIN_MESSAGES 128        /* most messages in the answer to a DRAIN */
 #define DRAIN_BYTES    (512 << 10) /* no further message after so many bytes */
 
+/* Whose spool a message waits on: the account's, or that of a domain elsewhere. */
+struct slice spool_owner(const struct frame *f);
 int spool_open(void);  /* counts what waits */
 void spool_close(void);
-/* sender: account id, 0 for none here; archived: somebody has a copy in the archive. */
-int spool_add(uint64_t account, uint64_t id, uint64_t sender, bool archived);
+enum spool_bit {
+	SPOOL_ARCHIVED = 1, /* somebody has a copy in the archive */
+	SPOOL_REMOTE = 2,   /* the spool is that of a domain elsewhere */
+};
+/* sender: account id, 0 for none here; bits: of enum spool_bit. */
+int spool_add(uint64_t account, uint64_t id, uint64_t sender, unsigned bits);
 /* Takes a message off. Returns 0 also when it is not there. */
 int spool_remove(uint64_t account, uint64_t id);
 /* Removes at most count messages of an account; *more when that was not all. */
@@ -179,6 +188,11 @@ uint64_t spool_count(uint64_t account);
 uint64_t spool_total(void);
 /* Each account for which something waits. */
 void spool_each(void (*each)(void *arg, uint64_t account, uint64_t count), void *arg);
+/* Each domain elsewhere for which something waits. */
+void spool_each_remote(void (*each)(void *arg, uint64_t account), void *arg);
+/* The oldest message of a spool. Returns 0 or E_NOT_FOUND. */
+int spool_first(uint64_t account, uint64_t *id);
+bool spool_has(uint64_t account, uint64_t id);
 /* Appends the answer to a DRAIN: STANZA frames and DRAINED. */
 int spool_drain(const struct frame *f, struct buf *out);
 void spool_settle(bool committed);
@@ -276,8 +290,23 @@ void batch_router_gone(void);
 /* Takes frames in one transaction and commits it. Returns 0, after which *out is to be sent and
  * emptied, or an error, after which everything is as before and can be tried again. */
 int batch_run(uint64_t now, struct out *out);
+/* Gives up some messages to domains elsewhere that have waited for too long, in a transaction of its
+ * own; *more when that was not all. */
+int batch_give_up(uint64_t now, struct out *out, bool *more);
 /* Forgets origins from which nothing has come for 30 days. */
 int batch_expire(uint64_t now);
+
+/* Stores a message of our own making, within the open transaction. */
+int batch_store(struct frame *f);
+
+/* -- undeliverable.c: messages to domains elsewhere that never arrive --------------------------- */
+
+/* UNDELIVERABLE of s2sd. */
+int undeliverable_take(const struct frame *f, struct buf *out);
+/* Gives up some of what has waited for too long; *more when that was not all. */
+int undeliverable_expire(uint64_t now, struct buf *out, bool *more);
+/* Appends REMOTE_WAITING frames: the domains for which something waits. */
+int undeliverable_domains(struct buf *out);
 
 /* -- command.c: what administrators can ask ---------------------------------------------------- */
 

@@ -204,14 +204,20 @@ refused_revert(void)
 static int
 message_take(const struct frame *f, struct slice whole)
 {
-	bool receives = f->flags & FLAG_TO_LOCAL, archived = !(f->flags & FLAG_NO_STORE);
+	bool receives = f->flags & (FLAG_TO_LOCAL | FLAG_TO_REMOTE), archived = !(f->flags & FLAG_NO_STORE);
+	unsigned bits = archived ? SPOOL_ARCHIVED : 0;
+	struct account *from, *to, *owner;
 	uint64_t id, sender = 0;
-	struct account *from, *to;
 	int error = account_sides(f, &from, &to);
 
+	owner = to;
+	if (error == OK && (f->flags & FLAG_TO_REMOTE)) {
+		bits |= SPOOL_REMOTE;
+		error = account_make(spool_owner(f), &owner);
+	}
 	if (error)
 		return error;
-	if (receives && spool_count(to->id) >= state.spool_messages) {
+	if (receives && spool_count(owner->id) >= state.spool_messages) {
 		log_debug("message refused", "to=%s reason=\"spool full\"", log_quote(f->to));
 		return refuse(f);
 	}
@@ -223,10 +229,22 @@ message_take(const struct frame *f, struct slice whole)
 	if (archived)
 		index_add(f, id, from, to);
 	if (error == OK && receives)
-		error = spool_add(to->id, id, sender, archived);
+		error = spool_add(owner->id, id, sender, bits);
 	if (error == OK)
-		stored_add(f, id, receives ? to->id : 0);
+		stored_add(f, id, receives ? owner->id : 0);
 	run.stored++;
+	return error;
+}
+
+int
+batch_store(struct frame *f)
+{
+	struct buf whole = { 0 };
+	int error = frame_write(f, &whole);
+
+	if (error == OK)
+		error = message_take(f, buf_slice(&whole));
+	buf_free(&whole);
 	return error;
 }
 
@@ -254,7 +272,8 @@ take_stanza(const struct frame *f, struct slice whole)
 {
 	struct jid from, to;
 
-	if (!(f->flags & FLAG_STORE) || !(f->flags & (FLAG_FROM_LOCAL | FLAG_TO_LOCAL)) ||
+	if (!(f->flags & FLAG_STORE) ||
+	    !(f->flags & (FLAG_FROM_LOCAL | FLAG_TO_LOCAL | FLAG_TO_REMOTE)) ||
 	    f->kind != STANZA_MESSAGE || jid_parse(f->from, &from) || jid_parse(f->to, &to)) {
 		daemon_refuse(f, "not a message to be stored");
 		return refuse(f);
@@ -323,6 +342,21 @@ take_forget(const struct frame *f, struct slice whole)
 }
 
 static int
+take_undeliverable(const struct frame *f, struct slice whole)
+{
+	(void)whole;
+	return undeliverable_take(f, &run.out->frames);
+}
+
+static int
+take_waiting(const struct frame *f, struct slice whole)
+{
+	(void)f;
+	return whole.ptr < buf_slice(&frames).ptr + stale ? OK
+	    : undeliverable_domains(&run.out->frames);
+}
+
+static int
 take_drain(const struct frame *f, struct slice whole)
 {
 	if (whole.ptr < buf_slice(&frames).ptr + stale)
@@ -338,15 +372,18 @@ static int (*const takers[FRAME_COUNT])(const struct frame *f, struct slice whol
 	[FRAME_DROP] = take_drop,
 	[FRAME_FORGET] = take_forget,
 	[FRAME_DRAIN] = take_drain,
+	[FRAME_UNDELIVERABLE] = take_undeliverable,
+	[FRAME_REMOTE_WAITING] = take_waiting,
 };
 
-/* Whether a frame has what its taker reads: the account, for all but two. */
+/* Whether a frame has what its taker reads: the account, for those that are about one. */
 static bool
 is_whole(const struct frame *f)
 {
 	struct jid jid;
 
 	return f->type == FRAME_STANZA || f->type == FRAME_DELIVERED ||
+	    f->type == FRAME_UNDELIVERABLE || f->type == FRAME_REMOTE_WAITING ||
 	    (jid_parse(f->jid, &jid) == OK && jid.resource.ptr == NULL);
 }
 
@@ -457,6 +494,26 @@ batch_run(uint64_t now, struct out *out)
 	buf_trim(&frames, BATCH_KEEP);
 	stale = stale > used ? stale - used : 0;
 	return OK;
+}
+
+int
+batch_give_up(uint64_t now, struct out *out, bool *more)
+{
+	int error;
+
+	run.now = now;
+	run.out = out;
+	run.refused_at = refused_at;
+	error = undeliverable_expire(now, &out->frames, more);
+	if (error)
+		state_abort();
+	else
+		error = state_commit();
+	if (error) {
+		refused_revert();
+		buf_clear(&out->frames);
+	}
+	return error;
 }
 
 bool

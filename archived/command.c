@@ -30,35 +30,22 @@ set_stamp(json_t *row, const char *name, uint64_t stamp)
 	json_object_set_new(row, name, json_string(text));
 }
 
-/* The first key of a walk. */
-static bool
-take_first(void *arg, struct slice key, struct slice value)
-{
-	uint64_t *id = arg;
-
-	(void)value;
-	*id = place_id(key);
-	return false;
-}
-
 /* Adds a row for an account: its address is in its oldest message. */
 static void
 list_account(void *arg, uint64_t account, uint64_t count)
 {
 	struct list *list = arg;
-	uint64_t id = 0, stamp;
-	char key[PLACE_SIZE];
-	struct slice prefix = slice_part(place_key(account, 0, key), 0, 8);
+	uint64_t id, stamp;
 	struct frame f;
 	json_t *row;
 
 	if (json_array_size(list->rows) == LIST_MAX || list->error)
 		return;
-	list->error = store_walk(state.store, TABLE_SPOOL, prefix, prefix, take_first, &id);
+	list->error = spool_first(account, &id);
 	if (list->error || message_get(id, &stamp, &f))
 		return;
 	row = json_object();
-	set_text(row, "account", jid_bare_of(f.to));
+	set_text(row, "account", spool_owner(&f));
 	json_object_set_new(row, "messages", json_integer((json_int_t)count));
 	set_stamp(row, "oldest", stamp);
 	json_array_append_new(list->rows, row);

@@ -15,11 +15,14 @@
 #define RETRY_TIME  500                /* milliseconds after a failed transaction */
 #define FULL_TIME   10                 /* while the router does not read */
 #define EXPIRE_TIME (24ull * 3600 * 1000)
+#define GIVE_UP_TIME 5000              /* between looks at what has waited for too long */
 #define BATCH_MAX   (8u << 20)         /* bytes of frames that wait, above which nothing is read */
 
 static struct {
 	uv_timer_t wait;   /* until the next try */
 	uv_timer_t expire;
+	uv_timer_t give_up;
+	bool overdue;      /* a look is due */
 	bool waiting;
 	bool failing;      /* the last transaction failed */
 	bool paused;       /* the router's link is not read */
@@ -117,6 +120,31 @@ forget_some(void)
 	return error;
 }
 
+/* Gives up messages to domains elsewhere that have waited for too long. */
+static int
+give_up_some(void)
+{
+	int error;
+
+	if (!self.overdue || (daemon_router() != NULL && link_full(daemon_router())))
+		return OK;
+	error = batch_give_up(daemon_now(), &self.out, &self.overdue);
+	if (error)
+		return error;
+	out_send(&self.out);
+	if (self.overdue)
+		daemon_dirty();
+	return OK;
+}
+
+static void
+on_give_up(uv_timer_t *timer)
+{
+	(void)timer;
+	self.overdue = true;
+	daemon_dirty();
+}
+
 /* Works on requests to archives, while the router reads the answers. */
 static void
 queries_step(void)
@@ -159,6 +187,8 @@ on_flush(void)
 		error = batch_take();
 		if (error == OK)
 			error = forget_some();
+		if (error == OK)
+			error = give_up_some();
 		if (error)
 			wait_for(RETRY_TIME);
 		note(error);
@@ -211,6 +241,7 @@ on_gauges(void)
 static int
 on_configure(const struct config *config)
 {
+	state.message_time = config_number(config, "s2s", "", "message-time") * 1000;
 	state.page_messages = (uint32_t)config_number(config, "archive", "", "page-messages");
 	return state_open(daemon_state_dir(), config_number(config, "archive", "", "size"),
 	    config_number(config, "archive", "", "spool-messages"), daemon_now());
@@ -222,6 +253,8 @@ on_start(uv_loop_t *loop)
 	uv_timer_init(loop, &self.wait);
 	uv_timer_init(loop, &self.expire);
 	uv_timer_start(&self.expire, on_expire, EXPIRE_TIME, EXPIRE_TIME);
+	uv_timer_init(loop, &self.give_up);
+	uv_timer_start(&self.give_up, on_give_up, GIVE_UP_TIME, GIVE_UP_TIME);
 	if (forget_pending())
 		daemon_dirty();
 	return OK;

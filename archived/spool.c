@@ -7,14 +7,15 @@
  * A message is on the spool from the commit that gave it its id until the commit of its DELIVERED;
  * that it was sent to its receiver changes nothing.
  *
- * Rows: account, archive id -> version, whether the archive has a copy, the sender's account. How
- * many wait for each account is counted at the start and kept in memory.
+ * Rows: account, archive id -> version, bits, the sender's account. How many wait for each account is
+ * counted at the start and kept in memory.
  */
 #include "archived.h"
 
 #include <stdlib.h>
 
 #include "counter.h"
+#include "jid.h"
 #include "log.h"
 #include "map.h"
 #include "mem.h"
@@ -24,12 +25,14 @@
 struct waiting {
 	uint64_t account;
 	uint64_t count;
+	bool remote;
 };
 
 /* What the open transaction has done to the counts. */
 struct change {
 	uint64_t account;
 	int by;
+	bool remote;
 };
 
 static struct map *waiting;
@@ -41,13 +44,14 @@ static size_t change_count, change_room;
 
 /* Counts messages of an account in or out. */
 static void
-count(uint64_t account, int by)
+count(uint64_t account, int by, bool remote)
 {
 	struct waiting *w = map_get(waiting, slice_of(&account, sizeof account));
 
 	if (w == NULL) {
 		w = mem_alloc(sizeof *w);
 		w->account = account;
+		w->remote = remote;
 		map_put(waiting, slice_of(&w->account, sizeof w->account), w);
 	}
 	ASSERT(by > 0 || w->count > 0);
@@ -61,14 +65,14 @@ count(uint64_t account, int by)
 
 /* Counts and remembers how to undo it. */
 static void
-change(uint64_t account, int by)
+change(uint64_t account, int by, bool remote)
 {
-	count(account, by);
+	count(account, by, remote);
 	if (change_count == change_room) {
 		change_room = change_room != 0 ? change_room * 2 : 256;
 		changes = mem_grow(changes, change_room * sizeof *changes);
 	}
-	changes[change_count++] = (struct change){ account, by };
+	changes[change_count++] = (struct change){ account, by, remote };
 }
 
 void
@@ -76,7 +80,8 @@ spool_settle(bool committed)
 {
 	while (!committed && change_count > 0) {
 		change_count--;
-		count(changes[change_count].account, -changes[change_count].by);
+		count(changes[change_count].account, -changes[change_count].by,
+		    changes[change_count].remote);
 	}
 	change_count = 0;
 }
@@ -112,12 +117,23 @@ spool_each(void (*each)(void *arg, uint64_t account, uint64_t count), void *arg)
 		each(arg, w->account, w->count);
 }
 
+void
+spool_each_remote(void (*each)(void *arg, uint64_t account), void *arg)
+{
+	const struct waiting *w;
+	size_t at = 0;
+
+	while ((w = map_each(waiting, &at)) != NULL) {
+		if (w->remote)
+			each(arg, w->account);
+	}
+}
+
 static bool
 row_count(void *arg, struct slice key, struct slice value)
 {
 	(void)arg;
-	(void)value;
-	count(store_key_read_u64(key.ptr), 1);
+	count(store_key_read_u64(key.ptr), 1, value.len > 1 && (value.ptr[1] & SPOOL_REMOTE));
 	return true;
 }
 
@@ -146,20 +162,62 @@ spool_close(void)
 
 /* -- rows -- */
 
+struct slice
+spool_owner(const struct frame *f)
+{
+	struct jid to;
+
+	if (!(f->flags & FLAG_TO_REMOTE))
+		return jid_bare_of(f->to);
+	jid_split(f->to, &to);
+	return to.domain;
+}
+
 int
-spool_add(uint64_t account, uint64_t id, uint64_t sender, bool archived)
+spool_add(uint64_t account, uint64_t id, uint64_t sender, unsigned bits)
 {
 	char key[PLACE_SIZE], value[ROW_SIZE];
 	int error;
 
 	value[0] = VALUE_VERSION;
-	value[1] = archived;
+	value[1] = (char)bits;
 	store_key_u64(value + 2, sender);
 	error = store_put(state.store, TABLE_SPOOL, place_key(account, id, key),
 	    slice_of(value, sizeof value));
 	if (error == OK)
-		change(account, 1);
+		change(account, 1, (bits & SPOOL_REMOTE) != 0);
 	return error;
+}
+
+static bool
+take_id(void *arg, struct slice key, struct slice value)
+{
+	uint64_t *id = arg;
+
+	(void)value;
+	*id = place_id(key);
+	return false;
+}
+
+int
+spool_first(uint64_t account, uint64_t *id)
+{
+	char key[PLACE_SIZE];
+	struct slice prefix = slice_part(place_key(account, 0, key), 0, 8);
+	int error;
+
+	*id = 0;
+	error = store_walk(state.store, TABLE_SPOOL, prefix, prefix, take_id, id);
+	return error == OK && *id == 0 ? E_NOT_FOUND : error;
+}
+
+bool
+spool_has(uint64_t account, uint64_t id)
+{
+	char key[PLACE_SIZE];
+	struct slice value;
+
+	return store_get(state.store, TABLE_SPOOL, place_key(account, id, key), &value) == OK;
 }
 
 /* Removes a row that was read. The message goes too when no copy is left: that is looked up when
@@ -170,17 +228,17 @@ row_remove(uint64_t account, uint64_t id, struct slice value, bool check)
 	struct value_reader r = { .rest = value };
 	char key[PLACE_SIZE];
 	uint64_t sender;
-	bool archived;
+	unsigned bits;
 	int error;
 
 	value_u8(&r);
-	archived = value_u8(&r) != 0;
+	bits = value_u8(&r);
 	sender = value_u64(&r);
 	error = store_remove(state.store, TABLE_SPOOL, place_key(account, id, key));
 	if (error)
 		return error;
-	change(account, -1);
-	return archived && !check ? OK : message_release(id, account, sender);
+	change(account, -1, (bits & SPOOL_REMOTE) != 0);
+	return (bits & SPOOL_ARCHIVED) && !check ? OK : message_release(id, account, sender);
 }
 
 int

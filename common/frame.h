@@ -27,7 +27,8 @@
 #define BY_AUTHD    ROLE_BIT(ROLE_AUTHD)
 #define BY_ARCHIVED ROLE_BIT(ROLE_ARCHIVED)
 #define BY_C2SD     ROLE_BIT(ROLE_C2SD)
-#define BY_ENTRY    (BY_C2SD | ROLE_BIT(ROLE_S2SD))
+#define BY_S2SD     ROLE_BIT(ROLE_S2SD)
+#define BY_ENTRY    (BY_C2SD | BY_S2SD)
 #define BY_SERVICE  (BY_AUTHD | BY_ARCHIVED | ROLE_BIT(ROLE_MUCD) | ROLE_BIT(ROLE_FORMSD))
 #define BY_DAEMON   (BY_ENTRY | BY_SERVICE | ROLE_BIT(ROLE_SNMPD))
 
@@ -96,6 +97,7 @@ enum frame_flag {
 	FLAG_CARBON     = 1u << 18, /* this is a copy for other sessions of an account; number: its archive
 	                               id */
 	FLAG_INLINE     = 1u << 20, /* a resource that was made for a client's installation (XEP-0386) */
+	FLAG_TO_REMOTE  = 1u << 21, /* the spool of the receiver's domain gets it */
 	FLAG_IM         = 1u << 22, /* has a receipt, chat state, marker or invitation to a room */
 	FLAG_MUC        = 1u << 23, /* is from or to an occupant of a room (muc#user) */
 	FLAG_BLOCKS     = 1u << 24, /* of a session: it has asked for the block list (XEP-0191) */

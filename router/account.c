@@ -27,6 +27,7 @@ struct existence_entry {
 };
 
 static struct map *accounts;
+static size_t remote_count; /* of them, domains elsewhere */
 static struct map *existences;
 static size_t existences_bytes;
 
@@ -47,23 +48,41 @@ account_load(const struct account *account)
 		peer_send(authd, &f);
 }
 
+static struct account *
+account_new(struct slice jid, bool remote)
+{
+	struct account *account = mem_alloc(sizeof *account);
+
+	if (accounts == NULL)
+		accounts = map_new();
+	account->jid = slice_dup(jid);
+	account->jid_len = jid.len;
+	account->remote = account->loaded = remote;
+	TAILQ_INIT(&account->sessions);
+	map_put(accounts, account_jid(account), account);
+	remote_count += remote;
+	GAUGE(accounts_online, map_count(accounts) - remote_count);
+	return account;
+}
+
 struct account *
 account_get(struct slice jid)
 {
 	struct account *account = account_find(jid);
 
-	if (account != NULL)
-		return account;
-	if (accounts == NULL)
-		accounts = map_new();
-	account = mem_alloc(sizeof *account);
-	account->jid = slice_dup(jid);
-	account->jid_len = jid.len;
-	TAILQ_INIT(&account->sessions);
-	map_put(accounts, account_jid(account), account);
-	GAUGE(accounts_online, map_count(accounts));
-	account_load(account);
+	if (account == NULL) {
+		account = account_new(jid, false);
+		account_load(account);
+	}
 	return account;
+}
+
+struct account *
+account_remote(struct slice domain)
+{
+	struct account *account = account_find(domain);
+
+	return account != NULL ? account : account_new(domain, true);
 }
 
 static void
@@ -83,7 +102,8 @@ account_drop(struct account *account)
 	if (account->pinned || !TAILQ_EMPTY(&account->sessions))
 		return;
 	map_remove(accounts, account_jid(account));
-	GAUGE(accounts_online, map_count(accounts));
+	remote_count -= account->remote;
+	GAUGE(accounts_online, map_count(accounts) - remote_count);
 	contacts_free(account);
 	free(account->blocks);
 	free(account->jid);
@@ -198,8 +218,12 @@ account_is_ours(struct slice jid)
 {
 	struct jid parsed;
 
+	const struct account *account = account_find(jid);
+
 	/* One with sessions may be of a domain that a reload has taken away. */
-	return account_find(jid) != NULL || (jid_parse(jid, &parsed) == 0 &&
+	if (account != NULL)
+		return !account->remote;
+	return (jid_parse(jid, &parsed) == 0 &&
 	    parsed.local.ptr != NULL && parsed.resource.ptr == NULL &&
 	    registry_local_domain(parsed.domain));
 }
@@ -255,8 +279,10 @@ account_reload_all(void)
 	struct account *account;
 	size_t at = 0;
 
-	while (accounts != NULL && (account = map_each(accounts, &at)) != NULL)
-		account_load(account);
+	while (accounts != NULL && (account = map_each(accounts, &at)) != NULL) {
+		if (!account->remote)
+			account_load(account);
+	}
 }
 
 /* Forgets what is no longer believed, or everything when that is not enough. */

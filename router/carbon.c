@@ -85,7 +85,7 @@ carbon_sent(const struct frame *f, const struct session *sender)
 {
 	const struct account *account = sender->account;
 
-	if (!is_eligible(f) || f->to.ptr == NULL ||
+	if (!is_eligible(f) || f->to.ptr == NULL || sender->remote ||
 	    slice_equal(jid_bare_of(f->to), account_jid(account)))
 		return;
 	copy(f, account, session_jid(sender), NULL);

@@ -213,6 +213,8 @@ session_list_each(void *arg, struct session *s)
 	if (s->account == NULL ||
 	    (list->account.ptr != NULL && !slice_equal(list->account, account_jid(s->account))))
 		return true;
+	if (s->remote)
+		return true;
 	stanza_stamp(s->since, since);
 	snprintf(handle, sizeof handle, "%016llx", (unsigned long long)s->handle);
 	json_array_append_new(list->array, json_pack("{s:s%, s:b, s:i, s:s, s:i, s:s, s:s}",

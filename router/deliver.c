@@ -125,7 +125,7 @@ void
 deliver_drop(const struct frame *f)
 {
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
-	struct frame drop = { .type = FRAME_DROP, .jid = jid_bare_of(f->to),
+	struct frame drop = { .type = FRAME_DROP, .jid = remote_spool_of(f->to),
 		.archive_id = f->archive_id, .flags = FLAG_BOUNCE };
 
 	if (archived != NULL)
@@ -261,7 +261,7 @@ deliver_spool(struct slice frame, uint64_t spool)
 
 	if (spool == 0 || frame_read(frame, &f) != 0 || f.to.ptr == NULL)
 		return;
-	account = account_find(jid_bare_of(f.to));
+	account = account_find(remote_spool_of(f.to));
 	if (account != NULL)
 		account->spool = spool;
 }

@@ -127,7 +127,8 @@ drain_missed(struct account *account)
 	}
 }
 
-/* Whether what archived sends out of a spool is a message for the account of this session. */
+/* Whether what archived sends out of a spool is a message for the account of this session, or for the
+ * domain. */
 static bool
 is_for(const struct session *s, const struct frame *f, struct jid *to)
 {
@@ -135,7 +136,7 @@ is_for(const struct session *s, const struct frame *f, struct jid *to)
 
 	return f->archive_id != 0 && f->kind == STANZA_MESSAGE && f->from.ptr != NULL &&
 	    f->to.ptr != NULL && jid_parse(f->from, &from) == 0 && jid_parse(f->to, to) == 0 &&
-	    slice_equal(jid_bare(to), account_jid(s->account));
+	    slice_equal(remote_spool_of(f->to), account_jid(s->account));
 }
 
 void

@@ -309,6 +309,8 @@ on_ready(struct peer *peer, const struct frame *f)
 	if (peer_is_entry(peer)) {
 		peer_resync(peer);
 		sessions_ask_again();
+		if (peer->role == ROLE_S2SD)
+			remotes_ask();
 		return;
 	}
 	if (peer->role == ROLE_AUTHD) {
@@ -317,8 +319,10 @@ on_ready(struct peer *peer, const struct frame *f)
 	}
 	if (is_taker(peer))
 		peers_resync();
-	if (peer->role == ROLE_ARCHIVED)
+	if (peer->role == ROLE_ARCHIVED) {
 		drain_all();
+		remotes_ask();
+	}
 }
 
 static void
@@ -427,13 +431,15 @@ is_in_order(struct peer *peer, const struct frame *f)
 	return true;
 }
 
-/* Sessions of c2sd report what has reached clients: names become archived's, nobody else's pass. */
+/* What has reached clients or domains elsewhere, or never will: names become archived's, nobody else's
+ * pass. */
 static void
 on_delivered(struct peer *peer, const struct frame *f)
 {
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 	struct buf numbers = { 0 };
-	struct frame out = { .type = FRAME_DELIVERED, .origin = peer->incarnation, .seq = f->seq };
+	struct frame out = { .type = f->type, .origin = peer->incarnation, .seq = f->seq,
+		.condition = f->condition, .text = f->text };
 	struct frame drop = { .type = FRAME_DROP };
 	bool foreign = false;
 	size_t i;
@@ -449,7 +455,7 @@ on_delivered(struct peer *peer, const struct frame *f)
 			foreign |= HANDLE_INCARNATION(frame_at(f, i)) != peer->incarnation;
 			continue;
 		}
-		if (s->account->spool == 0) {
+		if (s->account->spool == 0 && f->type == FRAME_DELIVERED) {
 			/* After a restart its number is not known yet. Should this be lost with archived, the
 			 * report comes again. */
 			drop.jid = account_jid(s->account);
@@ -457,6 +463,8 @@ on_delivered(struct peer *peer, const struct frame *f)
 			peer_send(archived, &drop);
 			continue;
 		}
+		if (s->account->spool == 0)
+			continue; /* it is on the spool, and comes again */
 		buf_add_u64(&numbers, s->account->spool);
 		buf_add_u64(&numbers, frame_at(f, i + 1));
 	}
@@ -559,6 +567,10 @@ static void (*const handlers[FRAME_COUNT])(struct peer *, const struct frame *) 
 	[FRAME_SESSION_BIND] = session_bind,
 	[FRAME_SESSION_REPLAY] = session_replay,
 	[FRAME_SESSION_END] = on_session_end,
+	[FRAME_REMOTE_OPEN] = remote_open,
+	[FRAME_REMOTE_WAITING] = remote_waiting,
+	[FRAME_UNDELIVERABLE] = on_delivered,
+	[FRAME_SPOOLED] = remote_spooled,
 	[FRAME_SESSION_PAUSE] = on_session_flow,
 	[FRAME_SESSION_DRAIN] = on_session_flow,
 	[FRAME_SESSION_RESUME] = session_resume,

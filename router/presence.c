@@ -2,8 +2,7 @@
  * presence.c: presence of local accounts (RFC 6121 section 4).
  *
  * Called by route.c when it is a stanza's turn, and by account.c and session.c for what follows
- * from their changes. Contacts on other servers are reached through who serves their domain; until
- * a daemon does, they are left out.
+ * from their changes. Contacts elsewhere get what is for them by way of remote.c, each its own stanza.
  */
 #include "router.h"
 
@@ -50,6 +49,23 @@ add_available(struct receivers *r, struct account *account, const struct session
 	}
 }
 
+/* Sends presence to a contact elsewhere, unless the account has blocked it; false when the contact is
+ * local. */
+static bool
+send_elsewhere(const struct frame *f, const struct account *account, struct slice contact)
+{
+	struct frame out = *f;
+	struct jid to;
+
+	jid_split(contact, &to);
+	if (registry_local_domain(to.domain))
+		return false;
+	out.to = contact;
+	if (!block_is(account_jid(account), contact))
+		remote_send(&out);
+	return true;
+}
+
 /* Sends presence to all who are subscribed to this account's, and to its own sessions. */
 static void
 presence_fan_out(struct session *s, const struct frame *f, const struct session *but)
@@ -64,7 +80,7 @@ presence_fan_out(struct session *s, const struct frame *f, const struct session 
 		const struct contact *c = &account->contacts[i];
 		struct account *other;
 
-		if (!(c->bits & ROSTER_FROM))
+		if (!(c->bits & ROSTER_FROM) || send_elsewhere(f, account, slice_of(c->jid, c->len)))
 			continue;
 		other = account_find(slice_of(c->jid, c->len));
 		if (other != NULL && other != account)
@@ -117,6 +133,8 @@ presence_probe_all(struct session *s)
 	struct peer *authd = peer_of(ROLE_AUTHD);
 	struct frame pending = { .type = FRAME_ROSTER_PENDING, .handle = s->handle,
 		.jid = account_jid(account) };
+	struct frame probe = { .type = FRAME_STANZA, .kind = STANZA_PRESENCE, .subtype = TYPE_PROBE,
+		.from = session_jid(s), .payload = SLICE("") };
 	size_t i;
 
 	presence_tell(account, s);
@@ -124,7 +142,7 @@ presence_probe_all(struct session *s)
 		const struct contact *c = &account->contacts[i];
 		struct account *other;
 
-		if (!(c->bits & ROSTER_TO))
+		if (!(c->bits & ROSTER_TO) || send_elsewhere(&probe, account, slice_of(c->jid, c->len)))
 			continue;
 		other = account_find(slice_of(c->jid, c->len));
 		if (other != NULL && other != account && other->loaded &&
@@ -186,7 +204,13 @@ presence_deliver(const struct frame *f)
 	struct account *account = account_find(bare);
 	struct receivers *r = receivers_begin();
 	struct session *s;
+	struct jid to;
 
+	jid_split(f->to, &to);
+	if (!registry_local_domain(to.domain)) {
+		remote_send(f);
+		return;
+	}
 	if (account == NULL)
 		return;
 	if (bare.len == f->to.len) {
@@ -224,21 +248,48 @@ presence_probe(struct session *s, const struct frame *f)
 	}
 }
 
+/* A probe from elsewhere: who may not see the presence gets no answer, so that nobody learns who has
+ * an account, or is online. */
+static void
+presence_probe_remote(const struct frame *f)
+{
+	struct account *account = account_find(jid_bare_of(f->to));
+	struct session *s;
+
+	if (account == NULL || account->remote ||
+	    !(account_bits(account, jid_bare_of(f->from)) & ROSTER_FROM))
+		return;
+	TAILQ_FOREACH(s, &account->sessions, siblings) {
+		struct frame out;
+
+		if (!s->available || s->killed || block_is(account_jid(account), f->from))
+			continue;
+		out = presence_of(s);
+		out.to = jid_bare_of(f->from);
+		remote_send(&out);
+	}
+}
+
 void
 presence_directed(struct session *s, const struct frame *f)
 {
 	struct jid to;
 
 	jid_split(f->to, &to);
-	if (f->subtype == TYPE_PROBE) {
-		presence_probe(s, f);
+	if (f->subtype == TYPE_PROBE && registry_local_domain(to.domain)) {
+		if (s->remote)
+			presence_probe_remote(f);
+		else
+			presence_probe(s, f);
 		return;
 	}
-	if (!registry_local_domain(to.domain)) {
-		route_error(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+	if (s->remote) {
+		presence_deliver(f); /* its own server keeps what it was directed to */
 		return;
 	}
-	if (to.local.ptr == NULL)
+	if (f->subtype == TYPE_PROBE)
+		return; /* it is ours to send (RFC 6121 section 4.3) */
+	if (registry_local_domain(to.domain) && to.local.ptr == NULL)
 		return; /* the server itself has no use for it */
 	if (f->subtype == TYPE_UNAVAILABLE) {
 		session_directed_remove(s, f->to);
@@ -254,7 +305,7 @@ presence_gone(struct session *s)
 {
 	struct frame f = unavailable_of(s);
 
-	if (s->account == NULL || s->killed)
+	if (s->account == NULL || s->killed || s->remote)
 		return;
 	if (s->available) {
 		session_set_presence(s, NULL);

@@ -326,6 +326,22 @@ line_find(const char *word, struct slice value)
 	return NULL;
 }
 
+bool
+registry_elsewhere(struct slice domain)
+{
+	struct line *line = line_find("domain", domain);
+
+	if (line == NULL)
+		line = line_find("domain", SLICE("*"));
+	return line != NULL && line->role == ROLE_S2SD;
+}
+
+bool
+registry_named(struct slice domain)
+{
+	return line_find("domain", domain) != NULL;
+}
+
 struct peer *
 registry_domain(struct slice domain, bool *known)
 {

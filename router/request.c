@@ -158,12 +158,25 @@ request_server(const struct frame *f, struct session *sender)
 	request_answer(f, sender, SCOPE_SERVER);
 }
 
+/* Whether the sender of a request may see the presence of an account, by the roster of a side that is
+ * here. */
+static bool
+is_allowed(const struct frame *f, const struct session *sender, struct slice jid)
+{
+	const struct account *account;
+
+	if (!sender->remote)
+		return slice_equal(jid, account_jid(sender->account)) ||
+		    (account_bits(sender->account, jid) & ROSTER_TO);
+	account = account_find(jid);
+	return account != NULL && (account_bits(account, jid_bare_of(f->from)) & ROSTER_FROM);
+}
+
 /* Strangers get the answer that an account that does not exist gives (RFC 6121 section 8.5.1). */
 void
 request_account(const struct frame *f, struct session *sender, struct slice jid)
 {
-	struct account *own = sender->account;
-	bool allowed = slice_equal(jid, account_jid(own)) || (account_bits(own, jid) & ROSTER_TO);
+	bool allowed = is_allowed(f, sender, jid);
 
 	if (slice_is(f->ns, NS_MAM))
 		route_error(f, STANZA_ERROR_FORBIDDEN, NULL); /* also to who is blocked */

@@ -4,8 +4,8 @@
  * A stanza from an entry daemon is stamped with the address that was granted to its stream, and
  * then is one of three: a message to be stored (hold.c), something for a daemon that takes
  * responsibility (passed on at once, in the order of arrival), or the router's own matter, which
- * waits its turn in the session's queue. Who knows a domain decides about stanzas that leave the
- * local ones.
+ * waits its turn in the session's queue. What leaves the local domains goes to the daemon that has
+ * registered the domain, or by way of s2sd (remote.c).
  */
 #include "router.h"
 
@@ -70,6 +70,8 @@ classify_request(const struct frame *f, const struct session *sender, struct rou
 
 	if (r->to.full.ptr != NULL && r->to.local.ptr == NULL) {
 		r->peer = registry_server_ns(f->ns, &known);
+		/* What authd does for a domain is for those who have an account here. */
+		known = known && (sender == NULL || !sender->remote);
 	} else if (r->to.resource.ptr == NULL) {
 		r->peer = registry_account_ns(f->ns, &known);
 		/* The idle time of an account that is online is the router's to tell. */
@@ -101,9 +103,13 @@ classify(const struct frame *f, const struct session *sender, struct route *r)
 	}
 	if (sender != NULL && block_outgoing(f, sender))
 		return; /* refused in its turn */
-	if (is_subscription(f) && sender != NULL && r->to.full.ptr != NULL) {
+	if (is_subscription(f) && sender != NULL && r->to.full.ptr != NULL &&
+	    (r->local || !sender->remote)) {
 		r->target = TARGET_DAEMON;
 		r->peer = peer_of(ROLE_AUTHD);
+	} else if (!r->local && registry_elsewhere(r->to.domain)) {
+		if (is_to_be_stored(f))
+			r->target = TARGET_STORE;
 	} else if (!r->local) {
 		r->peer = registry_domain(r->to.domain, &known);
 		if (known)
@@ -196,18 +202,22 @@ frame_size(const struct frame *f)
 	return size;
 }
 
-/* Checks and stamps what a c2sd has sent; false when it is dropped. */
+/* Checks and stamps what an entry daemon has sent; false when it is dropped. */
 static bool
 inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f, struct frame *out)
 {
+	const char *fault = s->remote ? remote_fault(s, f) : NULL;
+	struct slice from = s->remote ? f->from : session_jid(s);
 	struct jid to;
 
-	if (!type_fits(f->kind, f->subtype) || (f->to.ptr != NULL && jid_parse(f->to, &to) != 0)) {
-		peer_refuse(peer, f, "malformed stanza");
+	if (!type_fits(f->kind, f->subtype) || (f->to.ptr != NULL && jid_parse(f->to, &to) != 0))
+		fault = "malformed stanza";
+	if (fault != NULL) {
+		peer_refuse(peer, f, fault);
 		return false;
 	}
 	*out = *f;
-	out->from = is_subscription(f) ? account_jid(s->account) : session_jid(s);
+	out->from = is_subscription(f) ? jid_bare_of(from) : from;
 	out->audience = AUDIENCE_NONE;
 	out->flags = f->flags & FLAG_FROM_ENTRY;
 	out->origin = peer->incarnation;
@@ -224,9 +234,11 @@ inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f,
 
 /* Marks a message for archived: which accounts it belongs to. */
 static void
-mark_for_store(struct frame *f, struct session *s)
+mark_for_store(struct frame *f, const struct session *s, bool local)
 {
-	f->flags |= FLAG_STORE | FLAG_FROM_LOCAL | FLAG_TO_LOCAL;
+	f->flags |= FLAG_STORE | (local ? FLAG_TO_LOCAL : FLAG_TO_REMOTE);
+	if (!s->remote)
+		f->flags |= FLAG_FROM_LOCAL;
 	if (f->to.ptr == NULL)
 		f->to = account_jid(s->account);
 }
@@ -253,7 +265,7 @@ route_inbound(struct peer *peer, const struct frame *f)
 	}
 	classify(&out, s, &r);
 	if (r.target == TARGET_STORE) {
-		mark_for_store(&out, s);
+		mark_for_store(&out, s, r.local);
 		hold_store(s, peer, &out);
 	} else if (r.target == TARGET_DAEMON) {
 		/* When it comes again its copies are made already. */
@@ -272,7 +284,7 @@ route_message(const struct frame *f, const struct route *r, const struct session
 {
 	carbon_sent(f, sender);
 	if (!r->local)
-		route_error(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+		remote_send(f);
 	else if (r->to.full.ptr != NULL && r->to.local.ptr == NULL)
 		route_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
 	else
@@ -283,8 +295,10 @@ static void
 route_presence(const struct frame *f, const struct route *r, struct session *sender)
 {
 	if (f->subtype == TYPE_ERROR) {
-		if (r->local && r->to.resource.ptr != NULL)
+		if (!r->local || r->to.resource.ptr != NULL)
 			presence_deliver(f);
+	} else if (is_subscription(f)) {
+		presence_deliver(f); /* from one domain elsewhere to another: authd has no part in it */
 	} else if (f->to.ptr == NULL) {
 		presence_broadcast(sender, f);
 	} else {
@@ -296,8 +310,7 @@ static void
 route_iq(const struct frame *f, const struct route *r, struct session *sender)
 {
 	if (!r->local) {
-		if (is_request(f))
-			route_error(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+		remote_send(f);
 	} else if (r->to.resource.ptr != NULL && r->to.local.ptr != NULL) {
 		deliver_iq(f);
 	} else if (!is_request(f)) {
@@ -340,15 +353,17 @@ route_reply(const struct frame *f)
 	out.origin = 0;
 	out.seq = 0;
 	out.archive_id = 0;
-	if (peer != NULL && peer->role == ROLE_C2SD) {
+	if (peer != NULL && peer_is_entry(peer)) {
 		COUNT(iqs_routed);
 		peer_send(peer, &out);
 		return;
 	}
 	out.handle = 0;
-	if (f->to.ptr == NULL || jid_parse(f->to, &to) != 0 || !registry_local_domain(to.domain))
+	if (f->to.ptr == NULL || jid_parse(f->to, &to) != 0)
 		return;
-	if (f->kind == STANZA_IQ)
+	if (!registry_local_domain(to.domain))
+		remote_send(&out);
+	else if (f->kind == STANZA_IQ)
 		deliver_iq(&out);
 	else if (f->kind == STANZA_MESSAGE)
 		deliver_message(&out);
@@ -425,23 +440,16 @@ route_service(struct peer *peer, const struct frame *f)
 {
 	const char *fault = service_fault(peer, f);
 	struct frame out = *f;
-	struct jid to;
 
 	if (fault != NULL) {
 		peer_refuse(peer, f, fault);
 		return;
 	}
 	frame_limit(&out);
-	if (f->to.ptr != NULL)
-		jid_split(f->to, &to);
 	if (f->audience != AUDIENCE_NONE)
 		deliver_audience(&out);
-	else if (f->handle != 0)
-		route_reply(&out);
-	else if (f->to.ptr != NULL && registry_local_domain(to.domain))
-		route_reply(&out);
 	else
-		route_error(&out, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+		route_reply(&out);
 }
 
 /* Why archived may not send this to a session; NULL when it may: what an account has asked of its

@@ -119,6 +119,9 @@ bool registry_overlaps(struct slice a, struct slice b);
 uint64_t registry_away(struct slice domain, struct slice ns);
 void registry_set_domains(const struct config *config); /* instead of what was set before */
 bool registry_local_domain(struct slice domain);     /* a domain with accounts */
+bool registry_elsewhere(struct slice domain);        /* a domain that s2sd serves */
+/* Whether a daemon has named this domain: a component, or the domain of a service. */
+bool registry_named(struct slice domain);
 void registry_each_local(void (*each)(void *arg, struct slice domain), void *arg);
 /* Who serves a domain, a namespace. *known: whether anybody does; NULL with *known: it is away. */
 struct peer *registry_domain(struct slice domain, bool *known);
@@ -146,11 +149,13 @@ struct account {
 	size_t blocks_len;
 	bool loaded;            /* contacts and blocks are what authd has */
 	uint64_t spool;         /* archived's number for it, 0 while unknown */
+	bool remote;            /* a domain elsewhere (remote.c): authd does not know it */
 	bool pinned;            /* in use: account_drop() does nothing */
 };
 
 struct account *account_find(struct slice jid);
 struct account *account_get(struct slice jid);  /* made when there is none; asks authd for the roster */
+struct account *account_remote(struct slice domain); /* the same of a domain elsewhere */
 void account_drop(struct account *account);     /* frees it when it has no sessions */
 static inline struct slice
 account_jid(const struct account *account)
@@ -209,6 +214,7 @@ struct session {
 	enum session_state state;
 	bool announce;            /* SESSION_BOUND is owed when the roster comes */
 	bool available, interested;
+	bool remote;              /* a domain elsewhere, see remote.c */
 	bool carbons;             /* it wants copies of messages (XEP-0280) */
 	bool blocks;              /* it has asked for the block list (XEP-0191) */
 	bool paused;              /* its client does not read */
@@ -244,6 +250,8 @@ session_jid(const struct session *s)
 {
 	return slice_of(s->jid, s->jid_len);
 }
+struct session *session_new(struct peer *peer, uint64_t handle, struct slice jid,
+    const unsigned char token[32]);
 /* AUTH_SUCCESS, before it is passed on; false: it is not to be believed. */
 bool session_grant(const struct frame *f);
 void session_bind(struct peer *peer, const struct frame *f);
@@ -368,6 +376,25 @@ void drains_tick(void);                        /* who has waited long enough for
 bool drains_waiting(void);                     /* for a tick */
 void drain_pause(struct session *s);
 void drain_resume(struct session *s);
+
+/* -- remote.c: domains elsewhere ---------------------------------------------------------------- */
+
+/*
+ * What s2sd deals with, another server or an external component, is a session here whose address is the
+ * domain: what comes from it has its order (hold.c), what is stored for it waits on the spool of the domain
+ * and is drained (drain.c), and one that does not take it is paused.
+ */
+void remote_open(struct peer *s2sd, const struct frame *f);    /* REMOTE_OPEN */
+void remote_waiting(struct peer *peer, const struct frame *f); /* REMOTE_WAITING */
+void remote_spooled(struct peer *archived, const struct frame *f);   /* SPOOLED */
+void remotes_ask(void);        /* archived, for which domains it has something */
+/* A stanza to an address elsewhere; an error goes back when nobody takes it there. */
+void remote_send(const struct frame *f);
+/* Why a stanza that s2sd has brought may not come from this domain, or not go where it wants; NULL when
+ * it may. */
+const char *remote_fault(const struct session *s, const struct frame *f);
+/* The domain or account whose spool a message to this address waits on. */
+struct slice remote_spool_of(struct slice to);
 
 /* -- presence.c -------------------------------------------------------------------------------- */
 

@@ -91,8 +91,8 @@ session_gauges(void)
 	GAUGE(draining, sums[1]);
 }
 
-static struct session *
-session_new(struct peer *peer, uint64_t handle, struct slice jid, struct slice token)
+struct session *
+session_new(struct peer *peer, uint64_t handle, struct slice jid, const unsigned char token[32])
 {
 	struct session *s = mem_alloc(sizeof *s);
 
@@ -102,7 +102,7 @@ session_new(struct peer *peer, uint64_t handle, struct slice jid, struct slice t
 	s->jid = slice_dup(jid);
 	s->jid_len = jid.len;
 	s->since = daemon_now();
-	memcpy(s->token, token.ptr, sizeof s->token);
+	memcpy(s->token, token, sizeof s->token);
 	map_put(sessions, slice_of(&s->handle, sizeof s->handle), s);
 	GAUGE(sessions, map_count(sessions));
 	return s;
@@ -168,7 +168,7 @@ session_grant(const struct frame *f)
 		log_warn("grant refused", "account=%s", log_quote(f->jid));
 		return false;
 	}
-	session_new(peer, f->handle, f->jid, f->token);
+	session_new(peer, f->handle, f->jid, (const unsigned char *)f->token.ptr);
 	return true;
 }
 
@@ -400,10 +400,10 @@ session_replay(struct peer *peer, const struct frame *f)
 		return;
 	}
 	if (jid.resource.ptr == NULL) {
-		session_new(peer, f->handle, f->jid, f->token);
+		session_new(peer, f->handle, f->jid, (const unsigned char *)f->token.ptr);
 		return;
 	}
-	s = session_new(peer, f->handle, f->jid, f->token);
+	s = session_new(peer, f->handle, f->jid, (const unsigned char *)f->token.ptr);
 	s->interested = (f->flags & FLAG_INTERESTED) != 0;
 	s->carbons = (f->flags & FLAG_CARBONS) != 0;
 	s->blocks = (f->flags & FLAG_BLOCKS) != 0;
@@ -496,11 +496,16 @@ session_ended(struct session *s, const struct frame *f)
 		session_free(s);
 		return;
 	}
-	log_info("session ended", "session=%s reason=%s", s->jid, log_quote(f->condition));
+	log_info(s->remote ? "remote domain ended" : "session ended", "session=%s reason=%s", s->jid,
+	    log_quote(f->condition));
 	presence_gone(s);
 	TAILQ_REMOVE(&account->sessions, s, siblings);
 	s->account = NULL;
 	session_free(s);
+	if (account->remote) {
+		account_drop(account);
+		return;
+	}
 	if (TAILQ_EMPTY(&account->sessions)) {
 		struct peer *authd = peer_of(ROLE_AUTHD);
 		struct frame last = { .type = FRAME_ACCOUNT_LAST, .jid = account_jid(account),
@@ -668,7 +673,7 @@ sessions_orphan(struct peer *peer)
 	struct session *s;
 	size_t at = 0;
 
-	if (peer->role != ROLE_C2SD)
+	if (!peer_is_entry(peer))
 		return;
 	while ((s = map_each(sessions, &at)) != NULL) {
 		if (s->peer != peer)
@@ -700,7 +705,7 @@ sessions_tick(void)
 	}
 	for (i = 0; i < buf_len(&handles) / 8; i++) {
 		struct frame end = { .type = FRAME_SESSION_END, .number = 1,
-			.condition = SLICE("c2sd died") };
+			.condition = SLICE("its daemon died") };
 
 		memcpy(&end.handle, buf_slice(&handles).ptr + 8 * i, 8);
 		s = session_find(end.handle);

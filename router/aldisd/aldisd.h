@@ -94,8 +94,9 @@ const char *token_pin(struct slice content, struct slice *pin);
 
 /* -- listener.c: listening sockets ------------------------------------------------------------- */
 
-/* One address, with a socket for each worker. */
+/* One address, with a socket for each process that listens there. */
 struct listener {
+	enum role role; /* whose it is */
 	char *name;     /* "c2s": what the daemon is told */
 	char *address;  /* as in the configuration */
 	uint16_t port;  /* the real one when 0 was asked for */

@@ -232,7 +232,8 @@ on_lost(struct child *child, const struct process_message *message)
 
 	if (other == NULL || other->incarnation != message->incarnation ||
 	    other->phase != CHILD_RUNNING || other->lost ||
-	    !(child->role == ROLE_ROUTER || (child->role == ROLE_AUTHD && other->role == ROLE_C2SD)))
+	    !(child->role == ROLE_ROUTER || (child->role == ROLE_AUTHD &&
+	    (other->role == ROLE_C2SD || other->role == ROLE_S2SD))))
 		return;
 	other->lost = true;
 	wait_for(other, LOST_TIME);
@@ -344,10 +345,10 @@ send_listeners(struct child *child)
 
 	if (child->role == ROLE_ROUTER)
 		send_listener(child, "control", supervisor.control_socket);
-	for (i = 0; child->role == ROLE_C2SD && i < supervisor.listeners.count; i++) {
+	for (i = 0; i < supervisor.listeners.count; i++) {
 		const struct listener *listener = &supervisor.listeners.all[i];
 
-		if (child->index < listener->count)
+		if (listener->role == child->role && child->index < listener->count)
 			send_listener(child, listener->name, listener->sockets[child->index]);
 	}
 }

@@ -1,5 +1,5 @@
 /*
- * listener.c: the sockets at which clients arrive, opened before anything gives up its privileges.
+ * listener.c: the sockets at which clients and servers arrive, opened before anything gives up its privileges.
  * Called by supervise.c at the start and on reload. Fails when an address is in use or not ours.
  *
  * Each worker has its own socket for each address (SO_REUSEPORT), which stays open here while the
@@ -17,13 +17,17 @@
 
 #define BACKLOG 4096
 
-/* Options of "c2s" and what the daemon is told that the sockets are. */
+/* Options, whose sockets they are, and what the daemon is told that they are. */
 static const struct kind {
-	const char *option;
+	const char *section, *option;
 	const char *name;
+	enum role role;
 } kinds[] = {
-	{ "listen", "c2s" },
-	{ "listen-tls", "c2s-tls" },
+	{ "c2s", "listen", "c2s", ROLE_C2SD },
+	{ "c2s", "listen-tls", "c2s-tls", ROLE_C2SD },
+	{ "s2s", "listen", "s2s", ROLE_S2SD },
+	{ "s2s", "listen-tls", "s2s-tls", ROLE_S2SD },
+	{ "s2s", "listen-component", "component", ROLE_S2SD },
 };
 
 int
@@ -193,7 +197,7 @@ find(const struct listeners *listeners, const char *name, const char *address)
 
 /* Opens one address unless it is open in old. Then it is left empty: it moves when all is well. */
 static int
-add(struct listeners *listeners, const char *name, struct slice address, unsigned workers,
+add(struct listeners *listeners, const struct kind *kind, struct slice address, unsigned workers,
     const struct listeners *old, struct buf *problem)
 {
 	struct listener *listener;
@@ -201,11 +205,12 @@ add(struct listeners *listeners, const char *name, struct slice address, unsigne
 	listeners->all = mem_grow(listeners->all, (listeners->count + 1) * sizeof *listeners->all);
 	listener = &listeners->all[listeners->count++];
 	memset(listener, 0, sizeof *listener);
-	listener->name = mem_string(name);
+	listener->name = mem_string(kind->name);
+	listener->role = kind->role;
 	listener->address = slice_dup(address);
-	if (find(old, name, listener->address) != NULL)
+	if (find(old, kind->name, listener->address) != NULL)
 		return OK;
-	return listener_open(listener, workers, problem);
+	return listener_open(listener, kind->role == ROLE_C2SD ? workers : 1, problem);
 }
 
 int
@@ -218,9 +223,9 @@ listeners_open(const struct settings *settings, unsigned workers, struct listene
 
 	memset(listeners, 0, sizeof *listeners);
 	for (kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
-		for (i = 0; error == OK && config_list(settings_own(settings), "c2s", "",
-		    kinds[kind].option, i, &address); i++)
-			error = add(listeners, kinds[kind].name, address, workers, old, problem);
+		for (i = 0; error == OK && config_list(settings_own(settings), kinds[kind].section,
+		    "", kinds[kind].option, i, &address); i++)
+			error = add(listeners, &kinds[kind], address, workers, old, problem);
 	}
 	if (error) {
 		listeners_close(listeners);

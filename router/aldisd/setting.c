@@ -288,6 +288,19 @@ check_page(struct slice value)
 	return slice_number(value, 250, &messages) == OK && messages != 0 ? NULL : "is not 1 to 250";
 }
 
+static const char *
+check_policy(struct slice value)
+{
+	return slice_is(value, "allow") || slice_is(value, "refuse") ? NULL : "is not allow or refuse";
+}
+
+static const char *
+check_authentication(struct slice value)
+{
+	return value.len == 0 || slice_is(value, "certificate") || slice_is(value, "dialback") ? NULL
+	    : "is not certificate or dialback";
+}
+
 static const struct check {
 	const char *section, *name;
 	const char *(*check)(struct slice value); /* gets the value as the daemons do */
@@ -308,6 +321,22 @@ static const struct check {
 	{ "domain", "contact-support", check_uri },
 	{ "c2s", "listen", check_address },
 	{ "c2s", "listen-tls", check_address },
+	{ "s2s", "listen", check_address },
+	{ "s2s", "listen-tls", check_address },
+	{ "s2s", "listen-component", check_address },
+	{ "s2s", "authentication", check_authentication },
+	{ "peer", "policy", check_policy },
+	{ "peer", "address", check_address },
+	{ "peer", "authentication", check_authentication },
+	{ "s2s", "tls-priority", check_priority },
+	{ "s2s", "stanza-size", check_positive },
+	{ "s2s", "stanza-depth", check_depth },
+	{ "s2s", "connections", check_positive },
+	{ "s2s", "connections-per-address", check_positive },
+	{ "s2s", "queue-stanzas", check_positive },
+	{ "s2s", "queue-bytes", check_positive },
+	{ "s2s", "queue-total", check_positive },
+	{ "s2s", "window-total", check_positive },
 	{ "c2s", "workers", check_workers },
 	{ "c2s", "tls-priority", check_priority },
 	{ "c2s", "stanza-size", check_positive },

@@ -16,7 +16,7 @@
 #include "jid.h"
 #include "mem.h"
 
-#define DOMAIN "domain" /* the section with titles */
+#define DOMAIN "domain" /* a section for each domain of ours */
 
 /* An option that is added behind the text. libconfuse takes the end of the file for the end of all
  * sections and comments: when this option has not arrived at the top, one was not closed. */
@@ -157,6 +157,20 @@ table_free(cfg_opt_t *table)
 	free(table);
 }
 
+/* Sections that there can be many of, each with a domain as its title. */
+static const char *const titled[] = { DOMAIN, "component", "peer" };
+#define TITLED_COUNT (sizeof titled / sizeof titled[0])
+
+static bool
+is_titled(const char *section)
+{
+	size_t i;
+
+	for (i = 0; i < TITLED_COUNT && strcmp(section, titled[i]) != 0; i++)
+		;
+	return i < TITLED_COUNT;
+}
+
 /* Whether this row is the first of its section. */
 static bool
 begins_section(const struct setting *setting)
@@ -188,7 +202,7 @@ reader_new(void)
 
 		if (setting->section[0] == '\0' || !begins_section(setting))
 			continue;
-		if (strcmp(setting->section, DOMAIN) == 0)
+		if (is_titled(setting->section))
 			section.flags = CFGF_TITLE | CFGF_MULTI | CFGF_NO_TITLE_DUPES;
 		section.subopts = section_table(setting->section, total, &ignored);
 		table[count++] = section;
@@ -416,41 +430,60 @@ credentials_add(struct settings *settings, cfg_t *cfg, struct slice domain)
 	return error;
 }
 
-/* Whether an earlier section has the same domain once both are prepared. */
-static bool
-is_repeated(cfg_t *cfg, unsigned i, struct slice domain)
+/* Reads the title of a section: a domain, or with "*." before it its subdomains, which only a peer may
+ * be. */
+static int
+title_read(cfg_t *section, char out[JID_PART_MAX + 3], struct slice *title)
 {
-	char out[JID_PART_MAX + 1];
+	struct slice text = slice_string(cfg_title(section)), domain;
+	size_t star = strcmp(section->name, "peer") == 0 && slice_starts(text, SLICE("*.")) ? 2 : 0;
+
+	memcpy(out, "*.", 2);
+	if (jid_prepare_domain(slice_part(text, star, text.len), out + star, &domain))
+		return E_MALFORMED;
+	*title = slice_of(out, star + domain.len);
+	return OK;
+}
+
+/* Whether one of the first sections of a kind has this title once both are prepared. */
+static bool
+is_repeated(cfg_t *cfg, const char *kind, unsigned count, struct slice title)
+{
+	char out[JID_PART_MAX + 3];
 	struct slice other;
 	unsigned at;
 
-	for (at = 0; at < i; at++) {
-		const char *title = cfg_title(cfg_getnsec(cfg, DOMAIN, at));
-
-		if (jid_prepare_domain(slice_string(title), out, &other) == OK &&
-		    slice_equal(other, domain))
+	for (at = 0; at < count; at++) {
+		if (title_read(cfg_getnsec(cfg, kind, at), out, &other) == OK &&
+		    slice_equal(other, title))
 			return true;
 	}
 	return false;
 }
 
+/* Adds a section with a title. */
 static int
-domain_add(struct settings *settings, cfg_t *cfg, unsigned i)
+titled_add(struct settings *settings, cfg_t *cfg, const char *kind, unsigned i)
 {
-	cfg_t *section = cfg_getnsec(cfg, DOMAIN, i);
-	char out[JID_PART_MAX + 1];
-	struct slice domain;
+	cfg_t *section = cfg_getnsec(cfg, kind, i);
+	bool own = strcmp(kind, DOMAIN) == 0;
+	char out[JID_PART_MAX + 3];
+	struct slice title;
 
-	if (jid_prepare_domain(slice_string(cfg_title(section)), out, &domain)) {
+	if (title_read(section, out, &title)) {
 		cfg_error(section, "not a domain name");
 		return E_MALFORMED;
 	}
-	if (is_repeated(cfg, i, domain)) {
+	if (is_repeated(cfg, kind, i, title)) {
 		cfg_error(section, "the domain is there twice");
 		return E_MALFORMED;
 	}
-	section_add(settings, section, DOMAIN, domain);
-	return credentials_add(settings, section, domain);
+	if (!own && is_repeated(cfg, DOMAIN, cfg_size(cfg, DOMAIN), title)) {
+		cfg_error(section, "the domain is one with accounts here");
+		return E_MALFORMED;
+	}
+	section_add(settings, section, kind, title);
+	return own ? credentials_add(settings, section, title) : OK;
 }
 
 /* -- all of it --------------------------------------------------------------------------------- */
@@ -461,21 +494,24 @@ slices_make(struct settings *settings, cfg_t *cfg)
 {
 	const struct setting *setting;
 	int error = OK;
+	size_t kind;
 	unsigned i;
 
 	section_add(settings, cfg, "", SLICE(""));
 	for (setting = settings_all; setting->name != NULL; setting++) {
 		if (setting->section[0] == '\0' || !begins_section(setting))
 			continue;
-		if (strcmp(setting->section, DOMAIN) != 0)
+		if (!is_titled(setting->section))
 			section_add(settings, cfg_getsec(cfg, setting->section), setting->section,
 			    SLICE(""));
 	}
-	for (i = 0; i < cfg_size(cfg, DOMAIN); i++) {
-		if (domain_add(settings, cfg, i))
-			error = E_MALFORMED;
+	for (kind = 0; kind < TITLED_COUNT; kind++) {
+		for (i = 0; i < cfg_size(cfg, titled[kind]); i++) {
+			if (titled_add(settings, cfg, titled[kind], i))
+				error = E_MALFORMED;
+		}
 	}
-	if (i == 0) {
+	if (cfg_size(cfg, DOMAIN) == 0) {
 		buf_printf(reading.messages, "%s: there is no domain: at least one domain \"NAME\" "
 		    "{ ... } is needed\n", reading.path);
 		error = E_MALFORMED;

@@ -90,8 +90,10 @@ supervise_find(enum role role, unsigned index)
 bool
 supervise_linked(enum role a, enum role b)
 {
-	/* Besides those of the router: c2sd has authd sign for it. */
-	static const enum role pairs[][2] = { { ROLE_AUTHD, ROLE_C2SD } };
+	/* Besides those of the router: who speaks TLS has authd sign for it. */
+	static const enum role pairs[][2] = {
+		{ ROLE_AUTHD, ROLE_C2SD }, { ROLE_AUTHD, ROLE_S2SD },
+	};
 	size_t i;
 
 	if (a == ROLE_ROUTER || b == ROLE_ROUTER)
@@ -248,7 +250,7 @@ children_make(unsigned c2sd)
 	supervisor.children = mem_array(ROLE_COUNT + c2sd, sizeof *supervisor.children);
 	for (role = ROLE_NONE + 1; role < ROLE_COUNT; role++) {
 		if (!spawn_exists(supervisor.directory, (enum role)role)) {
-			if (role <= ROLE_C2SD)
+			if (role <= ROLE_S2SD)
 				log_warn("program missing", "name=aldis-%s directory=%s",
 				    role_text((enum role)role), supervisor.directory);
 			continue;
@@ -344,7 +346,8 @@ apply_changes(const struct settings *before, const struct settings *now, bool li
 		struct child *child = &supervisor.children[i];
 		enum settings_change change = settings_change(before, now, child->role);
 
-		if (change == CHANGE_RESTART || (listeners && child->role == ROLE_C2SD))
+		if (change == CHANGE_RESTART || (listeners &&
+		    (child->role == ROLE_C2SD || child->role == ROLE_S2SD)))
 			child_restart(child, "configuration");
 		else if (change == CHANGE_LIVE)
 			child_configure(child);

@@ -6,9 +6,10 @@
         suite.ctl("session", "list")               # what aldisctl --json says, parsed
         suite.kill("router")                       # kill -9, and waits until the next one is ready
 
-Options are given by section, as in aldis.conf(5): top (a dictionary for the top of the file), c2s, auth,
-archive, and domains (name -> dictionary of options of that domain). Everything listens on 127.0.0.1, on
-ports that were free. ALDIS_BUILD names the build directory (build, build-asan); ALDIS_KEEP=1 keeps the
+Options are given by section, as in aldis.conf(5): top (a dictionary for the top of the file), c2s, s2s, auth,
+archive, and domains, components and peers (name -> dictionary of options of that one). Everything listens on
+127.0.0.1, on ports that were free; there is no federation unless s2s says so, and components have their port
+(component_port) when there are some. ALDIS_BUILD names the build directory (build, build-asan); ALDIS_KEEP=1 keeps the
 temporary directory.
 
 Names of processes are those of "aldisctl status": router, authd, archived, c2sd.0, c2sd.1, ...
@@ -146,6 +147,7 @@ def make_certificate(domain, kind="ec"):
 DEFAULTS = {
     "top": {"log-level": "info", "user-prefix": ""},
     "c2s": {"workers": 2},
+    "s2s": {"federation": False},
     "auth": {"iterations": 4096, "failures-address": 1000000, "failures-account": 1000000},
     "archive": {"size": "1G"},
 }
@@ -164,23 +166,26 @@ def value_text(value):
 class Suite:
     """One suite: its processes, files and accounts."""
 
-    def __init__(self, top=None, c2s=None, auth=None, archive=None, domains=None, environment=None,
-                 user=None):
+    def __init__(self, top=None, c2s=None, s2s=None, auth=None, archive=None, domains=None, components=None,
+                 peers=None, environment=None, user=None):
         """environment: more variables. user: a uid that runs it, for root."""
         self.options = {
             "top": {**DEFAULTS["top"], **(top or {})},
             "c2s": {**DEFAULTS["c2s"], **(c2s or {})},
+            "s2s": {**DEFAULTS["s2s"], **(s2s or {})},
             "auth": {**DEFAULTS["auth"], **(auth or {})},
             "archive": {**DEFAULTS["archive"], **(archive or {})},
         }
         self.domains = domains or DOMAINS
+        self.components = components or {}
+        self.peers = peers or {}
         self.variables = environment or {}
         self.user = user
         self.programs = BUILD / "bin"
         self.directory = Path(tempfile.mkdtemp(prefix="aldis-"))
         self.log = self.directory / "log"
         self.log_seen = 0
-        self.port, self.tls_port = free_ports(2)
+        self.port, self.tls_port, self.server_port, self.component_port = free_ports(4)
         self.process = None
         self.passwords = {}
         self.killed = {}        # process -> how often the test has killed it
@@ -222,8 +227,13 @@ class Suite:
             lines += ['domain "%s" {' % name]
             lines += ["\t%s = %s" % (k, value_text(v)) for k, v in options.items()] + ["}"]
         c2s = {"listen": ["127.0.0.1:%d" % self.port], "listen-tls": ["127.0.0.1:%d" % self.tls_port]}
-        for section, options in (("c2s", {**c2s, **self.options["c2s"]}), ("auth", self.options["auth"]),
-                                 ("archive", self.options["archive"])):
+        s2s = {"listen": ["127.0.0.1:%d" % self.server_port] if self.options["s2s"]["federation"] else [],
+               "listen-component": ["127.0.0.1:%d" % self.component_port] if self.components else []}
+        sections = [("c2s", {**c2s, **self.options["c2s"]}), ("s2s", {**s2s, **self.options["s2s"]}),
+                    ("auth", self.options["auth"]), ("archive", self.options["archive"])]
+        sections += [('component "%s"' % name, options) for name, options in self.components.items()]
+        sections += [('peer "%s"' % name, options) for name, options in self.peers.items()]
+        for section, options in sections:
             lines += [section + " {"]
             lines += ["\t%s = %s" % (k, value_text(v)) for k, v in options.items()] + ["}"]
         self.ca.write_text(roots)

@@ -292,6 +292,29 @@ may_see(const struct row *row, const char *role)
 	return false;
 }
 
+/* Sections about other domains: a domain of ours is none of them, and only a peer may be a pattern. */
+static void
+test_other_domains(void **state)
+{
+	struct settings *settings = read_good(DOMAIN "peer \"*.Example.NET.\" { policy = refuse }\n");
+	struct config *config = slice_of_role(settings, ROLE_S2SD);
+
+	(void)state;
+	assert_true(slice_is(config_text(config, "peer", "*.example.net", "policy"), "refuse"));
+	config_free(&config);
+	settings_free(&settings);
+	expect_error(DOMAIN "component \"Example.org\" { }\n", 2,
+	    "component \"Example.org\": the domain is one with accounts here");
+	expect_error(DOMAIN "component \"*.example.net\" { }\n", 2,
+	    "component \"*.example.net\": not a domain name");
+	expect_error(DOMAIN "peer \"a.test\" { }\npeer \"A.test\" { }\n", 3,
+	    "peer \"A.test\": the domain is there twice");
+	expect_error(DOMAIN "peer \"a.test\" { policy = perhaps }\n", 2,
+	    "peer \"a.test\": policy: \"perhaps\" is not allow or refuse");
+	expect_error(DOMAIN "peer \"a.test\" { authentication = trust }\n", 2,
+	    "peer \"a.test\": authentication: \"trust\" is not certificate or dialback");
+}
+
 /* Every role gets all options that option.def gives it, and no other. */
 static void
 test_slices(void **state)
@@ -309,7 +332,10 @@ test_slices(void **state)
 	    "domain \"example.org\" { certificate = \"a.pem\" key = \"a.key\" admins = {\"a@b\"}\n"
 	    "contact-abuse = {\"a:b\"} contact-admin = {\"a:b\"} contact-feedback = {\"a:b\"}\n"
 	    "contact-sales = {\"a:b\"} contact-security = {\"a:b\"} contact-status = {\"a:b\"}\n"
-	    "contact-support = {\"a:b\"} }\nauth { pkcs11-paths = {\"/dev/null\"} }\n");
+	    "contact-support = {\"a:b\"} }\nauth { pkcs11-paths = {\"/dev/null\"} }\n"
+	    "s2s { listen-tls = {\"[::]:5270\"} listen-component = {\"[::1]:5347\"} }\n"
+	    "component \"example.org.test\" { secret = \"x\" name = \"y\" }\n"
+	    "peer \"*.example.net\" { address = {\"192.0.2.1:5269\"} }\n");
 	size_t i, r;
 
 	(void)state;
@@ -317,7 +343,9 @@ test_slices(void **state)
 		struct config *config = slice_of_role(settings, roles[r].role);
 
 		for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-			const char *title = strcmp(rows[i].section, "domain") == 0 ? "example.org" : "";
+			const char *title = strcmp(rows[i].section, "domain") == 0 ? "example.org" :
+			    strcmp(rows[i].section, "component") == 0 ? "example.org.test" :
+			    strcmp(rows[i].section, "peer") == 0 ? "*.example.net" : "";
 			struct slice value;
 
 			if (config_list(config, rows[i].section, title, rows[i].name, 0, &value) !=
@@ -524,7 +552,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_errors), cmocka_unit_test(test_unknown),
-		cmocka_unit_test(test_domain_errors), cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_domain_errors),
+		cmocka_unit_test(test_other_domains), cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_slices), cmocka_unit_test(test_key_material),
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_token),
 		cmocka_unit_test(test_defaults_are_valid),

@@ -1,0 +1,187 @@
+/*
+ * undeliverable.c: messages to domains elsewhere that have waited for too long, or of which s2sd says that
+ * they can never arrive. Called by batch.c. Fails when the store does.
+ *
+ * The sender's error goes on the sender's spool in the transaction that takes the message off the
+ * domain's: so it gets one exactly, however long it is offline.
+ */
+#include "archived.h"
+
+#include "counter.h"
+#include "jid.h"
+#include "log.h"
+#include "stanza.h"
+
+#define STEP         100       /* messages given up in one transaction */
+#define DOMAIN_BYTES (64 << 10) /* of names in one frame */
+
+/* -- giving up --------------------------------------------------------------------------------- */
+
+/* Puts an error for the sender of a message on the sender's spool, and tells the router. */
+static int
+answer(const struct frame *f, struct frame *reply, struct buf *out)
+{
+	struct frame spooled = { .type = FRAME_SPOOLED };
+	int error;
+
+	reply->type = FRAME_STANZA;
+	reply->flags = FLAG_STORE | FLAG_NO_STORE | FLAG_CONTENT | FLAG_ERROR |
+	    (f->flags & FLAG_FROM_LOCAL ? FLAG_TO_LOCAL : FLAG_TO_REMOTE);
+	reply->handle = reply->archive_id = reply->stamp = 0;
+	error = batch_store(reply);
+	if (error)
+		return error;
+	spooled.jid = spool_owner(reply);
+	return frame_write(&spooled, out);
+}
+
+/* Gives one message up. Returns 0 also when it is not there any more. */
+static int
+give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice text,
+    struct buf *out)
+{
+	struct buf copy = { 0 }, scratch = { 0 };
+	struct frame f, reply;
+	uint64_t stamp;
+	int error;
+
+	if (!spool_has(account, id))
+		return OK;
+	error = message_get(id, &stamp, &f);
+	if (error == OK)
+		error = frame_write(&f, &copy); /* the store is about to change */
+	if (error == OK)
+		error = frame_read(buf_slice(&copy), &f);
+	if (error == OK && (f.flags & FLAG_TO_REMOTE) &&
+	    stanza_error_reply(&f, condition, text, &scratch, &reply))
+		error = answer(&f, &reply, out);
+	if (error == E_NOT_FOUND || error == E_MALFORMED)
+		error = OK; /* unreadable: nobody can be told */
+	if (error == OK)
+		error = spool_remove(account, id);
+	if (error == OK)
+		COUNT(messages_expired);
+	buf_free(&copy);
+	buf_free(&scratch);
+	return error;
+}
+
+static enum stanza_error
+condition_of(struct slice text)
+{
+	unsigned i;
+
+	for (i = STANZA_ERROR_NONE + 1; i < STANZA_ERROR_COUNT; i++) {
+		if (slice_is(text, stanza_error_text((enum stanza_error)i)))
+			return (enum stanza_error)i;
+	}
+	return STANZA_ERROR_REMOTE_SERVER_NOT_FOUND;
+}
+
+int
+undeliverable_take(const struct frame *f, struct buf *out)
+{
+	int error = OK;
+	size_t i;
+
+	for (i = 0; i + 1 < frame_count(f) && error == OK; i += 2)
+		error = give_up(frame_at(f, i), frame_at(f, i + 1), condition_of(f->condition), f->text,
+		    out);
+	return error;
+}
+
+/* -- what has waited for too long -------------------------------------------------------------- */
+
+struct search {
+	uint64_t before; /* ids below it are too old */
+	uint64_t account;
+	uint64_t id;     /* 0: none found */
+	int error;
+};
+
+static void
+search_account(void *arg, uint64_t account)
+{
+	struct search *search = arg;
+	uint64_t id;
+
+	if (search->id != 0 || search->error)
+		return;
+	search->error = spool_first(account, &id);
+	if (search->error == E_NOT_FOUND) {
+		search->error = OK;
+	} else if (search->error == OK && id < search->before) {
+		search->account = account;
+		search->id = id;
+	}
+}
+
+int
+undeliverable_expire(uint64_t now, struct buf *out, bool *more)
+{
+	struct search search = { .before = id_floor(now - state.message_time) };
+	unsigned count;
+	int error = OK;
+
+	*more = false;
+	if (state.message_time == 0 || now < state.message_time)
+		return OK;
+	for (count = 0; count < STEP && error == OK; count++) {
+		/* Of the same domain as long as it has some. */
+		search.id = 0;
+		if (search.account != 0)
+			search_account(&search, search.account);
+		if (search.id == 0)
+			spool_each_remote(search_account, &search);
+		if (search.error || search.id == 0)
+			return search.error;
+		error = give_up(search.account, search.id, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
+		    SLICE("The server could not be reached in time"), out);
+	}
+	*more = true;
+	return error;
+}
+
+/* -- domains ----------------------------------------------------------------------------------- */
+
+struct domains {
+	struct buf text;
+	struct buf *out;
+	int error;
+};
+
+static void
+domains_write(struct domains *domains)
+{
+	struct frame f = { .type = FRAME_REMOTE_WAITING, .text = buf_slice(&domains->text) };
+
+	if (domains->error == OK && buf_len(&domains->text) != 0)
+		domains->error = frame_write(&f, domains->out);
+	buf_clear(&domains->text);
+}
+
+static void
+domains_add(void *arg, uint64_t account)
+{
+	struct domains *domains = arg;
+	uint64_t id, stamp;
+	struct frame f;
+
+	if (domains->error || spool_first(account, &id) || message_get(id, &stamp, &f))
+		return;
+	buf_add_slice(&domains->text, spool_owner(&f));
+	buf_add_char(&domains->text, '\n');
+	if (buf_len(&domains->text) >= DOMAIN_BYTES)
+		domains_write(domains);
+}
+
+int
+undeliverable_domains(struct buf *out)
+{
+	struct domains domains = { .out = out };
+
+	spool_each_remote(domains_add, &domains);
+	domains_write(&domains);
+	buf_free(&domains.text);
+	return domains.error;
+}

@@ -1,0 +1,185 @@
+/*
+ * remote.c: domains elsewhere that s2sd deals with: other servers, and external components (XEP-0114).
+ *
+ *   (first stanza for it, or a stream from it) -> s2sd: REMOTE_OPEN -> fed from its spool -> SESSION_END
+ *
+ * Each is a session whose address is the domain. A stanza for a domain of which s2sd has not told yet goes
+ * to it without a handle, and s2sd tells of it then. What was stored stays on the domain's spool until s2sd
+ * reports it delivered; what was not stored is s2sd's to deliver, or to answer with an error. Called by
+ * route.c, presence.c and peer.c.
+ */
+#include "router.h"
+
+#include "counter.h"
+#include "log.h"
+
+struct slice
+remote_spool_of(struct slice to)
+{
+	struct jid jid;
+
+	jid_split(to, &jid);
+	return registry_local_domain(jid.domain) ? jid_bare(&jid) : jid.domain;
+}
+
+/* The session of a domain; NULL: s2sd has told of none. */
+static struct session *
+remote_find(struct slice domain)
+{
+	struct account *account = account_find(domain);
+	struct session *s;
+
+	if (account == NULL || !account->remote)
+		return NULL;
+	TAILQ_FOREACH(s, &account->sessions, siblings) {
+		if (s->peer != NULL && !s->killed && !s->ending)
+			return s;
+	}
+	return NULL;
+}
+
+/* Why s2sd may not open this; NULL when it may. */
+static const char *
+open_fault(struct peer *s2sd, const struct frame *f)
+{
+	struct jid jid;
+	bool known;
+
+	if (HANDLE_INCARNATION(f->handle) != s2sd->incarnation || session_find(f->handle) != NULL)
+		return "handle";
+	if (jid_parse(f->domain, &jid) != 0 || jid.local.ptr != NULL || jid.resource.ptr != NULL)
+		return "malformed domain";
+	if (registry_local_domain(f->domain) || registry_domain(f->domain, &known) != s2sd)
+		return "not its domain";
+	return remote_find(f->domain) != NULL ? "open already" : NULL;
+}
+
+void
+remote_open(struct peer *s2sd, const struct frame *f)
+{
+	static const unsigned char no_token[32];
+	struct frame kill = { .type = FRAME_SESSION_KILL, .handle = f->handle,
+		.condition = SLICE("conflict") };
+	const char *fault = open_fault(s2sd, f);
+	struct session *s;
+
+	if (fault != NULL) {
+		peer_refuse(s2sd, f, fault);
+		peer_send(s2sd, &kill);
+		return;
+	}
+	s = session_new(s2sd, f->handle, f->domain, no_token);
+	s->remote = s->available = true;
+	s->state = SESSION_BOUND;
+	s->joined = daemon_ticks();
+	s->account = account_remote(f->domain);
+	TAILQ_INSERT_TAIL(&s->account->sessions, s, siblings);
+	drain_begin(s, 0);
+}
+
+void
+remotes_ask(void)
+{
+	struct peer *archived = peer_of(ROLE_ARCHIVED);
+	struct frame f = { .type = FRAME_REMOTE_WAITING };
+
+	if (archived != NULL && peer_of(ROLE_S2SD) != NULL)
+		peer_send(archived, &f);
+}
+
+void
+remote_waiting(struct peer *peer, const struct frame *f)
+{
+	struct peer *s2sd = peer_of(ROLE_S2SD);
+	struct frame out = { .type = FRAME_REMOTE_WAITING, .text = f->text };
+
+	(void)peer;
+	if (s2sd != NULL)
+		peer_send(s2sd, &out);
+}
+
+void
+remote_spooled(struct peer *archived, const struct frame *f)
+{
+	struct account *account = account_find(f->jid);
+	struct jid jid;
+
+	if (jid_parse(f->jid, &jid) != 0)
+		peer_refuse(archived, f, "malformed address");
+	else if (account != NULL)
+		drain_account(account);
+}
+
+const char *
+remote_fault(const struct session *s, const struct frame *f)
+{
+	struct slice own = account_jid(s->account);
+	struct jid from, to;
+
+	if (f->from.ptr == NULL || jid_parse(f->from, &from) != 0 || !slice_equal(from.domain, own))
+		return "not its address";
+	if (f->to.ptr == NULL || jid_parse(f->to, &to) != 0)
+		return "no receiver";
+	/* Nobody elsewhere sends through us to others; a component does, as its domain is one of ours. */
+	if (!registry_local_domain(to.domain) && !registry_named(to.domain) && !registry_named(own))
+		return "not for a domain of ours";
+	return NULL;
+}
+
+/* Nobody takes a stanza to an address elsewhere. */
+static void
+refuse(const struct frame *f, enum stanza_error error, const char *text)
+{
+	/* What is on the spool stays there. */
+	if (f->archive_id == 0 && (f->kind != STANZA_MESSAGE || (f->flags & FLAG_CONTENT)))
+		route_error(f, error, text);
+}
+
+/* Whether a stored message is left to the spool for now. */
+static bool
+is_left(struct session *s, const struct peer *s2sd, const struct frame *f)
+{
+	if (f->archive_id == 0)
+		return false;
+	if (s == NULL)
+		return s2sd->congested; /* it gets all of the spool when s2sd tells of the domain */
+	if (s->paused || s->draining)
+		return true;
+	if (s2sd->congested) {
+		drain_owe(s);
+		return true;
+	}
+	return f->archive_id <= s->drain_id;
+}
+
+void
+remote_send(const struct frame *f)
+{
+	struct frame out = *f;
+	struct session *s;
+	struct peer *peer;
+	struct jid to;
+	bool known;
+
+	jid_split(f->to, &to);
+	peer = registry_domain(to.domain, &known);
+	if (!known) {
+		refuse(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+		return;
+	}
+	if (peer == NULL || peer->state != PEER_LIVE) {
+		refuse(f, STANZA_ERROR_RESOURCE_CONSTRAINT, "The service is away");
+		return;
+	}
+	s = peer->role == ROLE_S2SD ? remote_find(to.domain) : NULL;
+	if (peer->role == ROLE_S2SD && is_left(s, peer, f))
+		return;
+	out.audience = AUDIENCE_NONE;
+	out.flags &= FLAG_FROM_ENTRY;
+	out.origin = 0;
+	out.seq = 0;
+	out.numbers = SLICE_NONE;
+	out.handle = s != NULL ? s->handle : 0;
+	COUNT(stanzas_elsewhere);
+	peer_send(peer, &out);
+}
