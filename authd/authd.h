@@ -62,6 +62,7 @@ struct state {
 	size_t block_items;
 	uint8_t grant_key[SECRET_SIZE];
 	uint8_t salt_key[SECRET_SIZE];
+	uint8_t dialback_key[SECRET_SIZE];
 };
 
 extern struct state state;
@@ -379,6 +380,16 @@ int key_identify(gnutls_pubkey_t public, unsigned char id[KEY_ID_SIZE]);
 /* Uses the key of a domain with this id. Returns 0, or an error when it is refused. */
 int key_use(struct slice domain, struct slice id, struct slice name, uint64_t algorithm,
     struct slice data, struct buf *result);
+
+/* -- secret.c: what s2sd proves, or has proven to it, with secrets that it does not have ---------- */
+
+/* Takes the secrets of components. */
+int secret_configure(const struct config *config);
+void secret_close(void);
+/* name: "component" (the handshake of XEP-0114 for this domain; data: the stream's id) or "dialback"
+ * (XEP-0185; data: the text of receiver, originator and stream id). Appends lower case hex. Returns 0,
+ * E_NOT_FOUND when there is no such secret, or E_UNSUPPORTED. */
+int secret_use(struct slice domain, struct slice name, struct slice data, struct buf *result);
 
 /* -- command.c: administration ------------------------------------------------------------ */
 

@@ -280,6 +280,8 @@ configure(const struct config *config)
 	if (error == OK)
 		error = key_configure(config);
 	if (error == OK)
+		error = secret_configure(config);
+	if (error == OK)
 		error = state_open(daemon_state_dir());
 	if (error)
 		return error;

@@ -162,6 +162,8 @@ state_open(const char *directory)
 	if (error == OK)
 		error = secret_load("false-salt-key", state.salt_key);
 	if (error == OK)
+		error = secret_load("dialback-key", state.dialback_key);
+	if (error == OK)
 		error = store_commit(state.store);
 	return error;
 }

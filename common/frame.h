@@ -114,6 +114,9 @@ enum frame_field {
 	FIELD_COUNT
 };
 
+/* In KEY_USE, as archive_id: not a key, but a secret of another kind is used (by s2sd). */
+#define KEY_SECRET UINT64_MAX
+
 /* In STORED, for an archive id: not stored, the spool of the receiver is full. */
 #define STORED_REFUSED UINT64_MAX
 

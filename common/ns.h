@@ -13,6 +13,11 @@
 #define NS_SESSION    "urn:ietf:params:xml:ns:xmpp-session"   /* RFC 3921, tolerated */
 #define NS_CLIENT     "jabber:client"
 #define NS_SERVER     "jabber:server"
+#define NS_DIALBACK   "jabber:server:dialback"                /* XEP-0220 */
+#define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
+#define NS_BIDI       "urn:xmpp:bidi"                         /* XEP-0288 */
+#define NS_BIDI_FEATURE "urn:xmpp:features:bidi"
+#define NS_COMPONENT  "jabber:component:accept"               /* XEP-0114 */
 #define NS_ROSTER     "jabber:iq:roster"                      /* RFC 6121 */
 #define NS_ROSTERVER  "urn:xmpp:features:rosterver"
 #define NS_PREAPPROVE "urn:xmpp:features:pre-approval"

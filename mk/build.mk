@@ -36,7 +36,7 @@ DEP_CFLAGS := $(sort $(COMMON_CFLAGS) $(XML_CFLAGS) $(CONFUSE_CFLAGS))
 
 # Directories of programs. Those below router/ have their names, the daemons aldis-NAME.
 DIRS := router router/aldisd router/aldisctl authd archived c2sd s2sd
-MAINS := $(wildcard $(DIRS:%=%/main.c))
+MAINS := $(DIRS:%=%/main.c)
 TOOLS := $(filter router/%/main.c,$(MAINS))
 DAEMONS := $(filter-out $(TOOLS),$(MAINS))
 XML_SRC := $(wildcard common/xml.c common/xml_*.c)

@@ -220,20 +220,13 @@ wait_for_reader(struct question *q)
 	pthread_cond_timedwait(&q->changed, &lock, &t);
 }
 
-int
-key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *what,
-    unsigned algorithm, const gnutls_datum_t *data, gnutls_datum_t *result)
+/* Asks a question and waits for the answer. */
+static int
+ask(const struct frame *f, gnutls_datum_t *result)
 {
 	int64_t until = milliseconds() + PATIENCE_MS;
 	struct question q = {
-		.frame = {
-			.type = FRAME_KEY_USE,
-			.domain = slice_string(domain),
-			.token = slice_of(id, KEY_ID_SIZE),
-			.name = slice_string(what),
-			.archive_id = algorithm,
-			.data = slice_of(data->data, data->size),
-		},
+		.frame = *f,
 		.result = result,
 		.changed = PTHREAD_COND_INITIALIZER,
 		.error = E_AGAIN,
@@ -253,4 +246,34 @@ key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *wha
 		pthread_cond_signal(&LIST_FIRST(&questions)->changed);
 	pthread_mutex_unlock(&lock);
 	return q.error;
+}
+
+int
+key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *what,
+    unsigned algorithm, const gnutls_datum_t *data, gnutls_datum_t *result)
+{
+	struct frame f = {
+		.type = FRAME_KEY_USE,
+		.domain = slice_string(domain),
+		.token = slice_of(id, KEY_ID_SIZE),
+		.name = slice_string(what),
+		.archive_id = algorithm,
+		.data = slice_of(data->data, data->size),
+	};
+
+	return ask(&f, result);
+}
+
+int
+key_secret(const char *domain, const char *what, const gnutls_datum_t *data, gnutls_datum_t *result)
+{
+	struct frame f = {
+		.type = FRAME_KEY_USE,
+		.domain = slice_string(domain),
+		.name = slice_string(what),
+		.archive_id = KEY_SECRET,
+		.data = slice_of(data->data, data->size),
+	};
+
+	return ask(&f, result);
 }

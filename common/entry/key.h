@@ -17,4 +17,8 @@ void key_link(int fd);
 int key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *what,
     unsigned algorithm, const gnutls_datum_t *data, gnutls_datum_t *result);
 
+/* Has authd prove the knowledge of a secret: KEY_USE with KEY_SECRET (frame.h); s2sd only. */
+int key_secret(const char *domain, const char *what, const gnutls_datum_t *data,
+    gnutls_datum_t *result);
+
 #endif

@@ -1,0 +1,118 @@
+/*
+ * secret.c: secrets with which servers and components prove who they are: those of external components
+ * (XEP-0114), and the one of dialback (XEP-0220). Called by key.c for s2sd, which faces the network and has
+ * none of them.
+ */
+#include "authd.h"
+
+#include <stdlib.h>
+
+#include <gnutls/crypto.h>
+
+#include "mem.h"
+
+struct secret {
+	char *domain, *text;
+};
+
+static struct secret *secrets;
+static size_t count;
+
+int
+secret_configure(const struct config *config)
+{
+	struct slice title;
+
+	secret_close();
+	while (config_title(config, "component", count, &title)) {
+		struct secret *secret;
+
+		secrets = mem_grow(secrets, (count + 1) * sizeof *secrets);
+		secret = &secrets[count++];
+		secret->domain = slice_dup(title);
+		secret->text = slice_dup(config_text(config, "component", secret->domain, "secret"));
+	}
+	return OK;
+}
+
+void
+secret_close(void)
+{
+	while (count > 0) {
+		count--;
+		explicit_bzero(secrets[count].text, strlen(secrets[count].text));
+		free(secrets[count].text);
+		free(secrets[count].domain);
+	}
+	MEM_FREE(&secrets);
+}
+
+static const char *
+secret_of(struct slice domain)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (slice_is(domain, secrets[i].domain))
+			return secrets[i].text[0] != '\0' ? secrets[i].text : NULL;
+	}
+	return NULL;
+}
+
+static void
+add_hex(struct buf *out, const unsigned char *bytes, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		buf_printf(out, "%02x", bytes[i]);
+}
+
+/* XEP-0114 section 3: SHA-1 of the stream's id and the secret. */
+static int
+handshake(struct slice domain, struct slice id, struct buf *result)
+{
+	const char *secret = secret_of(domain);
+	struct buf text = { .secret = true };
+	unsigned char hash[20];
+	int code;
+
+	if (secret == NULL)
+		return E_NOT_FOUND;
+	buf_add_slice(&text, id);
+	buf_add_string(&text, secret);
+	code = gnutls_hash_fast(GNUTLS_DIG_SHA1, buf_slice(&text).ptr, buf_len(&text), hash);
+	buf_free(&text);
+	if (code == 0)
+		add_hex(result, hash, sizeof hash);
+	return code == 0 ? OK : E_SYSTEM;
+}
+
+/* XEP-0185 section 3: the key is the hash of the secret in hex. */
+static int
+dialback(struct slice text, struct buf *result)
+{
+	struct buf key = { .secret = true };
+	unsigned char hash[32];
+	int code;
+
+	code = gnutls_hash_fast(GNUTLS_DIG_SHA256, state.dialback_key, sizeof state.dialback_key, hash);
+	add_hex(&key, hash, sizeof hash);
+	if (code == 0)
+		code = gnutls_hmac_fast(GNUTLS_MAC_SHA256, buf_slice(&key).ptr, buf_len(&key), text.ptr,
+		    text.len, hash);
+	buf_free(&key);
+	if (code == 0)
+		add_hex(result, hash, sizeof hash);
+	return code == 0 ? OK : E_SYSTEM;
+}
+
+int
+secret_use(struct slice domain, struct slice name, struct slice data, struct buf *result)
+{
+	if (slice_is(name, "component"))
+		return handshake(domain, data, result);
+	if (slice_is(name, "dialback"))
+		return dialback(data, result);
+	return E_UNSUPPORTED;
+}

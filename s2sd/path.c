@@ -1,0 +1,331 @@
+/*
+ * path.c: from one of our domains to a remote one: the queue, and the stream while there is one.
+ *
+ * Called by remote.c with stanzas of the router, by traffic.c and the kinds of streams. The states are drawn
+ * in s2sd.h. While there is no stream, what is stored stays on the spool (and comes again when there is one),
+ * and the rest is answered with the error of the last attempt.
+ */
+#include "s2sd.h"
+
+#include <stdlib.h>
+
+#include <gnutls/crypto.h>
+
+#include "counter.h"
+#include "error.h"
+#include "log.h"
+#include "mem.h"
+
+#define RETRY_FIRST 5000u            /* milliseconds until the second attempt, about */
+#define RETRY_MOST  (10u * 60 * 1000)
+#define HARD_LIMIT  8u               /* of the limits of a queue, for what was under way at a pause */
+
+static size_t by_state[PATH_DOWN + 1];
+
+static void
+set_state(struct path *path, enum path_state state)
+{
+	by_state[path->state]--;
+	path->state = (uint8_t)state;
+	by_state[state]++;
+}
+
+void
+paths_gauges(void)
+{
+	GAUGE(paths_up, by_state[PATH_UP]);
+	GAUGE(paths_trying, by_state[PATH_TRYING]);
+	GAUGE(paths_down, by_state[PATH_DOWN]);
+	GAUGE(queue_stanzas, outqueue_total());
+	GAUGE(queue_bytes, outqueue_memory());
+}
+
+/* -- beginning and end -------------------------------------------------------------------------- */
+
+static void
+path_try(struct path *path)
+{
+	deadline_clear(&path->retry);
+	set_state(path, PATH_TRYING);
+	if (path->remote->component)
+		path_failed(path, STANZA_ERROR_REMOTE_SERVER_TIMEOUT, false, "The component is not there");
+	else
+		outgoing_begin(path);
+}
+
+/* Tries again while something waits, else forgets about it. */
+static void
+retry_due(struct deadline *d)
+{
+	struct path *path = (struct path *)((char *)d - offsetof(struct path, retry));
+
+	if (path->skipped && !path->remote->component) {
+		path_try(path);
+		return;
+	}
+	set_state(path, PATH_IDLE);
+	remote_settle(path->remote);
+}
+
+struct path *
+path_get(struct remote *remote, struct slice local)
+{
+	struct path *path;
+
+	LIST_FOREACH(path, &remote->paths, of_remote) {
+		if (slice_is(local, path->local))
+			return path;
+	}
+	path = mem_alloc(sizeof *path);
+	path->remote = remote;
+	path->local = slice_dup(local);
+	path->retry.due = retry_due;
+	by_state[PATH_IDLE]++;
+	LIST_INSERT_HEAD(&remote->paths, path, of_remote);
+	return path;
+}
+
+void
+path_free(struct path *path)
+{
+	if (path->state == PATH_TRYING)
+		outgoing_cancel(path);
+	by_state[path->state]--;
+	deadline_clear(&path->retry);
+	outqueue_clear(&path->queue, NULL, NULL);
+	LIST_REMOVE(path, of_remote);
+	free(path->local);
+	free(path->reason);
+	free(path);
+}
+
+/* -- to the stream ------------------------------------------------------------------------------ */
+
+static bool
+is_request(const struct frame *f)
+{
+	return f->kind == STANZA_IQ && (f->subtype == TYPE_GET || f->subtype == TYPE_SET);
+}
+
+/* Whether a stanza that comes out of the spool is here, or was delivered. */
+static bool
+is_repeated(const struct path *path, const struct frame *f)
+{
+	return outqueue_holds(&path->queue, f->archive_id) ||
+	    (path->remote->delivering > 0 && uplink_delivering(path->remote->handle, f->archive_id));
+}
+
+/* Nobody takes it now: what is stored waits, the rest is answered. */
+static void
+leave(struct path *path, const struct frame *f)
+{
+	if (f->archive_id != 0 && !path->hopeless)
+		path->skipped = true;
+	else
+		remote_bounce(path->remote, f, path->error, path->reason);
+}
+
+/* Whether a queue has no room for one more. */
+static bool
+is_full(const struct path *path)
+{
+	const struct outqueue *q = &path->queue;
+
+	return q->count > HARD_LIMIT * settings.queue_stanzas ||
+	    q->bytes > HARD_LIMIT * settings.queue_bytes || outqueue_memory() > settings.queue_total;
+}
+
+void
+path_deliver(struct path *path, const struct frame *f)
+{
+	struct kept *kept;
+
+	if (f->archive_id != 0 && is_repeated(path, f))
+		return;
+	if (path->state == PATH_IDLE)
+		path_try(path);
+	if (path->state == PATH_DOWN) {
+		leave(path, f);
+		return;
+	}
+	if (is_full(path)) {
+		COUNT(queues_overflowed);
+		if (f->archive_id != 0)
+			path->skipped = true;
+		else
+			remote_bounce(path->remote, f, STANZA_ERROR_RESOURCE_CONSTRAINT,
+			    "Too much waits for this server");
+		return;
+	}
+	/* What is behind a message that was left to the spool must not come before it. */
+	if (f->archive_id != 0 && path->skipped && !(f->flags & FLAG_SPOOL))
+		return;
+	kept = kept_new(f);
+	outqueue_add(&path->queue, kept, f->archive_id, kept->len);
+	if (path->stream != NULL)
+		transport_touch(&path->stream->net);
+	remote_limits(path->remote);
+}
+
+void
+path_write(struct path *path)
+{
+	struct stream *s = path->stream;
+	struct outqueue_item *item;
+	struct frame f;
+
+	while (buf_len(&s->net.out) < OUT_HIGH && (item = outqueue_next(&path->queue)) != NULL) {
+		ASSERT(item->kept != NULL &&
+		    frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK);
+		traffic_stanza(s, &f);
+		outqueue_wrote(&path->queue, transport_written(&s->net));
+	}
+}
+
+/* A stanza has reached the other server. */
+static void
+delivered(void *arg, const struct outqueue_item *item)
+{
+	struct path *path = arg;
+
+	if (item->archive_id == 0)
+		return;
+	path->remote->delivering++;
+	uplink_delivered(path->remote->handle, item->archive_id);
+}
+
+void
+path_taken(struct path *path, uint64_t mark)
+{
+	if (path->queue.count == 0)
+		return;
+	outqueue_taken(&path->queue, mark, path->stream->sm.enabled, delivered, path);
+	remote_limits(path->remote);
+}
+
+void
+path_managed(struct path *path)
+{
+	outqueue_manage(&path->queue);
+}
+
+bool
+path_acknowledge(struct path *path, uint32_t h)
+{
+	uint32_t outstanding = outqueue_unacknowledged(&path->queue), count;
+
+	if (sm_acknowledge(&path->stream->sm, h, outstanding, &count) != OK)
+		return false;
+	outqueue_acknowledged(&path->queue, count, delivered, path);
+	remote_limits(path->remote);
+	return true;
+}
+
+/* -- streams come and go ------------------------------------------------------------------------ */
+
+void
+path_up(struct path *path, struct stream *s)
+{
+	if (path->state == PATH_TRYING && path->outgoing != NULL)
+		outgoing_cancel(path); /* it came from the other side (XEP-0288) */
+	deadline_clear(&path->retry);
+	set_state(path, PATH_UP);
+	path->stream = s;
+	s->path = path;
+	path->failures = 0;
+	log_info("path up", "from=%s to=%s address=%s", path->local, path->remote->name,
+	    address_text(s->net.address));
+	if (path->skipped) {
+		path->skipped = false;
+		remote_drain(path->remote);
+	}
+	remote_settle(path->remote);
+	transport_touch(&s->net);
+}
+
+/* Gives up what only memory has, with an answer to each request, and leaves the rest to the spool. */
+static void
+give_up(void *arg, const struct outqueue_item *item)
+{
+	struct path *path = arg;
+	struct frame f;
+
+	if (item->archive_id != 0)
+		path->skipped = true;
+	else if (item->kept != NULL &&
+	    frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK)
+		remote_bounce(path->remote, &f, path->error, path->reason);
+}
+
+/* The same for what will never be better: stored messages are given up as well. */
+static void
+give_up_all(void *arg, const struct outqueue_item *item)
+{
+	struct path *path = arg;
+	struct frame f;
+
+	if (item->kept != NULL && frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK)
+		remote_bounce(path->remote, &f, path->error, path->reason);
+	else if (item->archive_id != 0)
+		path->skipped = true;
+}
+
+/* Milliseconds until the next attempt: twice as long each time, and not the same for all. */
+static uint64_t
+patience(const struct path *path)
+{
+	uint64_t time = RETRY_FIRST << (path->failures < 8 ? path->failures : 8);
+	uint32_t random;
+
+	gnutls_rnd(GNUTLS_RND_NONCE, &random, sizeof random);
+	if (time > RETRY_MOST)
+		time = RETRY_MOST;
+	return time / 2 + random % time;
+}
+
+static void
+go_down(struct path *path, enum stanza_error error, bool permanent, const char *reason)
+{
+	char *text = mem_string(reason);
+
+	free(path->reason);
+	path->reason = text;
+	path->error = error;
+	path->hopeless = permanent;
+	path->stream = NULL;
+	set_state(path, PATH_DOWN);
+	outqueue_clear(&path->queue, permanent ? give_up_all : give_up, path);
+	deadline_set(&path->retry, patience(path));
+	path->failures++;
+	remote_limits(path->remote);
+	remote_settle(path->remote);
+}
+
+void
+path_lost(struct path *path, const char *why)
+{
+	bool waits = path->queue.count != 0;
+
+	log_info("path lost", "from=%s to=%s reason=\"%s\" waiting=%u", path->local, path->remote->name,
+	    why, path->queue.count);
+	path->stream = NULL;
+	if (path->remote->component) {
+		go_down(path, STANZA_ERROR_REMOTE_SERVER_TIMEOUT, false, "The component is not there");
+	} else if (waits) {
+		/* What was not acknowledged is written again to the next stream. */
+		outqueue_rewind(&path->queue);
+		path_try(path);
+	} else {
+		set_state(path, PATH_IDLE);
+		remote_settle(path->remote);
+	}
+}
+
+void
+path_failed(struct path *path, enum stanza_error error, bool permanent, const char *reason)
+{
+	log_info("path down", "from=%s to=%s reason=\"%s\" failures=%u", path->local, path->remote->name,
+	    reason, path->failures + 1);
+	path->outgoing = NULL;
+	go_down(path, error, permanent, reason);
+}

@@ -1,0 +1,84 @@
+/*
+ * policy.c: what the administrator wants of other servers, by their domain. Called by settings.c with the
+ * configuration, by whoever deals with a remote domain. No input or output.
+ */
+#include "s2sd.h"
+
+#include <stdlib.h>
+
+#include "mem.h"
+
+static struct policy *policies;
+static size_t policy_count;
+static struct policy fallback; /* for those that are not named */
+
+static void
+policy_free(struct policy *policy)
+{
+	size_t i;
+
+	for (i = 0; i < POLICY_ADDRESSES; i++)
+		free(policy->addresses[i]);
+	free(policy->name);
+	*policy = (struct policy){ 0 };
+}
+
+static void
+policy_read(const struct config *config, struct slice title, struct policy *policy)
+{
+	struct slice text;
+	size_t i;
+
+	policy->name = slice_dup(title);
+	policy->refuse = slice_is(config_text(config, "peer", policy->name, "policy"), "refuse");
+	policy->direct_tls = config_flag(config, "peer", policy->name, "direct-tls");
+	text = config_text(config, "peer", policy->name, "authentication");
+	policy->dialback = text.len != 0 ? slice_is(text, "dialback") : settings.dialback;
+	for (i = 0; i < POLICY_ADDRESSES &&
+	    config_list(config, "peer", policy->name, "address", i, &text); i++)
+		policy->addresses[i] = slice_dup(text);
+}
+
+void
+policies_configure(const struct config *config)
+{
+	struct slice title;
+
+	while (policy_count > 0)
+		policy_free(&policies[--policy_count]);
+	while (config_title(config, "peer", policy_count, &title)) {
+		policies = mem_grow(policies, (policy_count + 1) * sizeof *policies);
+		policies[policy_count] = (struct policy){ 0 };
+		policy_read(config, title, &policies[policy_count++]);
+	}
+	fallback.dialback = settings.dialback;
+}
+
+/* Whether a name of the configuration stands for this domain. */
+static bool
+fits(struct slice name, struct slice domain)
+{
+	if (!slice_starts(name, SLICE("*.")))
+		return slice_equal(name, domain);
+	name = slice_part(name, 1, name.len); /* ".example.net" */
+	return domain.len > name.len &&
+	    slice_equal(slice_part(domain, domain.len - name.len, domain.len), name);
+}
+
+const struct policy *
+policy_of(struct slice domain)
+{
+	const struct policy *best = NULL;
+	size_t i, longest = 0;
+
+	for (i = 0; i < policy_count; i++) {
+		struct slice name = slice_string(policies[i].name);
+		size_t weight = name.len + (name.ptr[0] != '*' ? JID_PART_MAX : 0);
+
+		if (fits(name, domain) && weight > longest) {
+			best = &policies[i];
+			longest = weight;
+		}
+	}
+	return best != NULL ? best : &fallback;
+}

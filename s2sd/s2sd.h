@@ -1,0 +1,275 @@
+/*
+ * s2sd.h: the private header of s2sd, grouped by file.
+ *
+ * A remote domain (remote) is another server's, or that of an external component; what is for it goes by a
+ * path from one of our domains, which has a stream while the connection lasts. From below to above, on what
+ * is in common/entry/: domain, policy | stream | traffic | component, incoming, outgoing | remote, path.
+ */
+#ifndef ALDIS_S2SD_H
+#define ALDIS_S2SD_H
+
+#include <sys/queue.h>
+
+#include <gnutls/gnutls.h>
+#include <uv.h>
+
+#include "buf.h"
+#include "daemon.h"
+#include "deadline.h"
+#include "frame.h"
+#include "jid.h"
+#include "key.h"
+#include "listener.h"
+#include "outqueue.h"
+#include "sm.h"
+#include "stanza.h"
+#include "tls.h"
+#include "transport.h"
+#include "uplink.h"
+#include "xml.h"
+
+struct path;
+struct remote;
+struct stream;
+
+/* -- settings.c: the configuration ------------------------------------------------------------- */
+
+struct settings {
+	struct xml_limits login_limits; /* before it is known who speaks */
+	struct xml_limits limits;       /* afterwards */
+	uint64_t login_time, stanza_time, idle_time; /* milliseconds */
+	size_t queue_stanzas, queue_bytes, queue_total;
+	bool federation;
+	bool dialback;                  /* where no peer says otherwise */
+	char *tls_priority;
+};
+
+extern struct settings settings;
+
+int settings_configure(const struct config *config);
+int settings_reconfigure(const struct config *config);
+
+/* -- domain.c: our domains, and the components' ------------------------------------------------- */
+
+struct domain {
+	char *name;                      /* canonical */
+	char ascii[256];                 /* for SNI */
+	struct certificate *certificate; /* NULL: none, no TLS */
+	char *title;                     /* of a component: what service discovery says; else NULL */
+	bool component;
+	bool served;                     /* it is in the configuration */
+};
+
+int domains_configure(const struct config *config); /* also while we run */
+struct domain *domain_find(struct slice name);      /* canonical, with accounts; NULL */
+struct domain *component_find(struct slice name);   /* canonical, of a component; NULL */
+/* For a handshake, in any thread: a reference to the certificate of the domain in this SNI (absent:
+ * none), of this domain (may be NULL), or of the first one; NULL when there is none. */
+struct certificate *domain_certificate(struct slice sni, const struct domain *domain);
+/* Adds the lines of HELLO: the domains that we serve. */
+void domains_register(struct buf *text);
+
+/* -- policy.c: what the administrator wants of other servers ------------------------------------ */
+
+#define POLICY_ADDRESSES 8
+
+struct policy {
+	char *name;       /* a domain, or "*.example.net" */
+	bool refuse;
+	bool dialback;    /* it may prove its domain by dialback */
+	bool direct_tls;
+	char *addresses[POLICY_ADDRESSES]; /* "192.0.2.1:5269"; NULL: no more */
+};
+
+void policies_configure(const struct config *config);
+/* What holds for a domain: that of the longest name that fits it, or what holds for all. */
+const struct policy *policy_of(struct slice domain);
+
+/* -- stream.c: XML streams between servers, and of components (RFC 6120 section 4) --------------- */
+
+enum stream_kind { STREAM_INCOMING, STREAM_OUTGOING, STREAM_COMPONENT, STREAM_KIND_COUNT };
+
+/*
+ *   HEADER -> FEATURES ... what incoming.c, outgoing.c and component.c make of it -> READY -> ENDED
+ */
+enum stream_state {
+	STREAM_HEADER,    /* the peer's header is expected */
+	STREAM_NEGOTIATE, /* it has come: features, STARTTLS, authentication */
+	STREAM_READY,     /* stanzas may be sent */
+	STREAM_ENDED
+};
+
+/* A remote domain that has proven on a stream that it is one end of it, and our domain at the other. */
+struct proof {
+	LIST_ENTRY(proof) of_stream;
+	LIST_ENTRY(proof) of_remote;
+	struct stream *stream;
+	struct remote *remote;
+	struct domain *local; /* NULL: all of them (components) */
+};
+
+struct stream {
+	struct transport net;    /* its bytes: first */
+	LIST_ENTRY(stream) all;
+	TAILQ_ENTRY(stream) choke;
+	uint8_t kind;            /* enum stream_kind */
+	uint8_t state;           /* enum stream_state */
+	bool choked;             /* waits for room on the link */
+	bool header_sent;
+	bool direct;             /* TLS from the first byte */
+	bool secured;            /* TLS is there */
+	bool authenticated;      /* the headers of this time are the last ones */
+	bool probed;             /* silence was answered with a probe */
+	struct xml_stream *xml;
+	struct domain *domain;   /* ours: that of its `to` (incoming), or whom it is from (outgoing) */
+	char *remote;            /* the other side's, as it says (prepared); NULL: unknown */
+	char *id;                /* of the stream: ours, or the peer's when we are the initiator */
+	char *lang;
+	uint64_t until;          /* daemon_ticks() at which it must be READY */
+	uint64_t stanza_began;   /* daemon_ticks(), 0: no stanza is being read */
+	uint64_t probed_at;      /* net.sealed, when it was last probed */
+	LIST_HEAD(, proof) proofs;
+	struct path *path;       /* whose stanzas are written to it; NULL: none */
+	struct sm sm;
+	void *negotiation;       /* of incoming.c, outgoing.c or component.c, which free it in lost() */
+};
+
+/* What a kind of stream does. */
+struct stream_role {
+	const char *ns;          /* content namespace */
+	/* The peer's header has come and is well-formed; ours was sent if it is an answer. */
+	void (*header)(struct stream *s, const struct xml_header *header);
+	void (*element)(struct stream *s, const struct xml_element *element); /* in NEGOTIATE */
+	void (*connected)(struct stream *s);
+	void (*secured)(struct stream *s);
+	void (*fed)(struct stream *s);  /* all bytes that came were read, and no element is unfinished */
+	void (*lost)(struct stream *s, const char *why);
+};
+extern const struct stream_role incoming_role, outgoing_role, component_role;
+
+/* Takes over the socket and the reference to address. NULL: it could not be taken, all was dropped.
+ * connecting: connect(2) is under way, stream_connected() follows. */
+struct stream *stream_new(enum stream_kind kind, int fd, struct address *address, bool connecting);
+/* Sends our header: with an id of its own when it is an answer. to: prepared, may be absent. */
+void stream_header(struct stream *s, struct slice from, struct slice to);
+void stream_restart(struct stream *s);     /* a new header is expected */
+/* From now on stanzas may be sent; the peer is who it says. */
+void stream_ready(struct stream *s);
+/* Notes that a remote domain has proven itself on a stream; local may be NULL: for all domains. */
+void stream_prove(struct stream *s, struct remote *remote, struct domain *local);
+/* The proof that covers a stanza with these domains; NULL: none. */
+struct proof *stream_proof(const struct stream *s, struct slice from, struct slice to);
+/* Ends the stream with an error (RFC 6120 section 4.9). text: may be NULL. */
+void stream_error(struct stream *s, const char *condition, const char *text);
+void stream_finish(struct stream *s, const char *why); /* </stream:stream>, and the rest */
+void stream_lose(struct stream *s, const char *why);   /* at once */
+bool stream_is_open(const struct stream *s);           /* it can be written to */
+struct buf *stream_out(struct stream *s);
+void stream_encrypt(struct stream *s, const struct tls_settings *how); /* secured() or lost() follows */
+void stream_rearm(struct stream *s);
+void streams_ease(void);                   /* the link to the router has room again, perhaps */
+void streams_gauges(void);
+void streams_configured(void);             /* domains may be gone */
+size_t stream_count(enum stream_kind kind);
+
+/* -- traffic.c: stanzas and acknowledgements on a stream that is READY --------------------------- */
+
+#define OUT_HIGH 65536u /* bytes of stanzas that are made ready at a time */
+
+void traffic_element(struct stream *s, const struct xml_element *element);
+/* Writes <a/> and <r/> that are due; late: also those that have waited. */
+void traffic_write(struct stream *s, bool late);
+/* Writes one stanza. */
+void traffic_stanza(struct stream *s, const struct frame *f);
+/* A frame of a remote domain was taken: streams that have it go on. */
+void traffic_taken(struct stream *s, uint64_t seq);
+/* Reads no more, or again, as the window and the link allow. */
+void traffic_ease(struct stream *s);
+
+/* -- remote.c: remote domains, as the router knows them ----------------------------------------- */
+
+struct remote {
+	struct uplink_sender sender; /* first */
+	uint64_t handle;
+	char *name;                  /* canonical */
+	bool component;
+	bool paused;                 /* SESSION_PAUSE was sent */
+	bool killed;                 /* the router does not want it */
+	uint32_t untaken;            /* frames in custody */
+	uint32_t delivering;         /* reports that are not acknowledged */
+	LIST_HEAD(, proof) proofs;
+	LIST_HEAD(, path) paths;
+	struct deadline deadline;    /* at which it ends when there is nothing to it */
+};
+
+struct remote *remote_find(struct slice name);
+struct remote *remote_get(struct slice name);       /* made when there is none, and told to the router */
+/* A stanza of it for the router. Returns 0 with its number and length, or E_TOO_BIG. */
+int remote_send(struct remote *remote, struct frame *f, uint64_t *seq, size_t *len);
+/* Answers a stanza that cannot be delivered with an error; a stored one is given up for good. */
+void remote_bounce(struct remote *remote, const struct frame *f, enum stanza_error error,
+    const char *text);
+void remote_settle(struct remote *remote);          /* something of it has ended: perhaps all has */
+void remote_limits(struct remote *remote);          /* SESSION_PAUSE, SESSION_DRAIN */
+void remote_drain(struct remote *remote);           /* wants all of its spool once more */
+void remotes_stanza(const struct frame *f);         /* STANZA from the router */
+void remotes_waiting(const struct frame *f);        /* REMOTE_WAITING */
+void remote_kill(const struct frame *f);            /* SESSION_KILL */
+void remote_reported(uint64_t handle);
+void remotes_replay(void);
+void remotes_each(void (*each)(void *arg, struct remote *remote), void *arg);
+void remotes_gauges(void);
+
+/* -- path.c: from one of our domains to a remote one -------------------------------------------- */
+
+/*
+ *   IDLE -> TRYING -> UP -> (the stream has ended) -> DOWN -> TRYING ...
+ *              |                                       ^
+ *              +---------------(failed)----------------+
+ */
+enum path_state { PATH_IDLE, PATH_TRYING, PATH_UP, PATH_DOWN };
+
+struct path {
+	LIST_ENTRY(path) of_remote;
+	struct remote *remote;
+	char *local;              /* our domain; "" for a component: all */
+	uint8_t state;            /* enum path_state */
+	bool skipped;             /* stored messages were left to the spool */
+	struct outqueue queue;
+	struct stream *stream;    /* in UP */
+	struct outgoing *outgoing;/* in TRYING: of outgoing.c */
+	unsigned failures;        /* one after the other */
+	bool hopeless;            /* in DOWN: it will not be better later */
+	enum stanza_error error;  /* of the last failure */
+	char *reason;             /* the same, for people */
+	struct deadline retry;    /* in DOWN */
+};
+
+struct path *path_get(struct remote *remote, struct slice local);
+/* A stanza from the router; what cannot be delivered is answered. */
+void path_deliver(struct path *path, const struct frame *f);
+void path_up(struct path *path, struct stream *s);   /* stanzas can be written to this stream */
+void path_write(struct path *path);                  /* from its queue to its stream */
+void path_taken(struct path *path, uint64_t mark);   /* the kernel has taken the stream so far */
+/* The peer has acknowledged; false: more than it was sent. */
+bool path_acknowledge(struct path *path, uint32_t h);
+void path_managed(struct path *path);                /* from now on, acknowledgements count */
+void path_lost(struct path *path, const char *why);  /* its stream has ended */
+/* No stream could be had. error: what who waits is told; permanent: it will not be better later. */
+void path_failed(struct path *path, enum stanza_error error, bool permanent, const char *reason);
+void path_free(struct path *path);
+void paths_gauges(void);
+
+/* -- incoming.c, outgoing.c, component.c -------------------------------------------------------- */
+
+void incoming_new(int fd, struct address *address, bool direct);
+void component_new(int fd, struct address *address);
+/* Begins to connect: path_up() or path_failed() follows, later. */
+void outgoing_begin(struct path *path);
+void outgoing_cancel(struct path *path);
+
+/* -- command.c: administration ------------------------------------------------------------------ */
+
+extern const struct command s2sd_commands[];
+
+#endif
