@@ -101,12 +101,6 @@ path_free(struct path *path)
 
 /* -- to the stream ------------------------------------------------------------------------------ */
 
-static bool
-is_request(const struct frame *f)
-{
-	return f->kind == STANZA_IQ && (f->subtype == TYPE_GET || f->subtype == TYPE_SET);
-}
-
 /* Whether a stanza that comes out of the spool is here, or was delivered. */
 static bool
 is_repeated(const struct path *path, const struct frame *f)
