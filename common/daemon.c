@@ -638,6 +638,10 @@ set_up(void)
 		error = sandbox_enter(self.hooks->role, self.user, self.state_dir, &chrooted);
 	if (error == OK) {
 		warm_up();
+		if (self.hooks->threads != NULL)
+			error = self.hooks->threads();
+	}
+	if (error == OK) {
 		error = sandbox_seal(self.hooks->role);
 	}
 	if (chrooted) {

@@ -8,6 +8,7 @@
  *   listen()      once for each listening socket
  *   link()        once for each link other than the router's (c2sd and authd have one between them)
  *   start()       last moment to open anything; then sandbox_enter(), and HELLO goes to the router
+ *   threads()     between the two steps of the sandbox: threads of a library are made here
  *   router()      WELCOME has come, also again after each restart of the router: send the replay.
  *                 The frame READY follows when this returns; the first time, the supervisor is told
  *                 that the daemon is ready, so a suite that has started is one in which all
@@ -52,6 +53,7 @@ struct daemon_hooks {
 	void (*listen)(const char *name, int fd);
 	void (*link)(enum role peer, unsigned index, uint32_t incarnation, int fd);
 	int (*start)(uv_loop_t *loop);
+	int (*threads)(void);
 	void (*router)(void);
 	void (*router_gone)(void);
 	void (*resend)(void);            /* custody: send again what is unacknowledged */

@@ -59,6 +59,8 @@
 #define NS_RSM        "http://jabber.org/protocol/rsm"        /* XEP-0059 */
 #define NS_MAM        "urn:xmpp:mam:2"                        /* XEP-0313 */
 #define NS_MAM_EXTENDED "urn:xmpp:mam:2#extended"
+#define NS_DIALBACK   "jabber:server:dialback"                /* XEP-0220 */
+#define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
 
 /* What names this software in its entity capabilities (XEP-0115 section 4). */
 #define CAPS_NODE     "urn:x-aldis:server"

@@ -43,7 +43,59 @@ peer_list(struct slice *words, size_t count, json_t **result)
 	return OK;
 }
 
+/* What happened with a domain, and the state of its paths. */
+static int
+peer_show(struct slice *words, size_t count, json_t **result)
+{
+	char prepared[JID_PART_MAX + 1];
+	struct remote *remote;
+	struct slice domain;
+	json_t *attempts;
+
+	if (count != 1 || jid_prepare_domain(words[0], prepared, &domain) != OK) {
+		*result = json_string("one domain is needed");
+		return E_MALFORMED;
+	}
+	remote = remote_find(domain);
+	attempts = attempts_json(history, domain);
+	if (remote == NULL && attempts == NULL) {
+		*result = json_string("nothing is known of it");
+		return E_NOT_FOUND;
+	}
+	*result = json_object();
+	json_object_set_new(*result, "paths", json_array());
+	if (remote != NULL)
+		list_remote(json_object_get(*result, "paths"), remote);
+	json_object_set_new(*result, "attempts", attempts != NULL ? attempts : json_array());
+	return OK;
+}
+
+/* Tries all paths to a domain now, from our first domain when there is none. */
+static int
+peer_test(struct slice *words, size_t count, json_t **result)
+{
+	char prepared[JID_PART_MAX + 1];
+	struct domain *local;
+	struct slice domain;
+
+	if (count == 0 || count > 2 || jid_prepare_domain(words[0], prepared, &domain) != OK ||
+	    domain_find(domain) != NULL || component_find(domain) != NULL) {
+		*result = json_string("a domain of another server is needed");
+		return E_MALFORMED;
+	}
+	local = count == 2 ? domain_find(words[1]) : domain_first();
+	if (local == NULL) {
+		*result = json_string("it can be tried from a domain of ours only");
+		return E_NOT_FOUND;
+	}
+	path_test(path_get(remote_get(domain), slice_string(local->name)));
+	*result = json_string("begun: see peer show");
+	return OK;
+}
+
 const struct command s2sd_commands[] = {
 	{ "peer list", "", "other servers and components that stanzas are exchanged with", peer_list },
+	{ "peer show", "DOMAIN", "the state of a server, and step by step what happened with it", peer_show },
+	{ "peer test", "DOMAIN [FROM]", "connect to a server now", peer_test },
 	{ NULL, NULL, NULL, NULL },
 };

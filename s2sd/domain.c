@@ -41,6 +41,18 @@ domain_find(struct slice name)
 }
 
 struct domain *
+domain_first(void)
+{
+	size_t i;
+
+	for (i = 0; i < domain_count; i++) {
+		if (domains[i]->served && !domains[i]->component)
+			return domains[i];
+	}
+	return NULL;
+}
+
+struct domain *
 component_find(struct slice name)
 {
 	struct domain *domain = find(name, true);

@@ -31,6 +31,12 @@ on_link(enum role peer, unsigned index, uint32_t incarnation, int fd)
 		close(fd);
 }
 
+static int
+threads(void)
+{
+	return resolver_start(resolver);
+}
+
 static void
 accepted(int fd, struct address *address, int kind)
 {
@@ -45,6 +51,8 @@ start(uv_loop_t *loop)
 {
 	int error = tls_start(settings.tls_priority);
 
+	if (error == OK)
+		error = checks_start(loop);
 	if (error != OK)
 		return error;
 	deadlines_start(loop);
@@ -105,6 +113,8 @@ gauges(void)
 	streams_gauges();
 	remotes_gauges();
 	paths_gauges();
+	checks_gauges();
+	callback_gauges();
 }
 
 int
@@ -119,6 +129,7 @@ main(void)
 		.listen = on_listen,
 		.link = on_link,
 		.start = start,
+		.threads = threads,
 		.router = on_router,
 		.router_gone = on_router_gone,
 		.resend = uplink_resend,

@@ -53,6 +53,13 @@ path_try(struct path *path)
 		outgoing_begin(path);
 }
 
+void
+path_test(struct path *path)
+{
+	if (path->state == PATH_IDLE || path->state == PATH_DOWN)
+		path_try(path);
+}
+
 /* Tries again while something waits, else forgets about it. */
 static void
 retry_due(struct deadline *d)
@@ -89,7 +96,7 @@ void
 path_free(struct path *path)
 {
 	if (path->state == PATH_TRYING)
-		outgoing_cancel(path);
+		outgoing_cancel(&path->outgoing);
 	by_state[path->state]--;
 	deadline_clear(&path->retry);
 	outqueue_clear(&path->queue, NULL, NULL);
@@ -221,7 +228,7 @@ void
 path_up(struct path *path, struct stream *s)
 {
 	if (path->state == PATH_TRYING && path->outgoing != NULL)
-		outgoing_cancel(path); /* it came from the other side (XEP-0288) */
+		outgoing_cancel(&path->outgoing); /* it came from the other side (XEP-0288) */
 	deadline_clear(&path->retry);
 	set_state(path, PATH_UP);
 	path->stream = s;

@@ -13,19 +13,23 @@
 #include <gnutls/gnutls.h>
 #include <uv.h>
 
+#include "attempt.h"
 #include "buf.h"
 #include "daemon.h"
+#include "dialback.h"
 #include "deadline.h"
 #include "frame.h"
 #include "jid.h"
 #include "key.h"
 #include "listener.h"
 #include "outqueue.h"
+#include "resolve.h"
 #include "sm.h"
 #include "stanza.h"
 #include "tls.h"
 #include "transport.h"
 #include "uplink.h"
+#include "verify.h"
 #include "xml.h"
 
 struct path;
@@ -62,6 +66,7 @@ struct domain {
 
 int domains_configure(const struct config *config); /* also while we run */
 struct domain *domain_find(struct slice name);      /* canonical, with accounts; NULL */
+struct domain *domain_first(void);
 struct domain *component_find(struct slice name);   /* canonical, of a component; NULL */
 /* For a handshake, in any thread: a reference to the certificate of the domain in this SNI (absent:
  * none), of this domain (may be NULL), or of the first one; NULL when there is none. */
@@ -131,6 +136,8 @@ struct stream {
 	LIST_HEAD(, proof) proofs;
 	struct path *path;       /* whose stanzas are written to it; NULL: none */
 	struct sm sm;
+	LIST_HEAD(, question) questions; /* of callback.c */
+	struct key_job *key_job; /* the same: one at a time */
 	void *negotiation;       /* of incoming.c, outgoing.c or component.c, which free it in lost() */
 };
 
@@ -171,6 +178,34 @@ void streams_ease(void);                   /* the link to the router has room ag
 void streams_gauges(void);
 void streams_configured(void);             /* domains may be gone */
 size_t stream_count(enum stream_kind kind);
+
+/* -- check.c: DNS, trust, and what happened: what both kinds of streams between servers need --------- */
+
+extern struct resolver *resolver;
+extern struct attempts *history;
+
+/* Reads all files. Before the lock-down. */
+int checks_configure(const struct config *config);
+int checks_start(uv_loop_t *loop);
+void checks_gauges(void);
+
+/* Verifies on a thread of the pool that the peer of a stream is this domain's server. candidate: by which
+ * it was found; NULL: the peer came to us. done() follows, unless it is cancelled. */
+struct check;
+struct check *check_begin(struct stream *s, struct slice domain, const struct candidate *candidate,
+    void (*done)(struct stream *s, const struct verify_result *result));
+void check_cancel(struct check **check);
+bool check_is_good(const struct verify_result *result); /* by PKIX or DANE */
+/* Why not: the reason of what has failed. */
+const char *check_reason(const struct verify_result *result);
+/* Tells the history of it, and of TLS. */
+void check_report(struct attempt *attempt, const struct stream *s, const struct verify_result *result);
+
+/* Adds the child elements of <features/>, of which these are of interest. */
+struct features {
+	bool starttls, external, dialback, bidi, sm;
+};
+void features_read(const struct xml_element *element, struct features *features);
 
 /* -- traffic.c: stanzas and acknowledgements on a stream that is READY --------------------------- */
 
@@ -248,6 +283,7 @@ struct path {
 struct path *path_get(struct remote *remote, struct slice local);
 /* A stanza from the router; what cannot be delivered is answered. */
 void path_deliver(struct path *path, const struct frame *f);
+void path_test(struct path *path);                   /* connects now, unless it is up */
 void path_up(struct path *path, struct stream *s);   /* stanzas can be written to this stream */
 void path_write(struct path *path);                  /* from its queue to its stream */
 void path_taken(struct path *path, uint64_t mark);   /* the kernel has taken the stream so far */
@@ -266,7 +302,35 @@ void incoming_new(int fd, struct address *address, bool direct);
 void component_new(int fd, struct address *address);
 /* Begins to connect: path_up() or path_failed() follows, later. */
 void outgoing_begin(struct path *path);
-void outgoing_cancel(struct path *path);
+/* Begins to connect to ask a question: question_answered() follows. */
+struct question;
+struct outgoing *outgoing_ask(struct question *question, struct slice local, struct slice remote);
+void outgoing_cancel(struct outgoing **o);
+
+/* -- callback.c: dialback on streams (XEP-0220), and the keys that authd makes ------------------- */
+
+/* Another server's word about a key that was shown on an incoming stream. */
+struct question {
+	LIST_ENTRY(question) of_stream;
+	struct stream *stream;        /* NULL: it has ended */
+	struct outgoing *outgoing;
+	char *local, *remote, *id, *key;
+};
+void question_write(const struct question *question, struct buf *out);
+void question_answered(struct question *question, enum dialback_type type, enum stanza_error error);
+
+/* Has the key for an outgoing stream made, and sends <db:result/>. */
+void key_prove(struct stream *s, struct slice local, struct slice remote);
+/* Dialback on an incoming stream: asks about a key, or says of one whether it is ours. */
+void callback_element(struct stream *s, const struct xml_element *element);
+void callback_lost(struct stream *s);         /* its questions and jobs need no answer */
+void callback_gauges(void);
+/* How many keys are being made, or asked about. */
+#define CALLBACKS_MAX 16u /* of one stream */
+
+void base64_add(struct buf *out, struct slice bytes);
+/* Returns 0 or E_MALFORMED; out is appended to. */
+int base64_read(struct slice text, struct buf *out);
 
 /* -- command.c: administration ------------------------------------------------------------------ */
 

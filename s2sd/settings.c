@@ -62,6 +62,8 @@ settings_configure(const struct config *config)
 {
 	take_options(config);
 	settings.tls_priority = slice_dup(config_text(config, "s2s", "", "tls-priority"));
+	if (checks_configure(config) != OK)
+		return E_MALFORMED;
 	return domains_configure(config);
 }
 

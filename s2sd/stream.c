@@ -174,6 +174,7 @@ ended(struct stream *s, const char *why)
 	s->path = NULL;
 	counts[s->kind]--;
 	roles[s->kind]->lost(s, why);
+	callback_lost(s);
 	if (path != NULL)
 		path_lost(path, why);
 	proofs_clear(s);
@@ -338,7 +339,8 @@ on_element(void *arg, const struct xml_element *element)
 	s->stanza_began = 0;
 	if (slice_is(element->ns, NS_STREAM) && slice_is(element->name, "error"))
 		peer_error(s, element);
-	else if (s->state == STREAM_NEGOTIATE)
+	else if (s->state == STREAM_NEGOTIATE ||
+	    (s->state == STREAM_READY && slice_is(element->ns, NS_DIALBACK)))
 		roles[s->kind]->element(s, element);
 	else if (s->state == STREAM_READY)
 		traffic_element(s, element);
@@ -578,6 +580,7 @@ stream_new(enum stream_kind kind, int fd, struct address *address, bool connecti
 
 	s->kind = (uint8_t)kind;
 	LIST_INIT(&s->proofs);
+	LIST_INIT(&s->questions);
 	if (transport_open(&s->net, &hooks, fd, address, connecting) != OK) {
 		free(s);
 		return NULL;

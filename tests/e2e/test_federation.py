@@ -1,0 +1,193 @@
+"""Streams between servers (RFC 6120, XEP-0178, XEP-0198, XEP-0220, XEP-0288): two suites with each other."""
+
+import json
+import time
+
+import pytest
+
+from raw import NS, body, condition, local, q, text
+from servers import Server, federation, issue
+from suite import SLOW, CommandFailed, wait_until
+
+
+@pytest.fixture(scope="module")
+def pair():
+    with federation() as (a, b):
+        yield a, b
+
+
+@pytest.fixture
+def talkers(pair):
+    a, b = pair
+    juliet = a.login(a.account(), "balcony", available=0)
+    romeo = b.login(b.account(), "orchard", available=0)
+    return juliet, romeo
+
+
+def bare(client):
+    return client.jid.partition("/")[0]
+
+
+def steps(suite, domain, direction="out"):
+    shown = suite.ctl("peer", "show", domain)
+    return next(a for a in shown["attempts"] if a["direction"] == direction)
+
+
+def test_messages_both_ways(talkers):
+    juliet, romeo = talkers
+    juliet.say(bare(romeo), "Wherefore art thou")
+    message = romeo.message()
+    assert body(message) == "Wherefore art thou" and message.get("from") == juliet.jid
+    romeo.say(juliet.jid, "here")
+    answer = juliet.message()
+    assert body(answer) == "here" and answer.get("from") == romeo.jid and answer.get("to") == juliet.jid
+
+
+def test_order(talkers):
+    juliet, romeo = talkers
+    for number in range(200):
+        juliet.say(romeo.jid, "number %d" % number)
+    assert [body(romeo.message()) for _ in range(200)] == ["number %d" % n for n in range(200)]
+
+
+def test_requests(talkers):
+    juliet, romeo = talkers
+    answer = juliet.iq("get", "<query xmlns='%s'/>" % NS["disco#info"], to="b.test")
+    assert answer.get("type") == "result" and answer.get("from") == "b.test"
+    juliet.send("<iq type='get' id='p1' to='%s'><ping xmlns='urn:xmpp:ping'/></iq>" % romeo.jid)
+    request = romeo.wait(lambda e: local(e) == "iq")
+    romeo.send("<iq type='result' id='p1' to='%s'/>" % request.get("from"))
+    assert juliet.wait(lambda e: e.get("id") == "p1").get("type") == "result"
+    answer = juliet.iq("get", "<vCard xmlns='vcard-temp'/>", to="nobody@b.test")
+    assert answer.get("type") == "error"
+
+
+def test_subscription_and_presence(talkers):
+    juliet, romeo = talkers
+    juliet.send("<presence type='subscribe' to='%s'/>" % bare(romeo))
+    assert romeo.wait(lambda e: e.get("type") == "subscribe").get("from") == bare(juliet)
+    romeo.send("<presence type='subscribed' to='%s'/>" % bare(juliet))
+    juliet.wait(lambda e: e.get("type") == "subscribed")
+    assert juliet.wait(lambda e: local(e) == "presence" and e.get("from") == romeo.jid).get("type") is None
+    romeo.send("<presence><show>away</show></presence>")
+    shown = juliet.wait(lambda e: local(e) == "presence" and e.get("from") == romeo.jid)
+    assert shown.findtext(q("client", "show")) == "away"
+    romeo.end()
+    assert juliet.wait(lambda e: e.get("type") == "unavailable").get("from") == romeo.jid
+
+
+def test_a_message_to_nobody_comes_back(talkers):
+    juliet, _ = talkers
+    juliet.say("nobody@b.test", "lost", id="m1")
+    error = juliet.message()
+    assert (error.get("type"), error.get("id"), error.get("from")) == ("error", "m1", "nobody@b.test")
+
+
+def test_offline_storage_there(pair, talkers):
+    a, b = pair
+    juliet, _ = talkers
+    account = b.account()
+    juliet.say(account, "for later")
+    wait_until(lambda: [r for r in b.ctl("queue", "list") if r["account"] == account])
+    late = b.login(account, "late", available=0)
+    assert body(late.message()) == "for later"
+
+
+def test_why(pair, talkers):
+    """The report says how it came to the connection."""
+    a, b = pair
+    juliet, romeo = talkers
+    juliet.say(romeo.jid, "hello")
+    romeo.message()
+    attempt = steps(a, "b.test")
+    names = [s["step"] for s in attempt["steps"]]
+    assert attempt["verdict"] == "ok"
+    for name in ("policy", "connect", "connected", "tls", "certificate", "authentication", "stream"):
+        assert name in names, names
+    assert [s for s in attempt["steps"] if s["step"] == "authentication"][0]["mechanism"] == "EXTERNAL"
+    row = next(r for r in a.ctl("peer", "list") if r["domain"] == "b.test")
+    assert row["state"] == "up" and row["from"] == "a.test"
+
+
+def test_s2sd_is_killed(pair, talkers):
+    a, b = pair
+    juliet, romeo = talkers
+    for number, (suite, name) in enumerate([(a, "s2sd"), (b, "s2sd"), (a, "router"), (b, "router"), (b, "archived")]):
+        juliet.say(romeo.jid, "before %d" % number)
+        assert body(romeo.message(20 * SLOW)) == "before %d" % number
+        suite.kill(name)
+        juliet.say(romeo.jid, "after %d" % number)
+        assert body(romeo.message(20 * SLOW)) == "after %d" % number
+
+
+def test_the_other_server_is_away_and_comes_back():
+    with federation() as (a, b):
+        juliet = a.login(a.account(), "balcony", available=0)
+        account = b.account()
+        juliet.say(account, "first")
+        wait_until(lambda: [r for r in b.ctl("queue", "list") if r["account"] == account])
+        b.stop()
+        for number in range(3):
+            juliet.say(account, "while away %d" % number)
+        answer = juliet.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to="b.test", seconds=20 * SLOW)
+        assert condition(answer) == "remote-server-timeout", text(answer)
+        b.start()
+        a.ctl("peer", "test", "b.test")
+        romeo = b.login(account, "orchard", available=0)
+        assert [body(romeo.message(30 * SLOW)) for _ in range(4)] == ["first"] + ["while away %d" % n for n in range(3)]
+        wait_until(lambda: not a.ctl("queue", "list"))
+
+
+@pytest.mark.parametrize("certificate, why", [
+    (("other.test", 30), "other.test"), (("b.test", -1), "expired")])
+def test_a_bad_certificate(certificate, why):
+    with federation(b_certificate=issue(*certificate)) as (a, b):
+        juliet = a.login(a.account(), "balcony", available=0)
+        answer = juliet.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to="b.test", seconds=20 * SLOW)
+        assert condition(answer) == "remote-server-timeout", text(answer)
+        attempt = steps(a, "b.test")
+        assert attempt["verdict"] == "failed"
+        failed = [s for s in attempt["steps"] if s["verdict"] == "failed"]
+        assert why in json.dumps([s for s in failed if s["step"] == "certificate"]), attempt
+
+
+def test_the_initiators_certificate_is_bad():
+    with federation(a_certificate=issue("other.test")) as (a, b):
+        juliet = a.login(a.account(), "balcony", available=0)
+        answer = juliet.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to="b.test", seconds=20 * SLOW)
+        assert condition(answer) == "remote-server-timeout", text(answer)
+        assert steps(b, "a.test", "in")["verdict"] == "failed"
+
+
+def test_dialback():
+    """Where it is allowed it makes up for certificates that are not good."""
+    allowed = {"authentication": "dialback"}
+    with federation(a_s2s=allowed, b_s2s=allowed, a_certificate=issue("other.test"),
+                    b_certificate=issue("another.test")) as (a, b):
+        juliet = a.login(a.account(), "balcony", available=0)
+        romeo = b.login(b.account(), "orchard", available=0)
+        juliet.say(romeo.jid, "one")
+        assert body(romeo.message(20 * SLOW)) == "one"
+        romeo.say(juliet.jid, "two")
+        assert body(juliet.message(20 * SLOW)) == "two"
+        shown = a.ctl("peer", "show", "b.test")["attempts"]
+        mechanisms = [s.get("mechanism") for attempt in shown for s in attempt["steps"] if s["step"] == "authentication"]
+        assert "dialback" in mechanisms and "EXTERNAL" not in mechanisms, shown
+
+
+def test_refused_by_policy():
+    with federation(a_peer={"policy": "refuse"}) as (a, b):
+        juliet = a.login(a.account(), "balcony", available=0)
+        romeo = b.login(b.account(), "orchard", available=0)
+        juliet.say(romeo.jid, "no", id="n1")
+        error = juliet.message()
+        assert error.get("id") == "n1" and condition(error) == "remote-server-not-found"
+        answer = romeo.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to="a.test", seconds=20 * SLOW)
+        assert answer.get("type") == "error"
+
+
+def test_no_such_domain(pair, talkers):
+    juliet, _ = talkers
+    juliet.say("somebody@nowhere.invalid", "hello", id="x1")
+    error = juliet.message(30 * SLOW)
+    assert error.get("id") == "x1" and condition(error) in ("remote-server-not-found", "remote-server-timeout")
