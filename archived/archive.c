@@ -87,20 +87,50 @@ message_add(uint64_t id, uint64_t stamp, struct slice frame)
 }
 
 int
-message_get(uint64_t id, uint64_t *stamp, struct frame *f)
+message_read(struct slice value, uint64_t *stamp, struct frame *f)
 {
-	struct value_reader r = { 0 };
-	char key[8];
-	int error;
+	struct value_reader r = { .rest = value };
 
-	store_key_u64(key, id);
-	error = store_get(state.store, TABLE_MESSAGE, slice_of(key, sizeof key), &r.rest);
-	if (error)
-		return error;
 	if (value_u8(&r) != VALUE_VERSION)
 		return E_MALFORMED;
 	*stamp = value_u64(&r);
 	return r.error ? r.error : frame_read(r.rest, f);
+}
+
+int
+message_get(uint64_t id, uint64_t *stamp, struct frame *f)
+{
+	struct slice value;
+	char key[8];
+	int error;
+
+	store_key_u64(key, id);
+	error = store_get(state.store, TABLE_MESSAGE, slice_of(key, sizeof key), &value);
+	return error ? error : message_read(value, stamp, f);
+}
+
+/* Keeps a message that goes until the index of words has forgotten it too. */
+static int
+message_keep_removed(uint64_t id)
+{
+	struct buf copy = { 0 };
+	struct slice value;
+	uint64_t stamp;
+	struct frame f;
+	char key[8];
+	int error;
+
+	if (!search_may_have(id))
+		return OK;
+	store_key_u64(key, id);
+	error = store_get(state.store, TABLE_MESSAGE, slice_of(key, sizeof key), &value);
+	if (error || message_read(value, &stamp, &f) != OK || (f.flags & FLAG_NO_STORE))
+		return error == E_NOT_FOUND ? OK : error;
+	buf_add_slice(&copy, value);
+	error = store_put(state.store, TABLE_REMOVED, slice_of(key, sizeof key), buf_slice(&copy));
+	buf_free(&copy);
+	search_removed();
+	return error;
 }
 
 /* Tells whether an account has a place for a message in a table. */
@@ -131,6 +161,8 @@ message_release(uint64_t id, uint64_t one, uint64_t other)
 		error = has_place(TABLE_SPOOL, one, id, &has);
 	if (error == OK)
 		error = has_place(TABLE_SPOOL, other, id, &has);
+	if (error == OK && !has)
+		error = message_keep_removed(id);
 	if (error || has)
 		return error;
 	store_key_u64(key, id);
@@ -301,8 +333,7 @@ archive_walk(const struct range *range, bool (*each)(void *arg, uint64_t id), vo
 	return range->backward && !walk.stopped ? walk_table(&walk) : OK;
 }
 
-/* Whether an id is among sorted ones. */
-static bool
+bool
 ids_have(const struct buf *ids, uint64_t id)
 {
 	size_t low = 0, high = buf_len(ids) / 8;

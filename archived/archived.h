@@ -10,6 +10,7 @@
  *   archive   account, archive id -> whose copy it is; stays
  *   peer      account, peer, archive id: the same copies by peer
  *   spool     account, archive id -> waits for its receiver; goes when that has it
+ *   removed   archive id -> a message that has gone, until the index of words has forgotten it
  *
  * The row in message goes with the last of the others.
  */
@@ -35,6 +36,7 @@ enum table {
 	TABLE_WATERMARK, /* batch.c: origin -> number, time */
 	TABLE_META,      /* name -> number */
 	TABLE_PEER,      /* archive.c */
+	TABLE_REMOVED,   /* archive.c, search.c: as message */
 	TABLE_COUNT
 };
 
@@ -120,6 +122,8 @@ int message_add(uint64_t id, uint64_t stamp, struct slice frame);
 /* Reads a message; *f points into the store. Returns 0, E_NOT_FOUND, E_MALFORMED or of the
  * store. */
 int message_get(uint64_t id, uint64_t *stamp, struct frame *f);
+/* The same of a row that was read. */
+int message_read(struct slice value, uint64_t *stamp, struct frame *f);
 /* How far the stamps of messages are before or after the times of their ids, at most. */
 struct skew { uint64_t before, after; };
 const struct skew *archive_skew(void);
@@ -149,6 +153,7 @@ struct range {
 int archive_walk(const struct range *range, bool (*each)(void *arg, uint64_t id), void *arg);
 /* Whether the account has a copy of each of these: 0 or E_NOT_FOUND. */
 int archive_has(uint64_t account, const uint64_t *ids, size_t count);
+bool ids_have(const struct buf *ids, uint64_t id); /* whether it is among sorted ones */
 
 /* -- index.c: copies on their way into the archive table --------------------------------------- */
 
@@ -223,6 +228,8 @@ struct query {
 	struct buf ids;               /* those wanted, sorted; has_ids: no others */
 	bool has_ids;
 	struct buf needed;            /* ids that must exist, or it is an error */
+	bool has_text;                /* words are looked for */
+	struct buf text;              /* what FTS5 is asked for them; empty: nothing has such words */
 	bool unknown;                 /* one was named that cannot exist */
 	uint64_t max;                 /* messages of a page */
 	bool paged;                   /* asks for what is before or after a page */
@@ -249,13 +256,94 @@ struct page {
 	bool more;            /* there are messages behind the page */
 	size_t bytes;
 	struct buf found;     /* ids, in the order in which they were found */
+	/* With words: */
+	struct buf expression; /* what FTS5 is asked */
+	struct buf hits;      /* ids that it gave, in the order of the search */
+	size_t hit;           /* the next of these */
+	bool hits_end;        /* there are no more behind them */
+	bool wants;           /* needs more of them: page_range() says from where */
 };
 
 void page_begin(struct page *page, const struct query *query, struct slice jid, uint64_t account);
 /* Goes on with the search; *budget: rows that may be looked at, counted down. Returns 0, E_NOT_FOUND
  * when an id that must exist does not, or an error of the store. */
 int page_step(struct page *page, unsigned *budget);
+/* The ids between which it goes on. */
+struct range page_range(const struct page *page);
 void page_free(struct page *page);
+
+/* -- textfile.c: the two files of the index of words, for SQLite ------------------------------- */
+
+#define TEXTFILE_NAME "text.db"
+
+int textfile_open(const char *directory);
+int textfile_empty(void);
+void textfile_close(void);
+
+/* -- text.c: the index of words ---------------------------------------------------------------- */
+
+/* One call at a time, from any thread. They return 0, E_FULL, E_SYSTEM, or E_MALFORMED when the
+ * files are damaged or of another version, after which text_reset() makes an empty one. */
+int text_open(void);
+int text_reset(void);
+void text_close(void);
+bool text_is_open(void);
+const char *text_reason(void); /* of the last error */
+/* Adds a message to rows for text_add() and text_remove(). */
+void text_row_add(struct buf *rows, uint64_t id, struct slice party, struct slice words);
+/* *count: grows by those that were not there before, or were. */
+int text_add(struct slice rows, uint64_t cursor, uint64_t *count);
+int text_remove(struct slice rows, uint64_t *count);
+/* Appends at most limit ids between two, which are left out. */
+int text_find(struct slice expression, uint64_t after, uint64_t before, bool backward,
+    unsigned limit, struct buf *ids);
+/* A piece of a merge after which nothing is left of what was removed; first: begins one. */
+int text_purge(bool first, bool *done);
+/* Numbers: cursor, what is indexed; target, until where it is being made anew; purge, whether
+ * something was removed. 0 when there is none. */
+int text_state_get(const char *name, uint64_t *number);
+int text_state_put(const char *name, uint64_t number);
+
+/* -- phrase.c: words of messages, and of those who search -------------------------------------- */
+
+#define PHRASE_MAX 512 /* bytes of what is searched for */
+
+/* Appends the word that stands for a bare address; those of both sides of a message; its words. */
+void phrase_party(struct slice jid, struct buf *out);
+void phrase_parties(const struct frame *f, struct buf *out);
+void phrase_words(const struct frame *f, struct buf *out);
+/* Makes an expression of FTS5 of what somebody typed, of which nothing is syntax for that. Empty:
+ * it has no word. Returns 0, E_TOO_BIG or E_TOO_MANY. */
+int phrase_read(struct slice typed, struct buf *expression);
+
+/* -- search.c: the index of words follows the archive, and is asked (XEP-0431) ----------------- */
+
+/* Opens the index; after state_open(), before the sandbox closes. Returns 0, or an error, logged,
+ * with which there is no index until the next start. */
+int search_open(const char *directory);
+void search_close(void);
+void search_committed(uint64_t id); /* the last id of what was committed */
+/* Whether the index may have a message that goes; then it goes into TABLE_REMOVED, and: */
+bool search_may_have(uint64_t id);
+void search_removed(void);
+bool search_is_whole(void); /* false: it is being made, or there is none */
+bool search_reset(void);    /* drops it, and makes it anew; false: there is none */
+
+/* Asks for ids; done() is called, unless search_drop() was, when search_take() can be. */
+struct find;
+struct find *search_ask(struct slice expression, uint64_t after, uint64_t before, bool backward,
+    void (*done)(void *arg), void *arg);
+/* Appends what was found, or returns why not. *more: there may be others behind them. */
+int search_take(struct find *find, struct buf *ids, bool *more);
+void search_drop(struct find **find);
+
+/* When there is something to do, in monotonic milliseconds, UINT64_MAX: never. */
+uint64_t search_when(void);
+/* One after the other, the second on any thread, if the first returned true. */
+bool search_prepare(uint64_t now);
+void search_work(void);
+void search_finish(uint64_t now);
+void search_gauges(void);
 
 /* -- mam.c: requests to archives (XEP-0313) ---------------------------------------------------- */
 

@@ -115,8 +115,27 @@ run_queue_list(struct slice *words, size_t count, json_t **result)
 	return list.error;
 }
 
+/* Has the index of words made anew. */
+static int
+run_reindex(struct slice *words, size_t count, json_t **result)
+{
+	(void)words;
+	if (count != 0)
+		return E_MALFORMED;
+	if (!search_reset()) {
+		*result = json_string("there is no index: see the log");
+		return E_SYSTEM;
+	}
+	daemon_dirty();
+	*result = json_string("the index is being made anew");
+	return OK;
+}
+
 const struct command archived_commands[] = {
+
 	{ "queue list", "[JID]", "accounts with waiting messages, or the messages of one",
 	    run_queue_list },
+	{ "archive reindex", "", "drop the index of words in archives, and make it anew",
+	    run_reindex },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -23,6 +23,8 @@ static struct {
 	uv_timer_t expire;
 	uv_timer_t give_up;
 	bool overdue;      /* a look is due */
+	uv_timer_t search; /* until there is something to do for the index of words */
+	uv_work_t work;    /* on that index */
 	bool waiting;
 	bool failing;      /* the last transaction failed */
 	bool paused;       /* the router's link is not read */
@@ -165,6 +167,46 @@ queries_step(void)
 		daemon_dirty();
 }
 
+/* -- the index of words -- */
+
+static void
+search_due(uv_timer_t *timer)
+{
+	(void)timer;
+	daemon_dirty();
+}
+
+static void
+search_run(uv_work_t *work)
+{
+	(void)work;
+	search_work();
+}
+
+static void
+search_done(uv_work_t *work, int status)
+{
+	(void)work;
+	(void)status;
+	search_finish(daemon_ticks());
+	daemon_dirty();
+}
+
+/* Has a thread of the pool do what is to be done next. */
+static void
+search_step(void)
+{
+	uint64_t now = daemon_ticks(), at = search_when();
+
+	if (at <= now && search_prepare(now)) {
+		uv_queue_work(daemon_loop(), &self.work, search_run, search_done);
+		return;
+	}
+	at = search_when();
+	if (at != UINT64_MAX)
+		uv_timer_start(&self.search, search_due, at > now ? at - now : 1, 0);
+}
+
 /* Logs a change between working and failing. */
 static void
 note(int error)
@@ -194,6 +236,7 @@ on_flush(void)
 		note(error);
 		queries_step();
 	}
+	search_step();
 	pause_reading(batch_bytes() > BATCH_MAX);
 }
 
@@ -236,15 +279,21 @@ on_gauges(void)
 	account_gauges();
 	forget_gauges();
 	mam_gauges();
+	search_gauges();
 }
 
 static int
 on_configure(const struct config *config)
 {
+	int error;
+
 	state.message_time = config_number(config, "s2s", "", "message-time") * 1000;
 	state.page_messages = (uint32_t)config_number(config, "archive", "", "page-messages");
-	return state_open(daemon_state_dir(), config_number(config, "archive", "", "size"),
+	error = state_open(daemon_state_dir(), config_number(config, "archive", "", "size"),
 	    config_number(config, "archive", "", "spool-messages"), daemon_now());
+	if (error == OK)
+		search_open(daemon_state_dir());
+	return error;
 }
 
 static int
@@ -252,11 +301,11 @@ on_start(uv_loop_t *loop)
 {
 	uv_timer_init(loop, &self.wait);
 	uv_timer_init(loop, &self.expire);
+	uv_timer_init(loop, &self.search);
 	uv_timer_start(&self.expire, on_expire, EXPIRE_TIME, EXPIRE_TIME);
 	uv_timer_init(loop, &self.give_up);
 	uv_timer_start(&self.give_up, on_give_up, GIVE_UP_TIME, GIVE_UP_TIME);
-	if (forget_pending())
-		daemon_dirty();
+	daemon_dirty();
 	return OK;
 }
 
@@ -267,7 +316,8 @@ main(void)
 		.role = ROLE_ARCHIVED,
 		.serves = "account-ns " NS_MAM "\n"
 		    "account-feature " NS_MAM "\n"
-		    "account-feature " NS_MAM_EXTENDED "\n",
+		    "account-feature " NS_MAM_EXTENDED "\n"
+		    "account-feature " NS_FULLTEXT "\n",
 		.commands = archived_commands,
 		.configure = on_configure,
 		.start = on_start,

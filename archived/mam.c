@@ -3,6 +3,9 @@
  * the order in which they came, and by main.c between transactions. Fails when the store does.
  *
  *   (STANZA) -> UNDER WAY -> (steps: a bounded number of rows each) -> answered, acknowledged -> gone
+ *                   |  ^
+ *                   v  | (search.c has found some)
+ *                  WAITING, when words are looked for
  *
  * A request is acknowledged when it was answered: should this process die before, it comes again. It
  * has no watermark, since it may be done twice. So it sees all that was committed before it came, and
@@ -35,13 +38,15 @@ struct request {
 	const struct kind *kind;
 	struct query query;
 	struct page page;
+	struct find *find; /* words are looked for, NULL: not now */
+	bool waiting;      /* for that */
 	bool settled;      /* the transaction with which it came was committed */
 	size_t len;
 	char bytes[];
 };
 
 static TAILQ_HEAD(requests, request) requests = TAILQ_HEAD_INITIALIZER(requests);
-static size_t request_count, request_bytes;
+static size_t request_count, request_bytes, waiting_count;
 
 /* -- answers -- */
 
@@ -229,6 +234,43 @@ account_number(struct slice jid, uint64_t *number)
 	return error == E_NOT_FOUND ? OK : error;
 }
 
+/* Something was found. */
+static void
+request_wake(void *arg)
+{
+	struct request *r = arg;
+
+	r->waiting = false;
+	waiting_count--;
+}
+
+/* Looks for more words, and waits for what is found. */
+static void
+request_search(struct request *r)
+{
+	struct range range = page_range(&r->page);
+
+	r->find = search_ask(buf_slice(&r->page.expression), range.after, range.before,
+	    range.backward, request_wake, r);
+	r->waiting = true;
+	waiting_count++;
+}
+
+/* Gives the page what was found. */
+static int
+request_found(struct request *r)
+{
+	bool more;
+	int error;
+
+	buf_clear(&r->page.hits);
+	r->page.hit = 0;
+	error = search_take(r->find, &r->page.hits, &more);
+	r->page.hits_end = !more;
+	search_drop(&r->find);
+	return error;
+}
+
 /* A page of messages. */
 static int
 step_query(struct request *r, unsigned *budget, bool *done, struct out *out)
@@ -236,6 +278,11 @@ step_query(struct request *r, unsigned *budget, bool *done, struct out *out)
 	uint64_t account;
 	int error = OK;
 
+	if (r->query.has_text && (!search_is_whole() || (r->find != NULL && request_found(r) != OK))) {
+		*done = true;
+		return answer_error(&r->f, STANZA_ERROR_RESOURCE_CONSTRAINT,
+		    "The index of words is being made", out);
+	}
 	if (r->page.query == NULL) {
 		error = account_number(r->jid, &account);
 		if (error)
@@ -244,6 +291,8 @@ step_query(struct request *r, unsigned *budget, bool *done, struct out *out)
 	}
 	error = page_step(&r->page, budget);
 	*done = r->page.done || error == E_NOT_FOUND;
+	if (error == OK && r->page.wants && !r->page.done)
+		request_search(r);
 	if (error == E_NOT_FOUND)
 		return answer_error(&r->f, STANZA_ERROR_ITEM_NOT_FOUND, NULL, out);
 	return error || !*done ? error : page_send(r, out);
@@ -265,6 +314,7 @@ step_form(struct request *r, unsigned *budget, bool *done, struct out *out)
 	    "<field type='text-single' var='after-id'/>"
 	    "<field type='list-multi' var='ids'>"
 	    "<validate xmlns='" NS_VALIDATE "' datatype='xs:string'><open/></validate></field>"
+	    "<field type='text-single' var='{" NS_FULLTEXT "}fulltext'/>"
 	    "</x></query>"), out);
 }
 
@@ -355,6 +405,8 @@ request_free(struct request *r)
 	TAILQ_REMOVE(&requests, r, all);
 	request_count--;
 	request_bytes -= r->len;
+	waiting_count -= r->waiting;
+	search_drop(&r->find);
 	query_free(&r->query);
 	page_free(&r->page);
 	free(r);
@@ -453,7 +505,7 @@ mam_take(const struct frame *f, struct slice whole, struct out *out)
 bool
 mam_pending(void)
 {
-	return request_count != 0;
+	return request_count != waiting_count;
 }
 
 /* Works on one request. */
@@ -483,16 +535,28 @@ request_step(struct request *r, unsigned *budget, struct out *out)
 	return error;
 }
 
+/* The one whose turn it is. */
+static struct request *
+request_next(void)
+{
+	struct request *r = TAILQ_FIRST(&requests);
+
+	while (r != NULL && r->waiting)
+		r = TAILQ_NEXT(r, all);
+	return r;
+}
+
 int
 mam_step(struct out *out)
 {
 	unsigned budget = STEP_ROWS;
+	struct request *r;
 	int error = OK;
 
-	while (error == OK && budget != 0 && !TAILQ_EMPTY(&requests) &&
-	    buf_len(&out->frames) < OUT_BYTES) {
+	while (error == OK && budget != 0 && buf_len(&out->frames) < OUT_BYTES &&
+	    (r = request_next()) != NULL) {
 		budget--;
-		error = request_step(TAILQ_FIRST(&requests), &budget, out);
+		error = request_step(r, &budget, out);
 	}
 	store_abort(state.store); /* ends the snapshot that was read */
 	return error;

@@ -82,9 +82,8 @@ row_try(void *arg, uint64_t id)
 	return step->error == OK && !step->page->done;
 }
 
-/* The ids between which the search goes on. */
-static struct range
-range_of(const struct page *page)
+struct range
+page_range(const struct page *page)
 {
 	const struct query *query = page->query;
 	const struct skew *skew = archive_skew();
@@ -125,6 +124,36 @@ ids_try(struct step *step, const struct range *range)
 	return true;
 }
 
+/* Looks through what the index of words gave; it has messages of others, and such as have gone. */
+static void
+hits_try(struct step *step)
+{
+	struct page *page = step->page;
+	const struct query *query = page->query;
+	size_t count = buf_len(&page->hits) / 8;
+
+	while (page->hit < count && *step->budget != 0) {
+		uint64_t id = id_at(&page->hits, page->hit);
+
+		page->hit++;
+		step->error = archive_has(page->account, &id, 1);
+		if (step->error == OK && (!query->has_ids || ids_have(&query->ids, id))) {
+			if (!row_try(step, id))
+				return;
+			continue;
+		}
+		page->at = id;
+		--*step->budget;
+		if (step->error != OK && step->error != E_NOT_FOUND)
+			return;
+		step->error = OK;
+	}
+	if (page->hit < count)
+		return;
+	page->wants = !page->hits_end;
+	page->done = page->hits_end;
+}
+
 /* Whether all ids exist that must. */
 static int
 needed_check(const struct page *page)
@@ -139,6 +168,24 @@ needed_check(const struct page *page)
 	    (const uint64_t *)(const void *)buf_slice(needed).ptr, buf_len(needed) / 8);
 }
 
+/* Makes what the index is asked: the own address, the other side's, the words. */
+static void
+expression_write(struct page *page)
+{
+	const struct query *query = page->query;
+	struct buf *out = &page->expression;
+
+	page->hits_end = buf_len(&query->text) == 0;
+	buf_add_string(out, "party:\"");
+	phrase_party(page->jid, out);
+	if (page->by_peer) {
+		buf_add_string(out, "\" AND party:\"");
+		phrase_party(buf_slice(&query->with), out);
+	}
+	buf_add_string(out, "\" AND ");
+	buf_add_slice(out, buf_slice(&query->text));
+}
+
 void
 page_begin(struct page *page, const struct query *query, struct slice jid, uint64_t account)
 {
@@ -146,31 +193,35 @@ page_begin(struct page *page, const struct query *query, struct slice jid, uint6
 
 	*page = (struct page){ .query = query, .jid = jid, .account = account };
 	/* A resource of one's own may be in any message. */
-	if (with.len == 0 || (bare.len != with.len && slice_equal(bare, jid)))
-		return;
-	store_key_hash(page->peer_hash, bare);
-	page->by_peer = true;
+	page->by_peer = with.len != 0 && (bare.len == with.len || !slice_equal(bare, jid));
+	if (page->by_peer)
+		store_key_hash(page->peer_hash, bare);
+	if (query->has_text)
+		expression_write(page);
 }
 
 int
 page_step(struct page *page, unsigned *budget)
 {
 	struct step step = { .page = page, .budget = budget };
-	struct range range = range_of(page);
+	struct range range = page_range(page);
 	int error = page->begun ? OK : needed_check(page);
 	unsigned before = *budget;
 
 	if (error)
 		return error;
+	page->wants = false;
 	if (page->account == 0)
 		page->done = true;
+	else if (page->query->has_text)
+		hits_try(&step);
 	else if (page->query->has_ids)
 		ids_try(&step, &range);
 	else
 		error = archive_walk(&range, row_try, &step);
 	page->begun = page->begun || *budget != before;
 	/* It was stopped by the budget, by the page, or by nothing: then it is at its end. */
-	if (*budget != 0)
+	if (*budget != 0 && !page->wants)
 		page->done = true;
 	return error ? error : step.error;
 }
@@ -179,4 +230,6 @@ void
 page_free(struct page *page)
 {
 	buf_free(&page->found);
+	buf_free(&page->expression);
+	buf_free(&page->hits);
 }

@@ -1,6 +1,7 @@
 /*
- * query.c: reads what is asked of an archive: the form of XEP-0313 and the set of XEP-0059. Called by
- * mam.c; no store, no output. What is wrong with a query is the asker's fault.
+ * query.c: reads what is asked of an archive: the form of XEP-0313, with the field of XEP-0431, and
+ * the set of XEP-0059. Called by mam.c; no store, no output. What is wrong with a query is the
+ * asker's fault.
  */
 #include "archived.h"
 
@@ -98,6 +99,14 @@ read_one_id(struct reading *r, struct slice value)
 }
 
 static bool
+read_text(struct reading *r, struct slice value)
+{
+	r->query->has_text = true;
+	return phrase_read(value, &r->query->text) == OK ||
+	    fail(r, STANZA_ERROR_POLICY_VIOLATION, "Too many words");
+}
+
+static bool
 read_type(struct reading *r, struct slice value)
 {
 	return slice_is(value, NS_MAM) || fail(r, STANZA_ERROR_BAD_REQUEST, "Unknown FORM_TYPE");
@@ -115,6 +124,7 @@ static const struct field {
 	{ "before-id", read_before, false },
 	{ "after-id", read_after, false },
 	{ "ids", read_one_id, true },
+	{ "{" NS_FULLTEXT "}fulltext", read_text, false },
 };
 
 #define FIELD_TYPE 1u /* in seen: FORM_TYPE, the first */
@@ -333,4 +343,5 @@ query_free(struct query *query)
 	buf_free(&query->queryid);
 	buf_free(&query->ids);
 	buf_free(&query->needed);
+	buf_free(&query->text);
 }

@@ -19,6 +19,7 @@ const char *const state_tables[] = {
 	[TABLE_WATERMARK] = "watermark",
 	[TABLE_META] = "meta",
 	[TABLE_PEER] = "peer",
+	[TABLE_REMOVED] = "removed",
 	[TABLE_COUNT] = NULL,
 };
 
@@ -104,6 +105,7 @@ state_commit(void)
 		store_abort(state.store);
 	if (error == OK) {
 		saved_id = id_last();
+		search_committed(saved_id);
 		COUNT(commits);
 	}
 	settle(error == OK);

@@ -58,6 +58,7 @@
 #define NS_VALIDATE   "http://jabber.org/protocol/xdata-validate" /* XEP-0122 */
 #define NS_RSM        "http://jabber.org/protocol/rsm"        /* XEP-0059 */
 #define NS_MAM        "urn:xmpp:mam:2"                        /* XEP-0313 */
+#define NS_FULLTEXT   "urn:xmpp:fulltext:0"                   /* XEP-0431 */
 #define NS_MAM_EXTENDED "urn:xmpp:mam:2#extended"
 #define NS_DIALBACK   "jabber:server:dialback"                /* XEP-0220 */
 #define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"

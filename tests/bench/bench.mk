@@ -39,7 +39,7 @@ ARCHIVE_ARGS ?=
 build/tests/bench/archive: tests/bench/archive/archive.c $B/libarchived.a $(LIBALDIS) tests/bench/bench.mk
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -Icommon -Iarchived $(DEP_CFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) \
-		-Wl,--start-group $B/libarchived.a $(LIBALDIS) -Wl,--end-group $(COMMON_LIBS)
+		-Wl,--start-group $B/libarchived.a $(LIBALDIS) -Wl,--end-group $(SQLITE_LIBS) $(COMMON_LIBS)
 
 .PHONY: bench-archive
 bench-archive: build/tests/bench/archive

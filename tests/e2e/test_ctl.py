@@ -62,7 +62,7 @@ def test_unique_prefixes(suite, words):
     (("user",), ("add", "del", "import", "list", "passwd")),
     (("u", "x"), ("add", "del", "import", "list", "passwd")),
     (("session", ""), ("kick", "list")),
-    (("nonsense",), ("check", "help", "queue", "reload", "session", "show", "status", "user")),
+    (("nonsense",), ("archive", "check", "help", "queue", "reload", "session", "show", "status", "user")),
 ])
 def test_possibilities(suite, words, said):
     """What is possible is said, and nothing else."""

@@ -3,15 +3,18 @@
  * processes and links around it: archive [messages [accounts [peers]]].
  *
  * Stores messages between accounts and their peers in a store in a temporary directory, in
- * transactions of 500, and then asks for pages. Times are those of this process on the wall, with
- * the store in the page cache.
+ * transactions of 500, has the index of words follow, and then asks for pages. Times are those of
+ * this process on the wall, with the store in the page cache; the index is written by the same
+ * thread, which in archived is one of its own.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "archived.h"
+#include "counter.h"
 #include "ns.h"
 
 #define BATCH 500
@@ -52,38 +55,97 @@ add(struct frame *f)
 	batch_add(f->type, buf_slice(&bytes));
 }
 
+/* Does what is to be done for the index of words next. */
+static bool
+index_step(void)
+{
+	static uint64_t ticks;
+
+	if (!search_prepare(ticks += 1000))
+		return false;
+	search_work();
+	search_finish(ticks);
+	return true;
+}
+
 static void
 run(void)
 {
 	while (batch_bytes() != 0)
 		check(batch_run(now, &out));
-	while (mam_pending())
-		check(mam_step(&out));
+	do {
+		while (mam_pending())
+			check(mam_step(&out));
+		mam_gauges();
+	} while (counters[COUNTER_queries_under_way] != 0 && index_step());
 	buf_clear(&out.frames);
 	buf_clear(&out.acks);
+}
+
+/* Words: of a vocabulary in which one is the rarer the later it comes; two that are in every
+ * hundredth and in every thousandth message, and one that is in no other. */
+static void
+payload_write(unsigned i, char *out_bytes, size_t room)
+{
+	static const char first[] = "Wherefore art thou? Deny thy father and refuse thy name";
+	unsigned words[6], w;
+
+	for (w = 0; w < 6; w++) {
+		unsigned r = (unsigned)rand() % 16;
+
+		words[w] = (unsigned)rand() % (2u << r);
+	}
+	snprintf(out_bytes, room, "<body>%s, w%u w%u w%u w%u w%u w%u u%u%s%s</body>", first, words[0],
+	    words[1], words[2], words[3], words[4], words[5], i, i % 100 == 7 ? " lark" : "",
+	    i % 1000 == 7 ? " nightingale" : "");
+}
+
+/* Has the index of words come up to the archive. */
+static void
+follow(const char *directory, unsigned messages)
+{
+	char path[64];
+	struct stat status;
+	double start = clock_ms(), step, worst = 0;
+
+	for (;;) {
+		step = clock_ms();
+		if (!index_step())
+			break;
+		step = clock_ms() - step;
+		if (step > worst)
+			worst = step;
+	}
+	snprintf(path, sizeof path, "%s/text.db", directory);
+	if (stat(path, &status) != 0)
+		exit(1);
+	printf("indexed: %.2f us each, %.0f a second, %.1f bytes each; at most %.1f ms at once\n",
+	    (clock_ms() - start) * 1e3 / messages, messages * 1e3 / (clock_ms() - start),
+	    (double)status.st_size / messages, worst);
 }
 
 /* Every message is on its way from a local account to a contact elsewhere. */
 static void
 store(unsigned messages, unsigned accounts, unsigned peers)
 {
-	static const char payload[] = "<body>Wherefore art thou? Deny thy father and refuse thy name, "
-	    "or, if thou wilt not, be but sworn my love</body>";
+	char payload[256];
 	char from[64], to[64];
 	double start = clock_ms();
 	unsigned i;
 
 	for (i = 0; i < messages; i++) {
 		struct frame f = { .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
-			.flags = FLAG_STORE | FLAG_CONTENT | FLAG_BODY | FLAG_FROM_LOCAL,
-			.payload = slice_of(payload, sizeof payload - 1), .stamp = now };
-		unsigned account = (unsigned)rand() % accounts;
+			.flags = FLAG_STORE | FLAG_CONTENT | FLAG_BODY | FLAG_FROM_LOCAL, .stamp = now };
+		/* One in twenty is of the first, as long as there are not more than as many others. */
+		unsigned account = i % 20 == 7 ? 0 : (unsigned)rand() % accounts;
 		unsigned peer = i == messages / 3 ? peers : (unsigned)rand() % peers;
 
 		snprintf(from, sizeof from, "user%u@localhost/balcony", i == messages / 3 ? 0 : account);
 		snprintf(to, sizeof to, "peer%u@example.org", peer);
 		f.from = slice_string(from);
 		f.to = slice_string(to);
+		payload_write(i, payload, sizeof payload);
+		f.payload = slice_string(payload);
 		add(&f);
 		if (i % BATCH == BATCH - 1) {
 			now += 100;
@@ -114,11 +176,12 @@ ask(const char *what, const char *query)
 		if (clock_ms() - start > worst)
 			worst = clock_ms() - start;
 	}
-	printf("  %-34s %8.3f ms, at most %.3f\n", what, (clock_ms() - begin) / PAGES, worst);
+	printf("  %-38s %8.3f ms, at most %.3f\n", what, (clock_ms() - begin) / PAGES, worst);
 }
 
 #define FORM(field, value) "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>" \
 	NS_MAM "</value></field><field var='" field "'><value>" value "</value></field></x>"
+#define WORDS(words) FORM("{" NS_FULLTEXT "}fulltext", words)
 #define LAST "<set xmlns='" NS_RSM "'><before/></set>"
 
 int
@@ -132,7 +195,9 @@ main(int argc, char **argv)
 	if (mkdtemp(directory) == NULL)
 		return 1;
 	check(state_open(directory, 16ull << 30, 1000, now));
+	check(search_open(directory));
 	store(messages, accounts, peers);
+	follow(directory, messages);
 	ask("first page", "");
 	ask("last page", LAST);
 	ask("with a contact", FORM("with", "peer7@example.org"));
@@ -141,10 +206,26 @@ main(int argc, char **argv)
 	ask("with a contact of one message", rare);
 	ask("with nobody", FORM("with", "nobody@example.org"));
 	ask("from the middle on", FORM("start", "2026-09-21T14:14:30Z"));
+	ask("a word of every message", WORDS("wherefore"));
+	ask("a word of every message, last page", WORDS("wherefore") LAST);
+	ask("two of every message, last page", WORDS("wherefore father") LAST);
+	ask("a word of one in 100", WORDS("lark") LAST);
+	ask("a word of one in 1000", WORDS("nightingale"));
+	ask("a frequent and a rare word", WORDS("wherefore nightingale"));
+	ask("a phrase", WORDS("\"refuse thy name\""));
+	ask("a word of one message of another", WORDS("u12345"));
+	ask("the beginning of words", WORDS("nig*"));
+	ask("the beginning of many words", WORDS("w12*"));
+	ask("no such word", WORDS("capulet"));
 	state_close();
+	search_close();
 	snprintf(path, sizeof path, "%s/data.mdb", directory);
 	unlink(path);
 	snprintf(path, sizeof path, "%s/lock.mdb", directory);
+	unlink(path);
+	snprintf(path, sizeof path, "%s/text.db", directory);
+	unlink(path);
+	snprintf(path, sizeof path, "%s/text.db-wal", directory);
 	unlink(path);
 	return rmdir(directory);
 }
