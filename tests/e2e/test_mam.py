@@ -1,8 +1,10 @@
 """Archives: XEP-0313 with the sets of XEP-0059 and the ids of XEP-0359, with raw clients, slixmpp and aioxmpp."""
 
 import datetime
-import signal
 import os
+import re
+import signal
+import time
 
 import aioxmpp
 import aioxmpp.rsm.xso
@@ -13,6 +15,7 @@ from clients import child, slix, stanza_id  # noqa: F401
 from raw import NS, body, condition, error_type, q, text
 from suite import Suite, run_async, wait_until
 from test_clients import aio_client, online
+from test_sm import authenticated, enable
 
 FORM_TYPE = "<field var='FORM_TYPE' type='hidden'><value>urn:xmpp:mam:2</value></field>"
 
@@ -269,6 +272,44 @@ def test_killed_while_asked(make_suite, victim):
     assert set(answered.values()) == {ids[-1]}
     romeo.pending()
     assert query(romeo).ids == ids
+
+
+@pytest.mark.parametrize("then", ["goes on", "archived", "router"])
+@pytest.mark.parametrize("same", [True, False], ids=["same", "other"])
+def test_moved_while_asked(make_suite, same, then):
+    """A request is answered where the session is now, by whichever c2sd that is."""
+    suite = make_suite()
+    a, b = suite.accounts(2)
+    juliet, romeo = suite.login(a, available=0), suite.login(b, "b", available=0)
+    ids = conversation(juliet, romeo, b, 3)
+    enable(romeo)
+    there = suite.sessions(b)[romeo.jid]["c2sd"]
+    for _ in range(50):
+        new = authenticated(suite, b)
+        at = int(re.findall(r"c2sd\.(\d)\[\d+\]: info: login jid=%s " % re.escape(b), suite.log_text())[-1])
+        if (at == there) == same:
+            break
+        new.close()
+    assert (at == there) == same
+    pid = suite.pid("archived")
+    os.kill(pid, signal.SIGSTOP)
+    romeo.send("<iq type='set' id='moving'><query xmlns='urn:xmpp:mam:2'/></iq>")
+    time.sleep(0.2)
+    romeo.abort()
+    new.send("<resume xmlns='urn:xmpp:sm:3' previd='%s' h='0'/>" % romeo.sm_id)
+    time.sleep(0.3)
+    if then == "router":
+        suite.kill("router", wait=False)
+    if then == "archived":
+        suite.kill("archived")
+    else:
+        os.kill(pid, signal.SIGCONT)
+    answer = new.wait(lambda e: e.tag in (q("sm", "resumed"), q("sm", "failed")), 30)
+    assert answer.tag == q("sm", "resumed"), text(answer)
+    answer = new.wait(lambda e: e.get("id") == "moving", 30)
+    assert answer.get("type") == "result" and child(answer, "mam", "fin").get("complete") == "true"
+    found = [child(e, "mam", "result").get("id") for e in new.elements if child(e, "mam", "result") is not None]
+    assert found == ids
 
 
 def test_page_messages(make_suite):
