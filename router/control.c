@@ -647,6 +647,22 @@ control_tick(void)
 }
 
 void
+control_peer_gone(uint32_t incarnation)
+{
+	struct request *r = TAILQ_FIRST(&requests);
+
+	while (r != NULL) {
+		if (r->gather || r->asked || r->incarnation != incarnation) {
+			r = TAILQ_NEXT(r, all);
+			continue;
+		}
+		request_finish(r, E_AGAIN,
+		    json_string("the daemon has ended meanwhile; it may be done or not"));
+		r = TAILQ_FIRST(&requests); /* who got the answer may have given another command */
+	}
+}
+
+void
 control_gauges(void)
 {
 	GAUGE(control_clients, client_count);

@@ -55,6 +55,7 @@ peer_forget(struct peer *peer)
 		exchanges_end(peer->role == ROLE_AUTHD ? 0 : peer->incarnation);
 	hold_peer_gone(peer);
 	sessions_orphan(peer);
+	control_peer_gone(peer->incarnation);
 	acks_free(&peer->acks);
 	passed_free(&peer->passed);
 	buf_free(&peer->serves);

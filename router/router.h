@@ -436,6 +436,7 @@ void serverinfo_ver(struct slice domain, struct buf *out); /* its part of a veri
 
 void control_listen(int fd);
 void control_reply(struct peer *peer, const struct frame *f); /* from a daemon */
+void control_peer_gone(uint32_t incarnation);  /* whose commands are answered at once */
 void control_tick(void);
 void control_gauges(void);
 bool control_waiting(void);                     /* for a tick */

@@ -1,5 +1,9 @@
 """Ad-hoc commands (XEP-0050) and service administration (XEP-0133): who may, forms, results, and what is wrong."""
 
+import os
+import signal
+import subprocess
+import time
 from xml.sax.saxutils import escape, quoteattr
 
 import aioxmpp
@@ -9,7 +13,7 @@ import pytest
 
 from clients import slix  # noqa: F401
 from raw import NS, AuthFailed, condition, error_type, q, text
-from suite import DOMAINS, SLOW, Suite, run_async, wait_until
+from suite import BUILD, DOMAINS, SLOW, Suite, run_async, wait_until
 from test_clients import aio_client, online
 
 COMMANDS = NS["commands"]
@@ -206,17 +210,38 @@ def test_reload(chief):
     assert command(run(chief, OWN + "reload", action="complete"))
 
 
+def test_daemon_dies(make_suite):
+    """Whose command a daemon has when it dies is told at once, by aldisctl too: nobody knows whether it is done."""
+    suite = make_suite(top={"admins": ["chief@localhost"]})
+    suite.account("chief")
+    client = suite.login("chief@localhost")
+    pid = suite.pid("archived")
+    os.kill(pid, signal.SIGSTOP)
+    client.send("<iq type='set' id='c1' to='localhost'><command xmlns='%s' node='%squeue-list'>%s</command></iq>" % (
+        COMMANDS, OWN, form(jid="x@localhost")))
+    asked = subprocess.Popen([str(BUILD / "bin/aldisctl"), "-s", str(suite.socket), "queue", "list"],
+                             stderr=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    began = time.monotonic()
+    suite.kill("archived", wait=False)
+    said = "the daemon has ended meanwhile; it may be done or not"
+    assert notes(client.wait(lambda e: e.get("id") == "c1", 20)) == [("error", said)]
+    assert said in asked.communicate(timeout=20)[1] and asked.returncode != 0
+    assert time.monotonic() - began < 5
+    suite.await_running("archived", pid)
+
+
 def test_daemon_away(make_suite):
     """There is always an answer."""
     suite = make_suite(top={"admins": ["chief@localhost"]})
     suite.account("chief")
     client = suite.login("chief@localhost")
     suite.kill("archived", wait=False)
-    # It may have got the command and died with it: then the answer comes when its time is over.
+    # It may have got the command and died with it.
     answer = client.iq("set", "<command xmlns='%s' node='%squeue-list'>%s</command>" % (
         COMMANDS, OWN, form(jid="x@localhost")), to="localhost", seconds=20 * SLOW)
     assert notes(answer) in ([("info", "None")], [("error", "the daemon is away, try again")],
-                             [("error", "the daemon did not answer in time")])
+                             [("error", "the daemon has ended meanwhile; it may be done or not")])
     suite.kill("router")
     wait_until(lambda: rows(run(client, OWN + "status")))
 
