@@ -200,11 +200,18 @@ refused_revert(void)
 
 /* -- messages -- */
 
+/* Whether a message goes into archives. */
+static bool
+is_archived(const struct frame *f)
+{
+	return !(f->flags & (FLAG_NO_STORE | FLAG_NO_PERMANENT));
+}
+
 /* Gives a message its id and its places. */
 static int
 message_take(const struct frame *f, struct slice whole)
 {
-	bool receives = f->flags & (FLAG_TO_LOCAL | FLAG_TO_REMOTE), archived = !(f->flags & FLAG_NO_STORE);
+	bool receives = f->flags & (FLAG_TO_LOCAL | FLAG_TO_REMOTE), archived = is_archived(f);
 	unsigned bits = archived ? SPOOL_ARCHIVED : 0;
 	struct account *from, *to, *owner;
 	uint64_t id, sender = 0;

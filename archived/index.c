@@ -219,7 +219,7 @@ message_load(void *arg, struct slice key, struct slice value)
 	struct frame f;
 
 	(void)value;
-	if (message_get(id, &stamp, &f) != OK || (f.flags & FLAG_NO_STORE))
+	if (message_get(id, &stamp, &f) != OK || (f.flags & (FLAG_NO_STORE | FLAG_NO_PERMANENT)))
 		return true;
 	*error = account_sides(&f, &from, &to);
 	if (*error == OK)

@@ -317,7 +317,10 @@ main(void)
 		.serves = "account-ns " NS_MAM "\n"
 		    "account-feature " NS_MAM "\n"
 		    "account-feature " NS_MAM_EXTENDED "\n"
-		    "account-feature " NS_FULLTEXT "\n",
+		    "account-feature " NS_FULLTEXT "\n"
+		    "account-feature " NS_MAM_GROUPCHAT "\n"
+		    "account-feature " NS_RETRACT "\n"
+		    "feature " NS_RETRACT "\n",
 		.commands = archived_commands,
 		.configure = on_configure,
 		.start = on_start,

@@ -314,6 +314,7 @@ step_form(struct request *r, unsigned *budget, bool *done, struct out *out)
 	    "<field type='text-single' var='after-id'/>"
 	    "<field type='list-multi' var='ids'>"
 	    "<validate xmlns='" NS_VALIDATE "' datatype='xs:string'><open/></validate></field>"
+	    "<field type='boolean' var='include-groupchat'/>"
 	    "<field type='text-single' var='{" NS_FULLTEXT "}fulltext'/>"
 	    "</x></query>"), out);
 }

@@ -98,6 +98,15 @@ read_one_id(struct reading *r, struct slice value)
 	return true;
 }
 
+/* Messages of rooms are in the archives of rooms: with and without them is the same. */
+static bool
+read_groupchat(struct reading *r, struct slice value)
+{
+	return slice_is(value, "true") || slice_is(value, "1") || slice_is(value, "false") ||
+	    slice_is(value, "0") ||
+	    fail(r, STANZA_ERROR_BAD_REQUEST, "include-groupchat is not a boolean");
+}
+
 static bool
 read_text(struct reading *r, struct slice value)
 {
@@ -124,6 +133,7 @@ static const struct field {
 	{ "before-id", read_before, false },
 	{ "after-id", read_after, false },
 	{ "ids", read_one_id, true },
+	{ "include-groupchat", read_groupchat, false },
 	{ "{" NS_FULLTEXT "}fulltext", read_text, false },
 };
 

@@ -72,8 +72,8 @@ enum audience {
 
 enum frame_flag {
 	/* set where a stanza enters, from its children */
-	FLAG_CONTENT    = 1u << 0, /* a message with something that must not be lost: a body or an unknown
-	                              extension; not: chat states alone, or no children at all */
+	FLAG_CONTENT    = 1u << 0, /* a message with something that must not be lost: see
+	                              message_child.def */
 	FLAG_BODY       = 1u << 1, /* has a body */
 	FLAG_NO_STORE   = 1u << 2, /* asks not to be stored (XEP-0334) */
 	FLAG_ERROR      = 1u << 3, /* has an error child (type='error') */
@@ -96,15 +96,17 @@ enum frame_flag {
 	FLAG_CARBONS    = 1u << 17, /* of a session: it wants copies of messages */
 	FLAG_CARBON     = 1u << 18, /* this is a copy for other sessions of an account; number: its archive
 	                               id */
+	FLAG_NO_PERMANENT = 1u << 19, /* asks not to be archived (XEP-0334); from archived: is not */
 	FLAG_INLINE     = 1u << 20, /* a resource that was made for a client's installation (XEP-0386) */
 	FLAG_TO_REMOTE  = 1u << 21, /* the spool of the receiver's domain gets it */
 	FLAG_IM         = 1u << 22, /* has a receipt, chat state, marker or invitation to a room */
 	FLAG_MUC        = 1u << 23, /* is from or to an occupant of a room (muc#user) */
 	FLAG_BLOCKS     = 1u << 24, /* of a session: it has asked for the block list (XEP-0191) */
-	FLAG_ALL        = (1u << 25) - 1,
+	FLAG_KEEP       = 1u << 25, /* asks to be stored, whatever its type (XEP-0334) */
+	FLAG_ALL        = (1u << 26) - 1,
 	/* what an entry daemon may set in a STANZA */
 	FLAG_FROM_ENTRY = FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE | FLAG_ERROR | FLAG_SECRET |
-	    FLAG_PRIVATE | FLAG_IM | FLAG_MUC,
+	    FLAG_PRIVATE | FLAG_IM | FLAG_MUC | FLAG_NO_PERMANENT | FLAG_KEEP,
 };
 
 enum frame_field {

@@ -43,6 +43,10 @@
 #define NS_CARBONS_RULES "urn:xmpp:carbons:rules:0"
 #define NS_RECEIPTS   "urn:xmpp:receipts"                     /* XEP-0184 */
 #define NS_MARKERS    "urn:xmpp:chat-markers:0"               /* XEP-0333 */
+#define NS_CORRECT    "urn:xmpp:message-correct:0"            /* XEP-0308 */
+#define NS_RETRACT    "urn:xmpp:message-retract:1"            /* XEP-0424 */
+#define NS_REACTIONS  "urn:xmpp:reactions:0"                  /* XEP-0444 */
+#define NS_FALLBACK   "urn:xmpp:fallback:0"                   /* XEP-0428 */
 #define NS_CONFERENCE "jabber:x:conference"                   /* XEP-0249 */
 #define NS_MUC_USER   "http://jabber.org/protocol/muc#user"   /* XEP-0045 */
 #define NS_CSI        "urn:xmpp:csi:0"                        /* XEP-0352 */
@@ -60,8 +64,7 @@
 #define NS_MAM        "urn:xmpp:mam:2"                        /* XEP-0313 */
 #define NS_FULLTEXT   "urn:xmpp:fulltext:0"                   /* XEP-0431 */
 #define NS_MAM_EXTENDED "urn:xmpp:mam:2#extended"
-#define NS_DIALBACK   "jabber:server:dialback"                /* XEP-0220 */
-#define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
+#define NS_MAM_GROUPCHAT "urn:xmpp:mam:2#groupchat-field"
 
 /* What names this software in its entity capabilities (XEP-0115 section 4). */
 #define CAPS_NODE     "urn:x-aldis:server"

@@ -196,10 +196,13 @@ is_carbon(const struct frame *f)
 	return (f->flags & FLAG_CARBON) != 0 && f->kind == STANZA_MESSAGE;
 }
 
-/* The id in the archive that a stanza is written with; 0: none. */
+/* The id in the archive that a stanza is written with; 0: none. One that only waited on the spool has
+ * none that could be asked for. */
 static uint64_t
 written_id(const struct frame *f)
 {
+	if (f->flags & FLAG_NO_PERMANENT)
+		return 0;
 	return is_carbon(f) ? f->number : f->archive_id;
 }
 

@@ -43,7 +43,7 @@ struct xml_element {
 	unsigned children;    /* number of child elements */
 	int priority;         /* of a presence: its <priority/>, 0 when absent, clamped to -128..127 */
 	uint32_t flags;       /* FLAG_CONTENT, FLAG_BODY, FLAG_NO_STORE, FLAG_ERROR, FLAG_SECRET,
-	                       * FLAG_PRIVATE, FLAG_IM, FLAG_MUC of frame.h */
+	                       * FLAG_PRIVATE, FLAG_IM, FLAG_MUC, FLAG_NO_PERMANENT, FLAG_KEEP of frame.h */
 };
 
 /* The stream header: an opening tag. */

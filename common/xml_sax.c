@@ -356,30 +356,33 @@ child_stripped(struct xml_parse *p, const xmlChar *name, struct slice ns,
 	    delay_is_ours(p, attribute_find(a, count, "from"));
 }
 
-/* What a child of a message says about copies of it (XEP-0280 section 6.1). */
-static uint32_t
-carbon_flags(const xmlChar *name, struct slice ns)
-{
-	if (slice_is(ns, NS_CARBONS))
-		return text_is(name, "private") ? FLAG_PRIVATE : 0;
-	if (slice_is(ns, NS_HINTS))
-		return text_is(name, "no-copy") ? FLAG_PRIVATE : 0;
-	if (slice_is(ns, NS_MUC_USER))
-		return text_is(name, "x") ? FLAG_MUC : 0;
-	return slice_is(ns, NS_CHATSTATES) || slice_is(ns, NS_RECEIPTS) || slice_is(ns, NS_MARKERS) ||
-	    (slice_is(ns, NS_CONFERENCE) && text_is(name, "x")) ? FLAG_IM : 0;
-}
+/* What children say about a message: the first row that fits. */
+static const struct message_child {
+	struct slice ns; /* absent: the stream's */
+	const char *name;
+	uint32_t flags;
+} message_children[] = {
+#define OWN ""
+#define MESSAGE_CHILD(ns, name, flags, text) { { ns, sizeof ns - 1 }, name, flags },
+#include "message_child.def"
+#undef MESSAGE_CHILD
+#undef OWN
+};
 
-/* What a child of a message says about how it must be kept (RFC 6121, XEP-0085, XEP-0334). */
 static uint32_t
-message_flags(const xmlChar *name, struct slice ns, bool own)
+message_flags(const struct xml_element *e, const xmlChar *name, struct slice ns, bool own)
 {
-	if (slice_is(ns, NS_HINTS))
-		return text_is(name, "no-store") || text_is(name, "no-permanent-store") ?
-		    FLAG_NO_STORE : 0;
-	if (slice_is(ns, NS_CHATSTATES) || (own && text_is(name, "thread")))
-		return 0;
-	return own && text_is(name, "body") ? FLAG_CONTENT | FLAG_BODY : FLAG_CONTENT;
+	const struct message_child *row = message_children;
+	const struct message_child *end = row + sizeof message_children / sizeof *row;
+
+	for (; row < end; row++)
+		if ((row->ns.len == 0 ? own : slice_equal(ns, row->ns)) &&
+		    (row->name == NULL || text_is(name, row->name)))
+			break;
+	if (row == end)
+		return FLAG_CONTENT;
+	/* An error may repeat what it is about (XEP-0334 section 5). */
+	return slice_is(ns, NS_HINTS) && slice_is(e->type, "error") ? 0 : row->flags;
 }
 
 /* From here on the parser holds a password, perhaps. */
@@ -409,7 +412,7 @@ child_note(struct xml_parse *p, const xmlChar *name, struct slice ns, bool own,
 		}
 	}
 	if (p->message)
-		e->flags |= message_flags(name, ns, own) | carbon_flags(name, ns);
+		e->flags |= message_flags(e, name, ns, own);
 	else if (p->stanza && !p->presence && (slice_is(ns, NS_REGISTER) || slice_is(ns, NS_COMMANDS)))
 		secret_note(p);
 	if (p->stanza && own && text_is(name, "error"))
@@ -504,9 +507,10 @@ child_begin(struct xml_parse *p, const xmlChar *name, const xmlChar *uri,
 			return;
 		}
 		child_note(p, name, ns, own, a, count);
-	} else if (p->depth == 3 && p->message && own && text_is(name, "invite") &&
-	    slice_is(ns_of(p, uri), NS_MUC_USER)) {
-		p->element.flags |= FLAG_IM; /* an invitation by way of the room (XEP-0045 section 7.8.2) */
+	} else if (p->depth == 3 && p->message && own && slice_is(ns_of(p, uri), NS_MUC_USER) &&
+	    (text_is(name, "invite") || text_is(name, "decline"))) {
+		/* By way of the room (XEP-0045 sections 7.8.2 and 7.8.3). */
+		p->element.flags |= FLAG_CONTENT | (text_is(name, "invite") ? FLAG_IM : 0u);
 	}
 	tag_close(p);
 	buf_add_char(&p->out, '<');

@@ -196,7 +196,7 @@ message_absent(const struct frame *f, struct slice account)
 {
 	enum existence existence = existence_get(account);
 
-	if (f->subtype == TYPE_HEADLINE)
+	if (f->subtype == TYPE_HEADLINE && f->archive_id == 0)
 		return;
 	if (f->archive_id == 0) {
 		/* Not stored: without content (chat states) silence, else the sender must know. */
@@ -230,10 +230,10 @@ deliver_message(const struct frame *f)
 	    (f->subtype == TYPE_NORMAL && f->to.len > bare.len)) {
 		message_bounce(f);
 		return;
-	} else if (f->subtype == TYPE_ERROR ||
-	    (f->subtype == TYPE_HEADLINE && f->to.len > bare.len)) {
+	} else if (f->archive_id == 0 && (f->subtype == TYPE_ERROR ||
+	    (f->subtype == TYPE_HEADLINE && f->to.len > bare.len))) {
 		return;
-	} else if (account != NULL) {
+	} else if (account != NULL && (f->subtype != TYPE_HEADLINE || f->to.len == bare.len)) {
 		TAILQ_FOREACH(s, &account->sessions, siblings) {
 			if (!takes_messages(s))
 				continue;

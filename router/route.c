@@ -53,12 +53,15 @@ is_request(const struct frame *f)
 	return f->kind == STANZA_IQ && (f->subtype == TYPE_GET || f->subtype == TYPE_SET);
 }
 
-/* Whether a message must be on disk before anybody sees it: DESIGN promise 1. */
+/* Whether a message must be on disk before anybody sees it: DESIGN promise 1. A headline is for now,
+ * unless its sender says otherwise; what is said in a room is in the room's archive. */
 static bool
 is_to_be_stored(const struct frame *f)
 {
-	return f->kind == STANZA_MESSAGE && (f->flags & FLAG_CONTENT) && !(f->flags & FLAG_NO_STORE) &&
-	    (f->subtype == TYPE_NORMAL || f->subtype == TYPE_CHAT);
+	if (f->kind != STANZA_MESSAGE || !(f->flags & FLAG_CONTENT) || (f->flags & FLAG_NO_STORE))
+		return false;
+	return f->subtype == TYPE_NORMAL || f->subtype == TYPE_CHAT ||
+	    (f->subtype == TYPE_HEADLINE && (f->flags & FLAG_KEEP));
 }
 
 /* Requests to an account or to the server that a daemon has registered for. */

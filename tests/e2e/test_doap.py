@@ -39,6 +39,8 @@ SPECIFICATIONS = {
     "urn:xmpp:invite": "XEP-0401",
     "urn:xmpp:mam:2": "XEP-0313",
     "urn:xmpp:mam:2#extended": "XEP-0313",
+    "urn:xmpp:mam:2#groupchat-field": "XEP-0313",
+    "urn:xmpp:message-retract:1": "XEP-0424",
     "urn:xmpp:pars:0": "XEP-0379",
     "urn:xmpp:ibr-token:0": "XEP-0445",
     "urn:xmpp:ping": "XEP-0199",

@@ -181,7 +181,8 @@ def test_errors(pair):
         assert condition(juliet.iq("get", payload)) == "feature-not-implemented"
     fields = juliet.iq("get", "<query xmlns='urn:xmpp:mam:2'/>")
     assert [e.get("var") for e in fields.iter(q("data", "field"))] == [
-        "FORM_TYPE", "with", "start", "end", "before-id", "after-id", "ids", "{urn:xmpp:fulltext:0}fulltext"]
+        "FORM_TYPE", "with", "start", "end", "before-id", "after-id", "ids", "include-groupchat",
+        "{urn:xmpp:fulltext:0}fulltext"]
 
 
 def test_strangers(suite, pair):

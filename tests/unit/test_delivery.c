@@ -169,6 +169,72 @@ section_8(void **state)
 	}
 }
 
+/* Which types are stored, and what hints do to that (XEP-0313 section 6.1, XEP-0334). */
+static void
+what_is_stored(void **state)
+{
+	static const struct { enum stanza_type type; uint32_t flags; bool stored; } rows[] = {
+		{ TYPE_NORMAL, FLAG_CONTENT, true },
+		{ TYPE_CHAT, FLAG_CONTENT, true },
+		{ TYPE_CHAT, FLAG_IM, false },
+		{ TYPE_CHAT, FLAG_CONTENT | FLAG_NO_STORE, false },
+		{ TYPE_CHAT, FLAG_CONTENT | FLAG_NO_PERMANENT, true },
+		{ TYPE_CHAT, FLAG_CONTENT | FLAG_KEEP | FLAG_NO_STORE, false },
+		{ TYPE_HEADLINE, FLAG_CONTENT | FLAG_BODY, false },
+		{ TYPE_HEADLINE, FLAG_CONTENT | FLAG_KEEP, true },
+		{ TYPE_HEADLINE, FLAG_CONTENT | FLAG_KEEP | FLAG_NO_STORE, false },
+		{ TYPE_GROUPCHAT, FLAG_CONTENT | FLAG_BODY | FLAG_KEEP, false },
+		{ TYPE_ERROR, FLAG_CONTENT | FLAG_ERROR, false },
+	};
+	struct frame f, got;
+	size_t i;
+
+	(void)state;
+	everybody_in();
+	for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+		print_message("  type %d flags %x\n", (int)rows[i].type, (unsigned)rows[i].flags);
+		f = stanza(JULIET_N, STANZA_MESSAGE, rows[i].type, "romeo@localhost/home");
+		f.flags = rows[i].flags;
+		world_say(c2sd, &f);
+		assert_int_equal(world_next(archived, &got), rows[i].stored);
+		if (rows[i].stored) {
+			assert_int_equal(got.flags & rows[i].flags, rows[i].flags);
+			say_stored(f.seq, ++next_id);
+		}
+		got = world_expect(c2sd, FRAME_STANZA);
+		assert_int_equal(got.archive_id, rows[i].stored ? next_id : 0);
+		expect_ack(f.seq);
+	}
+}
+
+/* A headline that is to be stored waits like a message, also for an address that is not there. */
+static void
+stored_headline(void **state)
+{
+	static const char *const to[] = { "quiet@localhost", "quiet@localhost/x" };
+	struct frame f, is = { .type = FRAME_ACCOUNT_IS };
+	size_t i;
+
+	(void)state;
+	log_in(JULIET_N, "juliet@localhost", "balcony");
+	for (i = 0; i < 2; i++) {
+		f = stanza(JULIET_N, STANZA_MESSAGE, TYPE_HEADLINE, to[i]);
+		f.flags = FLAG_CONTENT | FLAG_KEEP;
+		world_say(c2sd, &f);
+		world_expect(archived, FRAME_STANZA);
+		say_stored(f.seq, ++next_id);
+		world_expect(authd, FRAME_ACCOUNT_ASK);
+		expect_ack(f.seq);
+	}
+	is.jid = SLICE("quiet@localhost");
+	world_say(authd, &is);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(world_expect(c2sd, FRAME_STANZA).subtype, TYPE_ERROR);
+		world_expect(archived, FRAME_DROP);
+	}
+	world_silent(c2sd);
+}
+
 /* 8.5.1: the account does not exist; authd is asked once, after the commit. */
 static void
 no_such_account(void **state)
@@ -1015,6 +1081,8 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
 		TEST(section_8),
+		TEST(what_is_stored),
+		TEST(stored_headline),
 		TEST(no_such_account),
 		TEST(order_is_kept),
 		TEST(archived_restarts),

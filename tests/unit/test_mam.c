@@ -577,7 +577,7 @@ test_metadata(void **arg)
 
 static const struct { const char *query, *answer; } wrong[] = {
 	{ FORM(FIELD("x", "y")), "feature-not-implemented; " },
-	{ FORM(FIELD("include-groupchat", "true")), "feature-not-implemented; " },
+	{ FORM(FIELD("include-groupchat", "perhaps")), "bad-request; " },
 	{ FORM(FIELD("start", "yesterday")), "bad-request; " },
 	{ FORM(FIELD("start", "2026-02-30T00:00:00Z")), "bad-request; " },
 	{ FORM(FIELD("end", "2026-02-03T00:00:00")), "bad-request; " },
@@ -596,6 +596,8 @@ static const struct { const char *query, *answer; } wrong[] = {
 	{ SET("<max/>"), "bad-request; " },
 	{ SET("<index>3</index>"), "feature-not-implemented; " },
 	/* what is not wrong */
+	{ FORM(FIELD("include-groupchat", "true")), EMPTY },
+	{ FORM(FIELD("include-groupchat", "0")), EMPTY },
 	{ FORM("<field var='with'/>") SET("<after/>"), EMPTY },
 	{ FORM("<field var='start'><value/></field>") "<y xmlns='urn:y'/>", EMPTY },
 };

@@ -514,6 +514,16 @@ test_not_archived(void **arg)
 	delivered(5, 1, ids[2]);
 	answers();
 	assert_int_equal(rows(TABLE_MESSAGE), 1);
+	/* Not to be kept for good: it waits, and comes with the flag, and no restart makes copies of it. */
+	message(6, ROMEO, JULIET, BOTH | FLAG_NO_PERMANENT, "brief");
+	assert_string_equal(answers(), "stored 6 #4 2; ");
+	reopen(SIZE, 100);
+	drain(JULIET, 0, 0);
+	assert_string_equal(answers(), "#4 brief 2; drained #4 2; ");
+	assert_int_equal(rows(TABLE_ARCHIVE), 1);
+	delivered(7, 2, ids[3]);
+	answers();
+	assert_int_equal(rows(TABLE_MESSAGE), 1);
 }
 
 static void

@@ -117,6 +117,12 @@ test_write(void **state)
 	written(&f, NULL, "r@b.example", "<message><body>a</body><stanza-id xmlns='urn:xmpp:sid:0' "
 	    "by='r@b.example' id='000000001234abcd'/><delay xmlns='urn:xmpp:delay' from='b.example' "
 	    "stamp='2026-11-23T01:02:03.456Z'/></message>");
+	f.flags |= FLAG_NO_PERMANENT; /* there is no archive with that id */
+	written(&f, NULL, "r@b.example", "<message><body>a</body><delay xmlns='urn:xmpp:delay' "
+	    "from='b.example' stamp='2026-11-23T01:02:03.456Z'/></message>");
+	f.flags = FLAG_NO_PERMANENT;
+	written(&f, NULL, "r@b.example", "<message><body>a</body></message>");
+	f.flags = FLAG_SPOOL;
 	f.archive_id = 0;
 	f.payload = SLICE_NONE;
 	written(&f, NULL, "b.example", "<message><delay xmlns='urn:xmpp:delay' from='b.example' "

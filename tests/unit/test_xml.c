@@ -448,6 +448,32 @@ one(const char *stanza, struct xml_element *e)
 	reader_end(&r);
 }
 
+/* Every row of the table, alone in a message. */
+static void
+test_message_children(void **state)
+{
+#define OWN ""
+	static const struct { const char *ns, *name; uint32_t flags; } rows[] = {
+#define MESSAGE_CHILD(ns, name, flags, text) { ns, name, flags },
+#include "message_child.def"
+#undef MESSAGE_CHILD
+	};
+#undef OWN
+	char stanza[256], ns[128];
+	struct xml_element e;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		snprintf(ns, sizeof ns, *rows[i].ns != '\0' ? " xmlns='%s'" : "%s", rows[i].ns);
+		snprintf(stanza, sizeof stanza, "<message type='chat'><%s%s/></message>",
+		    rows[i].name != NULL ? rows[i].name : "other", ns);
+		one(stanza, &e);
+		if (e.flags != rows[i].flags)
+			fail_msg("%s: %x", stanza, (unsigned)e.flags);
+	}
+}
+
 static void
 test_flags(void **state)
 {
@@ -460,25 +486,38 @@ test_flags(void **state)
 		{ "<message><active xmlns='" NS_CHATSTATES "'/><thread/></message>", FLAG_IM },
 		{ "<message><received xmlns='" NS_RECEIPTS "' id='1'/></message>",
 		    FLAG_CONTENT | FLAG_IM },
-		{ "<message><markable xmlns='" NS_MARKERS "'/></message>", FLAG_CONTENT | FLAG_IM },
+		{ "<message><markable xmlns='" NS_MARKERS "'/></message>", FLAG_IM },
 		{ "<message><x xmlns='" NS_CONFERENCE "' jid='a'/></message>", FLAG_CONTENT | FLAG_IM },
-		{ "<message><x xmlns='" NS_MUC_USER "'/></message>", FLAG_CONTENT | FLAG_MUC },
+		{ "<message><x xmlns='" NS_MUC_USER "'/></message>", FLAG_MUC },
+		{ "<message><x xmlns='" NS_MUC_USER "'/><composing xmlns='" NS_CHATSTATES "'/></message>",
+		    FLAG_MUC | FLAG_IM },
+		{ "<message><x xmlns='" NS_MUC_USER "'><decline to='a'/></x></message>",
+		    FLAG_CONTENT | FLAG_MUC },
 		{ "<message><x xmlns='" NS_MUC_USER "'><invite to='a'/></x></message>",
 		    FLAG_CONTENT | FLAG_MUC | FLAG_IM },
-		{ "<message><x xmlns='" NS_MUC_USER "'><invite xmlns='y'/></x></message>",
-		    FLAG_CONTENT | FLAG_MUC },
+		{ "<message><x xmlns='" NS_MUC_USER "'><invite xmlns='y'/></x></message>", FLAG_MUC },
 		{ "<message><x xmlns='y'><invite xmlns='" NS_MUC_USER "'/></x></message>", FLAG_CONTENT },
-		{ "<message><x xmlns='" NS_MUC_USER "'><y><invite/></y></x></message>",
-		    FLAG_CONTENT | FLAG_MUC },
-		{ "<message><private xmlns='" NS_CARBONS "'/></message>", FLAG_CONTENT | FLAG_PRIVATE },
+		{ "<message><x xmlns='" NS_MUC_USER "'><y><invite/></y></x></message>", FLAG_MUC },
+		{ "<message><private xmlns='" NS_CARBONS "'/></message>", FLAG_PRIVATE },
 		{ "<message><a><private xmlns='" NS_CARBONS "'/></a></message>", FLAG_CONTENT },
 		{ "<message><received xmlns='" NS_CARBONS "'/></message>", 0 },
 		{ "<iq><private xmlns='" NS_CARBONS "'/></iq>", 0 },
 		{ "<message><body xmlns='x'/></message>", FLAG_CONTENT },
-		{ "<message><store xmlns='" NS_HINTS "'/></message>", 0 },
+		{ "<message><store xmlns='" NS_HINTS "'/></message>", FLAG_CONTENT | FLAG_KEEP },
+		{ "<message><composing xmlns='" NS_CHATSTATES "'/><store xmlns='" NS_HINTS "'/></message>",
+		    FLAG_CONTENT | FLAG_KEEP | FLAG_IM },
+		{ "<message><composing xmlns='" NS_CHATSTATES "'/><origin-id xmlns='" NS_SID "' id='1'/>"
+		    "<markable xmlns='" NS_MARKERS "'/></message>", FLAG_IM },
+		{ "<message><encrypted xmlns='x'/><no-store xmlns='" NS_HINTS "'/></message>",
+		    FLAG_CONTENT | FLAG_NO_STORE },
+		{ "<message type='error'><body/><no-copy xmlns='" NS_HINTS "'/><no-store xmlns='" NS_HINTS
+		    "'/><store xmlns='" NS_HINTS "'/><error/></message>",
+		    FLAG_CONTENT | FLAG_BODY | FLAG_ERROR },
+		{ "<message><a><store xmlns='" NS_HINTS "'/></a></message>", FLAG_CONTENT },
+		{ "<iq><store xmlns='" NS_HINTS "'/></iq>", 0 },
 		{ "<message><no-store xmlns='" NS_HINTS "'/></message>", FLAG_NO_STORE },
 		{ "<message><body/><no-permanent-store xmlns='" NS_HINTS "'/></message>",
-		    FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE },
+		    FLAG_CONTENT | FLAG_BODY | FLAG_NO_PERMANENT },
 		{ "<message><no-copy xmlns='" NS_HINTS "'/></message>", FLAG_PRIVATE },
 		{ "<message><stanza-id xmlns='" NS_SID "'/></message>", 0 },
 		{ "<message><delay xmlns='" NS_DELAY "'/></message>", 0 },
@@ -922,6 +961,7 @@ main(void)
 		cmocka_unit_test(test_canonical),
 		cmocka_unit_test(test_namespaces),
 		cmocka_unit_test(test_element),
+		cmocka_unit_test(test_message_children),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_strip),
 		cmocka_unit_test(test_pipelined),
