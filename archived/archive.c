@@ -133,9 +133,9 @@ message_keep_removed(uint64_t id)
 	return error;
 }
 
-/* Tells whether an account has a place for a message in a table. */
-static int
-has_place(enum table table, uint64_t account, uint64_t id, bool *has)
+/* account 0 has none; *has stays when it was set. */
+int
+place_has(enum table table, uint64_t account, uint64_t id, bool *has)
 {
 	char key[PLACE_SIZE];
 	struct slice value;
@@ -153,14 +153,14 @@ message_release(uint64_t id, uint64_t one, uint64_t other)
 {
 	bool has = false;
 	char key[8];
-	int error = has_place(TABLE_ARCHIVE, one, id, &has);
+	int error = place_has(TABLE_ARCHIVE, one, id, &has);
 
 	if (error == OK)
-		error = has_place(TABLE_ARCHIVE, other, id, &has);
+		error = place_has(TABLE_ARCHIVE, other, id, &has);
 	if (error == OK)
-		error = has_place(TABLE_SPOOL, one, id, &has);
+		error = place_has(TABLE_SPOOL, one, id, &has);
 	if (error == OK)
-		error = has_place(TABLE_SPOOL, other, id, &has);
+		error = place_has(TABLE_SPOOL, other, id, &has);
 	if (error == OK && !has)
 		error = message_keep_removed(id);
 	if (error || has)
@@ -179,6 +179,7 @@ peer_key(uint64_t account, const char *peer_hash, uint64_t id, char out[PEER_SIZ
 	return slice_of(out, PEER_SIZE);
 }
 
+/* A copy enters an archive. */
 int
 archive_put(uint64_t account, uint64_t id, enum direction direction, uint64_t peer,
     const char peer_hash[PEER_HASH_SIZE])
@@ -198,7 +199,8 @@ archive_put(uint64_t account, uint64_t id, enum direction direction, uint64_t pe
 	    slice_of(value, 1));
 }
 
-/* Removes a copy whose row was read, and the message when that was the last. */
+/* A copy leaves an archive, for whatever reason: the one place where that happens. Its row was read; the
+ * message goes when that was the last. */
 static int
 copy_remove(uint64_t account, uint64_t id, struct slice value)
 {

@@ -130,6 +130,8 @@ const struct skew *archive_skew(void);
 int archive_open(void);
 int archive_save(void); /* before the commit */
 void archive_settle(bool committed);
+/* Sets *has when an account has a place for a message in a table; copies of index.c are not seen. */
+int place_has(enum table table, uint64_t account, uint64_t id, bool *has);
 /* Removes a message that neither of two accounts (0: none) has a place for any more. */
 int message_release(uint64_t id, uint64_t one, uint64_t other);
 

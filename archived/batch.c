@@ -315,6 +315,73 @@ account_remove_empty(struct account *account)
 	return error == E_NOT_FOUND ? account_remove(account) : error;
 }
 
+/* Writes the error for the sender's archive when that has the message which comes back. */
+static int
+bounce_write(const struct account *receiver, uint64_t id, struct buf *whole)
+{
+	struct account *sender;
+	struct buf scratch = { 0 };
+	struct frame f, reply;
+	bool waits = false, sent = false;
+	uint64_t stamp;
+	int error = place_has(TABLE_ARCHIVE, receiver->id, id, &waits);
+
+	if (error == OK)
+		error = place_has(TABLE_SPOOL, receiver->id, id, &waits);
+	if (error == OK)
+		error = waits ? message_get(id, &stamp, &f) : E_NOT_FOUND;
+	if (error == OK)
+		error = account_find(jid_bare_of(f.from), &sender);
+	if (error == OK && sender != receiver)
+		error = place_has(TABLE_ARCHIVE, sender->id, id, &sent);
+	if (error == OK && sent && stanza_error_reply(&f, STANZA_ERROR_SERVICE_UNAVAILABLE, SLICE_NONE,
+	    &scratch, &reply)) {
+		reply.flags |= FLAG_STORE | FLAG_TO_LOCAL;
+		error = frame_write(&reply, whole);
+	}
+	buf_free(&scratch);
+	return error == E_NOT_FOUND || error == E_MALFORMED || error == E_TOO_BIG ? OK : error;
+}
+
+/* Puts the error that a sender gets into its archive, so that its message does not look delivered there. */
+static int
+bounce_add(struct slice whole)
+{
+	struct account *from, *to;
+	struct frame f;
+	uint64_t id;
+	int error;
+
+	ASSERT(frame_read(whole, &f) == OK);
+	error = account_sides(&f, &from, &to);
+	if (error)
+		return error;
+	id = id_next(run.now);
+	error = message_add(id, run.now, whole);
+	if (error == OK)
+		index_add(&f, id, from, to);
+	return error;
+}
+
+/* A message has no receiver: nothing of it is left with that account. */
+static int
+bounce(struct account *account, uint64_t id)
+{
+	struct buf whole = { 0 };
+	int error = index_all();
+
+	if (error == OK)
+		error = bounce_write(account, id, &whole);
+	if (error == OK)
+		error = spool_remove(account->id, id);
+	if (error == OK)
+		error = archive_remove(account->id, id);
+	if (error == OK && buf_len(&whole) != 0)
+		error = bounce_add(buf_slice(&whole));
+	buf_free(&whole);
+	return error ? error : account_remove_empty(account);
+}
+
 static int
 take_drop(const struct frame *f, struct slice whole)
 {
@@ -324,13 +391,8 @@ take_drop(const struct frame *f, struct slice whole)
 	(void)whole;
 	if (error)
 		return error == E_NOT_FOUND ? OK : error;
-	error = spool_remove(account->id, f->archive_id);
-	if (error || !(f->flags & FLAG_BOUNCE))
-		return error;
-	error = index_all();
-	if (error == OK)
-		error = archive_remove(account->id, f->archive_id);
-	return error ? error : account_remove_empty(account);
+	return f->flags & FLAG_BOUNCE ? bounce(account, f->archive_id) :
+	    spool_remove(account->id, f->archive_id);
 }
 
 static int

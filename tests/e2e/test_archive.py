@@ -98,6 +98,32 @@ def test_not_permanent_copy(suite, pair):
     assert archived(phone) == []
 
 
+@pytest.mark.parametrize("reason", ["nobody", "blocked"])
+def test_bounced(make_suite, reason):
+    """A message that came back does not look delivered in its sender's archive, and is in no other."""
+    suite = make_suite()
+    a = suite.account()
+    juliet = suite.login(a, "balcony", available=0)
+    to = "nobody-at-all@localhost"
+    if reason == "blocked":
+        to = suite.account()
+        nurse = suite.login(to, "n", available=0)
+        nurse.iq("set", "<block xmlns='urn:xmpp:blocking'><item jid='%s'/></block>" % a)
+        nurse.end()
+        suite.kill("router")
+    juliet.send("<message to='%s' type='chat' id='m1'><body>a</body></message>" % to)
+    error = juliet.message()
+    assert (error.get("type"), error.get("id"), error.get("from")) == ("error", "m1", to)
+    page = query(juliet)
+    assert [(m.get("type"), m.get("id"), m.get("from")) for m in page.messages] == [
+        ("chat", "m1", juliet.jid), ("error", "m1", to)]
+    assert condition(page.messages[1]) == condition(error)
+    suite.kill("archived")
+    assert query(juliet).ids == page.ids
+    if reason == "blocked":
+        assert query(suite.login(to, "n")).ids == []
+
+
 def test_features(pair):
     juliet = pair[0]
     for to, wanted in ((pair[2], "urn:xmpp:mam:2#groupchat-field"), (pair[2], "urn:xmpp:message-retract:1"),

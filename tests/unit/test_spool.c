@@ -471,6 +471,8 @@ static void
 test_drop_and_bounce(void **arg)
 {
 	struct account *account;
+	uint64_t last, stamp;
+	struct frame f;
 
 	(void)arg;
 	begin();
@@ -484,9 +486,21 @@ test_drop_and_bounce(void **arg)
 	drop(JULIET, ids[1], FLAG_BOUNCE);
 	drop(SLICE("nobody@capulet.example"), ids[1], FLAG_BOUNCE);
 	answers();
-	/* the sender keeps a copy */
-	assert_int_equal(rows(TABLE_ARCHIVE), 3);
-	assert_int_equal(rows(TABLE_MESSAGE), 2);
+	/* the sender keeps a copy, and gets the error, once */
+	assert_int_equal(index_all(), OK);
+	assert_int_equal(rows(TABLE_ARCHIVE), 4);
+	assert_int_equal(rows(TABLE_MESSAGE), 3);
+	last = id_last();
+	assert_int_equal(message_get(last, &stamp, &f), OK);
+	assert_int_equal(f.subtype, TYPE_ERROR);
+	assert_true(slice_equal(f.from, JULIET) && slice_is(f.to, "romeo@montague.example/garden"));
+	assert_non_null(memmem(f.payload.ptr, f.payload.len, "<service-unavailable ", 21));
+	store_abort(state.store);
+	state_close();
+	assert_int_equal(state_open(directory, SIZE, 100, now), OK);
+	assert_int_equal(account_find(ROMEO, &account), OK);
+	assert_int_equal(archive_has(account->id, &last, 1), OK);
+	store_abort(state.store);
 	assert_int_equal(spool_total(), 0);
 	assert_int_equal(account_find(JULIET, &account), OK);
 	/* from elsewhere to one who does not exist: nothing stays */
@@ -494,7 +508,7 @@ test_drop_and_bounce(void **arg)
 	assert_string_equal(answers(), "stored 3 #3 3; ");
 	drop(SLICE("ghost@capulet.example"), ids[2], FLAG_BOUNCE);
 	answers();
-	assert_int_equal(rows(TABLE_MESSAGE), 2);
+	assert_int_equal(rows(TABLE_MESSAGE), 3);
 	assert_int_equal(account_find(SLICE("ghost@capulet.example"), &account), E_NOT_FOUND);
 	store_abort(state.store);
 }
