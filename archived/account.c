@@ -151,6 +151,7 @@ int
 account_remove(struct account *account)
 {
 	account->id = 0;
+	account->prefs = ACCOUNT_PREFS_UNKNOWN;
 	return store_remove(state.store, TABLE_ACCOUNT,
 	    slice_of(account->hash, sizeof account->hash));
 }

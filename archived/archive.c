@@ -217,6 +217,10 @@ copy_remove(uint64_t account, uint64_t id, struct slice value)
 	error = store_remove(state.store, TABLE_PEER, peer_key(account, hash, id, key));
 	if (error == OK || error == E_NOT_FOUND)
 		error = store_remove(state.store, TABLE_ARCHIVE, place_key(account, id, key));
+	if (error == OK)
+		error = spool_last(account, id);
+	if (error == OK && peer != 0 && peer != account)
+		error = spool_last(peer, id);
 	return error ? error : message_release(id, account, peer);
 }
 

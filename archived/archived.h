@@ -11,6 +11,7 @@
  *   peer      account, peer, archive id: the same copies by peer
  *   spool     account, archive id -> waits for its receiver; goes when that has it
  *   removed   archive id -> a message that has gone, until the index of words has forgotten it
+ *   asked     account, archive id -> the copy goes if the other one is not in the roster
  *
  * The row in message goes with the last of the others.
  */
@@ -37,6 +38,8 @@ enum table {
 	TABLE_META,      /* name -> number */
 	TABLE_PEER,      /* archive.c */
 	TABLE_REMOVED,   /* archive.c, search.c: as message */
+	TABLE_PREFS,     /* prefs.c */
+	TABLE_ASKED,     /* prefs.c */
 	TABLE_COUNT
 };
 
@@ -94,6 +97,7 @@ uint64_t id_time(uint64_t id);
 struct account {
 	uint64_t id;   /* 0: nothing of this address is stored under its own account */
 	char hash[32]; /* SHA-256 of the bare JID; its first PEER_HASH_SIZE bytes name a peer */
+	enum { ACCOUNT_PREFS_UNKNOWN, ACCOUNT_PREFS_NONE, ACCOUNT_PREFS } prefs; /* whether it has some */
 	size_t len;
 	char jid[];    /* bare */
 };
@@ -103,10 +107,10 @@ void account_close(void);
 /* *account is set in any case, and valid until account_trim(). jid: bare. Returns 0, E_NOT_FOUND
  * or an error of the store. */
 int account_find(struct slice jid, struct account **account);
+/* The same, and gives it a number when it has none. */
+int account_make(struct slice jid, struct account **account);
 /* Forgets the number of an address: it gets a new one if it comes again. */
 int account_remove(struct account *account);
-/* Finds or makes an account. jid: bare. */
-int account_make(struct slice jid, struct account **account);
 /* Finds or makes the accounts of a message's two sides; one that is elsewhere keeps id 0. */
 int account_sides(const struct frame *f, struct account **from, struct account **to);
 void account_trim(void);                                        /* bounds the cache */
@@ -191,6 +195,8 @@ int spool_add(uint64_t account, uint64_t id, uint64_t sender, unsigned bits);
 int spool_remove(uint64_t account, uint64_t id);
 /* Removes at most count messages of an account; *more when that was not all. */
 int spool_remove_some(uint64_t account, size_t count, bool *more);
+/* A copy leaves an archive: the message may go with this row, if there is one. */
+int spool_last(uint64_t account, uint64_t id);
 uint64_t spool_count(uint64_t account);
 uint64_t spool_total(void);
 /* Each account for which something waits. */
@@ -215,6 +221,31 @@ bool forget_pending(void);
 int forget_step(void);
 void forget_settle(bool committed);
 void forget_gauges(void);
+
+/* -- prefs.c: what an account wants in its archive (XEP-0441) ---------------------------------- */
+
+struct out;
+enum verdict {
+	VERDICT_KEEP,
+	VERDICT_LEAVE,
+	VERDICT_ASK, /* keep it if the other one is in the roster */
+	VERDICT_COUNT
+};
+
+/* Whether an account has messages from or to this address in its archive. */
+int prefs_verdict(struct account *account, struct slice other, enum verdict *verdict);
+/* Appends the preferences of an account to payload, or sets them first; *wrong: what is wrong with
+ * the request. */
+int prefs_show(struct slice jid, struct buf *payload);
+int prefs_set(struct slice jid, const struct xmlin_element *element, struct buf *payload,
+    enum stanza_error *wrong, const char **text);
+int prefs_remove(uint64_t account);
+bool prefs_exist(struct account *account);
+/* Asks authd whether a copy stays, once more for those whose answer has not come, and takes ROSTER_IS. */
+int prefs_ask(const struct account *account, uint64_t id, struct slice other, struct out *out);
+int prefs_ask_again(struct out *out);
+int prefs_answered(const struct frame *f);
+void prefs_gauges(void);
 
 /* -- query.c: what is asked of an archive (XEP-0313, XEP-0059) ---------------------------------- */
 

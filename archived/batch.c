@@ -207,23 +207,82 @@ is_archived(const struct frame *f)
 	return !(f->flags & (FLAG_NO_STORE | FLAG_NO_PERMANENT));
 }
 
+/* What the two sides of a message want: FLAG_FROM_SKIPS, FLAG_TO_SKIPS; *ask: of which of them the
+ * roster must be asked, in the same bits. */
+static int
+sides_want(const struct frame *f, struct account *from, struct account *to, uint32_t *skips,
+    uint32_t *ask)
+{
+	enum verdict sender = VERDICT_KEEP, receiver = VERDICT_KEEP;
+	int error = OK;
+
+	if (f->flags & FLAG_FROM_LOCAL)
+		error = prefs_verdict(from, f->to, &sender);
+	if (error == OK && (f->flags & FLAG_TO_LOCAL))
+		error = prefs_verdict(to, f->from, &receiver);
+	if (from == to && (sender == VERDICT_KEEP || receiver == VERDICT_KEEP))
+		sender = receiver = VERDICT_KEEP;
+	*skips = (sender == VERDICT_LEAVE ? FLAG_FROM_SKIPS : 0u) |
+	    (receiver == VERDICT_LEAVE ? FLAG_TO_SKIPS : 0u);
+	*ask = (sender == VERDICT_ASK ? FLAG_FROM_SKIPS : 0u) |
+	    (receiver == VERDICT_ASK ? FLAG_TO_SKIPS : 0u);
+	return error;
+}
+
+/* Writes a message, with what its sides want when that is not everything. */
+static int
+message_write(const struct frame *f, struct slice whole, uint64_t id)
+{
+	uint64_t stamp = f->stamp != 0 ? f->stamp : run.now;
+	struct buf changed = { 0 };
+	int error;
+
+	if (!(f->flags & (FLAG_FROM_SKIPS | FLAG_TO_SKIPS)))
+		return message_add(id, stamp, whole);
+	error = frame_write(f, &changed);
+	if (error == OK)
+		error = message_add(id, stamp, buf_slice(&changed));
+	buf_free(&changed);
+	return error;
+}
+
+/* Whether somebody has a copy of a message in the archive. */
+static bool
+has_copies(const struct frame *f)
+{
+	return is_archived(f) &&
+	    ((f->flags & (FLAG_FROM_LOCAL | FLAG_FROM_SKIPS)) == FLAG_FROM_LOCAL ||
+	    (f->flags & (FLAG_TO_LOCAL | FLAG_TO_SKIPS)) == FLAG_TO_LOCAL);
+}
+
+static uint64_t
+stored_bits(const struct frame *f)
+{
+	return (f->flags & FLAG_FROM_SKIPS ? STORED_FROM_SKIPS : 0u) |
+	    (f->flags & FLAG_TO_SKIPS ? STORED_TO_SKIPS : 0u);
+}
+
 /* Gives a message its id and its places. */
 static int
-message_take(const struct frame *f, struct slice whole)
+message_take(const struct frame *asked, struct slice whole)
 {
-	bool receives = f->flags & (FLAG_TO_LOCAL | FLAG_TO_REMOTE), archived = is_archived(f);
-	unsigned bits = archived ? SPOOL_ARCHIVED : 0;
+	struct frame copy = *asked;
+	const struct frame *f = &copy;
+	bool receives = f->flags & (FLAG_TO_LOCAL | FLAG_TO_REMOTE);
+	bool remote = f->flags & FLAG_TO_REMOTE;
 	struct account *from, *to, *owner;
+	uint32_t skips = 0, ask = 0;
 	uint64_t id, sender = 0;
 	int error = account_sides(f, &from, &to);
 
 	owner = to;
-	if (error == OK && (f->flags & FLAG_TO_REMOTE)) {
-		bits |= SPOOL_REMOTE;
+	if (error == OK && remote)
 		error = account_make(spool_owner(f), &owner);
-	}
+	if (error == OK && is_archived(f))
+		error = sides_want(f, from, to, &skips, &ask);
 	if (error)
 		return error;
+	copy.flags = (copy.flags & ~(uint32_t)(FLAG_FROM_SKIPS | FLAG_TO_SKIPS)) | skips;
 	if (receives && spool_count(owner->id) >= state.spool_messages) {
 		log_debug("message refused", "to=%s reason=\"spool full\"", log_quote(f->to));
 		return refuse(f);
@@ -231,14 +290,19 @@ message_take(const struct frame *f, struct slice whole)
 	if (f->flags & FLAG_FROM_LOCAL)
 		sender = from->id;
 	id = id_next(run.now);
-	if (archived || receives)
-		error = message_add(id, f->stamp != 0 ? f->stamp : run.now, whole);
-	if (archived)
+	if (has_copies(f) || receives)
+		error = message_write(f, whole, id);
+	if (is_archived(f))
 		index_add(f, id, from, to);
+	if (error == OK && (ask & FLAG_FROM_SKIPS))
+		error = prefs_ask(from, id, f->to, run.out);
+	if (error == OK && (ask & FLAG_TO_SKIPS))
+		error = prefs_ask(to, id, f->from, run.out);
 	if (error == OK && receives)
-		error = spool_add(owner->id, id, sender, bits);
+		error = spool_add(owner->id, id, sender, (has_copies(f) ? SPOOL_ARCHIVED : 0u) |
+		    (remote ? SPOOL_REMOTE : 0u));
 	if (error == OK)
-		stored_add(f, id, receives ? owner->id : 0);
+		stored_add(f, id, (receives ? owner->id : 0) | stored_bits(f));
 	run.stored++;
 	return error;
 }
@@ -312,7 +376,8 @@ account_remove_empty(struct account *account)
 
 	if (error == E_NOT_FOUND)
 		error = store_last(state.store, TABLE_SPOOL, prefix, &k, &v);
-	return error == E_NOT_FOUND ? account_remove(account) : error;
+	return error == E_NOT_FOUND && !prefs_exist(account) ? account_remove(account) :
+	    error == E_NOT_FOUND ? OK : error;
 }
 
 /* Writes the error for the sender's archive when that has the message which comes back. */
@@ -407,6 +472,8 @@ take_forget(const struct frame *f, struct slice whole)
 	error = index_all();
 	if (error == OK)
 		error = forget_begin(account);
+	if (error == OK)
+		error = prefs_remove(account->id);
 	return error ? error : account_remove(account);
 }
 
@@ -434,6 +501,13 @@ take_drain(const struct frame *f, struct slice whole)
 	return spool_drain(f, &run.out->frames);
 }
 
+static int
+take_roster(const struct frame *f, struct slice whole)
+{
+	(void)whole;
+	return prefs_answered(f);
+}
+
 /* What archived takes from the router. */
 static int (*const takers[FRAME_COUNT])(const struct frame *f, struct slice whole) = {
 	[FRAME_STANZA] = take_stanza,
@@ -443,6 +517,7 @@ static int (*const takers[FRAME_COUNT])(const struct frame *f, struct slice whol
 	[FRAME_DRAIN] = take_drain,
 	[FRAME_UNDELIVERABLE] = take_undeliverable,
 	[FRAME_REMOTE_WAITING] = take_waiting,
+	[FRAME_ROSTER_IS] = take_roster,
 };
 
 /* Whether a frame has what its taker reads: the account, for those that are about one. */

@@ -64,14 +64,16 @@ index_add(const struct frame *f, uint64_t id, const struct account *from,
     const struct account *to)
 {
 	bool sends = f->flags & FLAG_FROM_LOCAL, receives = f->flags & FLAG_TO_LOCAL;
+	bool from_skips = f->flags & FLAG_FROM_SKIPS, to_skips = f->flags & FLAG_TO_SKIPS;
 
 	if (sends && receives && from == to) {
-		fresh_add(from, id, DIRECTION_SELF, to, to->id);
+		if (!from_skips || !to_skips)
+			fresh_add(from, id, DIRECTION_SELF, to, to->id);
 		return;
 	}
-	if (sends)
+	if (sends && !from_skips)
 		fresh_add(from, id, DIRECTION_OUT, to, receives ? to->id : 0);
-	if (receives)
+	if (receives && !to_skips)
 		fresh_add(to, id, DIRECTION_IN, from, sends ? from->id : 0);
 }
 

@@ -14,6 +14,7 @@
 
 #define RETRY_TIME  500                /* milliseconds after a failed transaction */
 #define FULL_TIME   10                 /* while the router does not read */
+#define ASK_TIME    10000              /* after which rosters are asked again */
 #define EXPIRE_TIME (24ull * 3600 * 1000)
 #define GIVE_UP_TIME 5000              /* between looks at what has waited for too long */
 #define BATCH_MAX   (8u << 20)         /* bytes of frames that wait, above which nothing is read */
@@ -25,6 +26,7 @@ static struct {
 	bool overdue;      /* a look is due */
 	uv_timer_t search; /* until there is something to do for the index of words */
 	uv_work_t work;    /* on that index */
+	uv_timer_t ask;
 	bool waiting;
 	bool failing;      /* the last transaction failed */
 	bool paused;       /* the router's link is not read */
@@ -270,6 +272,27 @@ on_expire(uv_timer_t *timer)
 		log_warn("old origins not removed", "reason=\"%s\"", error_text(error));
 }
 
+/* Asks once more what nobody has answered: authd or the router was away. */
+static void
+on_ask(uv_timer_t *timer)
+{
+	int error;
+
+	(void)timer;
+	if (self.failing || !daemon_router_up() || link_full(daemon_router()))
+		return;
+	error = prefs_ask_again(&self.out);
+	if (error == OK)
+		error = state_commit();
+	else
+		state_abort();
+	if (error == OK)
+		out_send(&self.out);
+	else
+		log_warn("rosters not asked", "reason=\"%s\"", error_text(error));
+	buf_clear(&self.out.frames);
+}
+
 static void
 on_gauges(void)
 {
@@ -280,6 +303,7 @@ on_gauges(void)
 	forget_gauges();
 	mam_gauges();
 	search_gauges();
+	prefs_gauges();
 }
 
 static int
@@ -305,6 +329,8 @@ on_start(uv_loop_t *loop)
 	uv_timer_start(&self.expire, on_expire, EXPIRE_TIME, EXPIRE_TIME);
 	uv_timer_init(loop, &self.give_up);
 	uv_timer_start(&self.give_up, on_give_up, GIVE_UP_TIME, GIVE_UP_TIME);
+	uv_timer_init(loop, &self.ask);
+	uv_timer_start(&self.ask, on_ask, ASK_TIME, ASK_TIME);
 	daemon_dirty();
 	return OK;
 }

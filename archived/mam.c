@@ -474,6 +474,38 @@ refuse(const struct frame *f, enum stanza_error error, const char *text, struct 
 	return answer_error(f, error, text, out);
 }
 
+/* Shows or sets preferences, in the transaction with which the request came: it holds for what came
+ * after it. */
+static int
+take_prefs(const struct frame *f, struct out *out)
+{
+	enum stanza_error wrong = STANZA_ERROR_NONE;
+	struct xmlin_element child, second;
+	struct slice jid = jid_bare_of(f->from);
+	struct buf payload = { 0 };
+	const char *text = NULL;
+	struct xmlin in;
+	int error = OK;
+
+	xmlin_begin(&in, f->payload, SLICE(NS_CLIENT));
+	if (!xmlin_child(&in, &child) || xmlin_child(&in, &second) || in.error != OK ||
+	    !slice_equal(child.ns, f->ns) || !slice_equal(child.name, f->name))
+		wrong = STANZA_ERROR_BAD_REQUEST;
+	else if (f->subtype == TYPE_GET)
+		error = prefs_show(jid, &payload);
+	else
+		error = prefs_set(jid, &child, &payload, &wrong, &text);
+	if (error == OK && wrong != STANZA_ERROR_NONE) {
+		error = refuse(f, wrong, text, out);
+	} else if (error == OK) {
+		COUNT(queries);
+		acknowledge(f, out);
+		error = answer_result(f, buf_slice(&payload), out);
+	}
+	buf_free(&payload);
+	return error;
+}
+
 int
 mam_take(const struct frame *f, struct slice whole, struct out *out)
 {
@@ -486,6 +518,8 @@ mam_take(const struct frame *f, struct slice whole, struct out *out)
 		return OK;
 	if (f->handle == 0 || (f->to.ptr != NULL && !slice_equal(f->to, bare)))
 		return refuse(f, STANZA_ERROR_FORBIDDEN, NULL, out);
+	if (slice_is(f->ns, NS_MAM) && slice_is(f->name, "prefs"))
+		return take_prefs(f, out);
 	if (is_full(bare, whole.len))
 		return refuse(f, STANZA_ERROR_RESOURCE_CONSTRAINT, "Too much is asked at once", out);
 	r = mem_alloc(sizeof *r + whole.len);

@@ -220,6 +220,21 @@ spool_has(uint64_t account, uint64_t id)
 	return store_get(state.store, TABLE_SPOOL, place_key(account, id, key), &value) == OK;
 }
 
+int
+spool_last(uint64_t account, uint64_t id)
+{
+	char key[PLACE_SIZE], copy[ROW_SIZE];
+	struct slice value;
+	int error = store_get(state.store, TABLE_SPOOL, place_key(account, id, key), &value);
+
+	if (error || value.len != ROW_SIZE || !(value.ptr[1] & SPOOL_ARCHIVED))
+		return error == E_NOT_FOUND ? OK : error;
+	memcpy(copy, value.ptr, ROW_SIZE);
+	copy[1] &= (char)~SPOOL_ARCHIVED;
+	return store_put(state.store, TABLE_SPOOL, place_key(account, id, key),
+	    slice_of(copy, ROW_SIZE));
+}
+
 /* Removes a row that was read. The message goes too when no copy is left: that is looked up when
  * the archive had none, or when check says that it may have lost it since. */
 static int
@@ -292,6 +307,8 @@ drain_message(struct drain *drain, uint64_t id)
 		return error;
 	f.type = FRAME_STANZA;
 	f.audience = AUDIENCE_NONE;
+	if (f.flags & FLAG_TO_SKIPS)
+		f.flags |= FLAG_NO_PERMANENT;
 	f.flags = (f.flags & FLAG_FROM_ENTRY) | FLAG_SPOOL;
 	f.origin = 0;
 	f.seq = 0;

@@ -20,6 +20,8 @@ const char *const state_tables[] = {
 	[TABLE_META] = "meta",
 	[TABLE_PEER] = "peer",
 	[TABLE_REMOVED] = "removed",
+	[TABLE_PREFS] = "prefs",
+	[TABLE_ASKED] = "asked",
 	[TABLE_COUNT] = NULL,
 };
 

@@ -310,6 +310,8 @@ void roster_request_remove(uint64_t id, struct slice contact);
 /* Answers ROSTER_LOAD and ROSTER_PENDING. */
 void roster_load(struct slice account);
 void roster_pending(struct slice account, uint64_t handle);
+/* Answers ROSTER_ASK. */
+void roster_tell(const struct frame *f);
 
 /* -- roster_iq.c: jabber:iq:roster -------------------------------------------------------- */
 

@@ -119,6 +119,19 @@ account_asked(const struct frame *f)
 }
 
 static void
+roster_asked(const struct frame *f)
+{
+	struct jid contact;
+
+	if (!jid_valid(f))
+		return;
+	if (jid_parse(f->to, &contact) != OK || contact.resource.ptr != NULL)
+		daemon_refuse(f, "not a contact");
+	else
+		roster_tell(f);
+}
+
+static void
 account_last(const struct frame *f)
 {
 	if (jid_valid(f))
@@ -136,6 +149,7 @@ static const struct {
 	[FRAME_ROSTER_LOAD] = { roster_wanted, true },
 	[FRAME_ROSTER_PENDING] = { pending_wanted, true },
 	[FRAME_ACCOUNT_ASK] = { account_asked, true },
+	[FRAME_ROSTER_ASK] = { roster_asked, true },
 	[FRAME_ACCOUNT_LAST] = { account_last, false },
 };
 

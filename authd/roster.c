@@ -336,3 +336,19 @@ roster_load(struct slice account)
 	buf_free(&list);
 	buf_free(&blocks);
 }
+
+void
+roster_tell(const struct frame *asked)
+{
+	struct frame f = { .type = FRAME_ROSTER_IS, .jid = asked->jid, .to = asked->to,
+		.archive_id = asked->archive_id, .number = asked->number };
+	struct buf memory = { 0 };
+	struct roster_item item;
+	struct account a;
+
+	if (account_find(asked->jid, &a) == OK && roster_get(a.id, asked->to, &memory, &item) == OK &&
+	    (item.bits & ROSTER_LISTED))
+		f.flags = FLAG_EXISTS;
+	out_send(&f);
+	buf_free(&memory);
+}

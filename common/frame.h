@@ -103,7 +103,10 @@ enum frame_flag {
 	FLAG_MUC        = 1u << 23, /* is from or to an occupant of a room (muc#user) */
 	FLAG_BLOCKS     = 1u << 24, /* of a session: it has asked for the block list (XEP-0191) */
 	FLAG_KEEP       = 1u << 25, /* asks to be stored, whatever its type (XEP-0334) */
-	FLAG_ALL        = (1u << 26) - 1,
+	/* of a message, by what the accounts want (XEP-0441); on archived's disk as well */
+	FLAG_FROM_SKIPS = 1u << 26, /* it is not in the archive of the sender's account */
+	FLAG_TO_SKIPS   = 1u << 27, /* nor in that of the receiver's */
+	FLAG_ALL        = (1u << 28) - 1,
 	/* what an entry daemon may set in a STANZA */
 	FLAG_FROM_ENTRY = FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE | FLAG_ERROR | FLAG_SECRET |
 	    FLAG_PRIVATE | FLAG_IM | FLAG_MUC | FLAG_NO_PERMANENT | FLAG_KEEP,
@@ -121,6 +124,10 @@ enum frame_field {
 
 /* In STORED, for an archive id: not stored, the spool of the receiver is full. */
 #define STORED_REFUSED UINT64_MAX
+/* In STORED, beside a spool account: as FLAG_FROM_SKIPS and FLAG_TO_SKIPS. */
+#define STORED_FROM_SKIPS (1ull << 63)
+#define STORED_TO_SKIPS   (1ull << 62)
+#define STORED_ACCOUNT    (STORED_TO_SKIPS - 1)
 
 struct frame {
 	enum frame_type type;

@@ -274,6 +274,32 @@ account_roster_change(struct peer *authd, const struct frame *f)
 }
 
 void
+account_roster_ask(struct peer *archived, const struct frame *f)
+{
+	struct peer *authd = peer_of(ROLE_AUTHD);
+	struct frame out = { .type = FRAME_ROSTER_ASK, .jid = f->jid, .to = f->to,
+		.archive_id = f->archive_id, .number = f->number };
+
+	if (!account_is_ours(f->jid) || !is_bare(f->to))
+		peer_refuse(archived, f, "malformed address");
+	else if (authd != NULL)
+		peer_send(authd, &out); /* otherwise it is asked again */
+}
+
+void
+account_roster_is(struct peer *authd, const struct frame *f)
+{
+	struct peer *archived = peer_of(ROLE_ARCHIVED);
+	struct frame out = { .type = FRAME_ROSTER_IS, .jid = f->jid, .to = f->to,
+		.archive_id = f->archive_id, .number = f->number, .flags = f->flags & FLAG_EXISTS };
+
+	if (!account_is_ours(f->jid) || !is_bare(f->to))
+		peer_refuse(authd, f, "malformed address");
+	else if (archived != NULL)
+		peer_send(archived, &out);
+}
+
+void
 account_reload_all(void)
 {
 	struct account *account;

@@ -50,9 +50,9 @@ is_from_occupant(const struct frame *f)
 }
 
 /* Sends copies to the sessions of an account that want them, but for that of this address and those
- * that are passed over. */
+ * that are passed over. skips: the flag that says that the account does not have it in its archive. */
 static void
-copy(const struct frame *f, const struct account *account, struct slice but,
+copy(const struct frame *f, const struct account *account, uint32_t skips, struct slice but,
     bool (*passed_over)(const struct session *s))
 {
 	struct receivers *r = receivers_begin();
@@ -72,6 +72,8 @@ copy(const struct frame *f, const struct account *account, struct slice but,
 		return;
 	COUNT(carbons);
 	out.flags = (f->flags & FLAG_FROM_ENTRY) | FLAG_CARBON;
+	if (f->flags & skips)
+		out.flags |= FLAG_NO_PERMANENT;
 	out.number = f->archive_id;
 	out.archive_id = 0;
 	if (out.to.ptr == NULL)
@@ -88,7 +90,7 @@ carbon_sent(const struct frame *f, const struct session *sender)
 	if (!is_eligible(f) || f->to.ptr == NULL || sender->remote ||
 	    slice_equal(jid_bare_of(f->to), account_jid(account)))
 		return;
-	copy(f, account, session_jid(sender), NULL);
+	copy(f, account, FLAG_FROM_SKIPS, session_jid(sender), NULL);
 }
 
 /* Those that get messages to the bare JID, now or from the spool. */
@@ -104,9 +106,9 @@ carbon_received(const struct frame *f, const struct account *account, const stru
 	if (!is_eligible(f) || is_from_occupant(f))
 		return;
 	if (taker != NULL)
-		copy(f, account, session_jid(taker), NULL);
+		copy(f, account, FLAG_TO_SKIPS, session_jid(taker), NULL);
 	else
-		copy(f, account, SLICE_NONE, gets_original);
+		copy(f, account, FLAG_TO_SKIPS, SLICE_NONE, gets_original);
 }
 
 void
@@ -118,5 +120,5 @@ carbon_error(const struct frame *original, const struct frame *error)
 		return;
 	account = account_find(jid_bare_of(error->to));
 	if (account != NULL)
-		copy(error, account, error->to, NULL);
+		copy(error, account, 0, error->to, NULL);
 }

@@ -216,6 +216,7 @@ deliver_message(const struct frame *f)
 	struct account *account = account_find(bare);
 	struct receivers *r = receivers_begin();
 	struct session *taker, *s;
+	struct frame out = *f;
 	bool taken = false;
 
 	if (block_is(bare, f->from)) {
@@ -243,7 +244,9 @@ deliver_message(const struct frame *f)
 	}
 	if (taken) {
 		COUNT(messages_routed);
-		receivers_send(r, f);
+		if (f->flags & FLAG_TO_SKIPS)
+			out.flags |= FLAG_NO_PERMANENT;
+		receivers_send(r, &out);
 	} else {
 		if (account != NULL && f->archive_id != 0)
 			drain_missed(account);

@@ -101,6 +101,7 @@ held_turn(struct held *h)
 
 	ASSERT(frame_read(slice_of(h->frame, h->len), &f) == 0);
 	f.archive_id = h->archive_id;
+	f.flags |= h->skips;
 	if (h->refused) {
 		route_error(&f, STANZA_ERROR_SERVICE_UNAVAILABLE, "Too many messages wait for this account");
 		peer_ack(f.origin, f.seq);
@@ -236,7 +237,9 @@ stored(uint32_t origin, uint64_t seq, uint64_t id, uint64_t spool)
 	h->archive_id = id;
 	h->discard = id == 0;
 	h->refused = id == STORED_REFUSED;
-	deliver_spool(slice_of(h->frame, h->len), spool);
+	h->skips = (spool & STORED_FROM_SKIPS ? FLAG_FROM_SKIPS : 0u) |
+	    (spool & STORED_TO_SKIPS ? FLAG_TO_SKIPS : 0u);
+	deliver_spool(slice_of(h->frame, h->len), spool & STORED_ACCOUNT);
 	hold_run(h->session);
 	return true;
 }

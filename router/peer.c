@@ -580,6 +580,8 @@ static void (*const handlers[FRAME_COUNT])(struct peer *, const struct frame *) 
 	[FRAME_ROSTER] = account_roster,
 	[FRAME_ROSTER_CHANGE] = account_roster_change,
 	[FRAME_BLOCKS] = block_changed,
+	[FRAME_ROSTER_ASK] = account_roster_ask,
+	[FRAME_ROSTER_IS] = account_roster_is,
 	[FRAME_ACCOUNT_IS] = on_account_is,
 	[FRAME_STORED] = hold_stored,
 	[FRAME_DRAINED] = drain_done,

@@ -171,6 +171,9 @@ void account_set_blocks(struct account *account, struct slice list);
 unsigned account_bits(const struct account *account, struct slice contact); /* bare; 0: none */
 void account_roster(struct peer *authd, const struct frame *f);        /* ROSTER */
 void account_roster_change(struct peer *authd, const struct frame *f); /* ROSTER_CHANGE */
+/* Questions of archived about rosters, and authd's answers: both are passed on. */
+void account_roster_ask(struct peer *archived, const struct frame *f);
+void account_roster_is(struct peer *authd, const struct frame *f);
 /* A bare JID, canonical, of a local domain. */
 bool account_is_ours(struct slice jid);
 void account_reload_all(void);                     /* authd is back */
@@ -292,6 +295,7 @@ struct held {
 	bool discard;              /* the spool delivers it */
 	bool refused;              /* the receiver's spool is full */
 	bool secret;               /* wiped when it is done */
+	uint32_t skips;            /* FLAG_FROM_SKIPS, FLAG_TO_SKIPS */
 	uint64_t archive_id;
 	size_t len;
 	char frame[];

@@ -4,6 +4,7 @@ import pytest
 
 from clients import child, slix, stanza_id  # noqa: F401
 from raw import NS, body, condition, q
+from suite import wait_until
 from test_mam import query
 
 CHATSTATE = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
@@ -162,3 +163,176 @@ def test_slixmpp(suite, slix):  # noqa: F811
         assert flat.count(wanted) == 1
     assert sum(tag.endswith("}retract") or tag.endswith("}apply-to") for tag in flat) == 1
     assert len(tags) == 6
+
+
+# -- preferences (XEP-0441) ----------------------------------------------------------------------------------
+
+
+def items(name, jids):
+    return "<%s>%s</%s>" % (name, "".join("<jid>%s</jid>" % j for j in jids), name) if jids else "<%s/>" % name
+
+
+def prefer(client, default, always=(), never=(), to=None):
+    """Sets preferences. Returns what the server says they are."""
+    answer = client.iq("set", "<prefs xmlns='urn:xmpp:mam:2' default='%s'>%s%s</prefs>" % (
+        default, items("always", always), items("never", never)), to=to)
+    return preferences(answer)
+
+
+def preferences(answer):
+    prefs = child(answer, "mam", "prefs")
+    assert answer.get("type") == "result" and [e.tag for e in prefs] == [q("mam", "always"), q("mam", "never")]
+    return (prefs.get("default"),) + tuple([j.text for j in part] for part in prefs)
+
+
+def show(client):
+    return preferences(client.iq("get", "<prefs xmlns='urn:xmpp:mam:2'/>"))
+
+
+def test_prefs(pair):
+    juliet, romeo, a, b = pair
+    assert show(juliet) == ("always", [], [])
+    assert prefer(juliet, "never", ["Z@x.example", "a@X.example/Home", "z@x.example"], ["y.example"], to=a) == (
+        "never", ["a@x.example/Home", "z@x.example"], ["y.example"])
+    assert show(juliet) == ("never", ["a@x.example/Home", "z@x.example"], ["y.example"])
+    assert show(romeo) == ("always", [], [])
+    assert prefer(juliet, "always") == ("always", [], []) == show(juliet)
+
+
+@pytest.mark.parametrize("payload, wanted", [
+    ("<prefs xmlns='urn:xmpp:mam:2'/>", "bad-request"),
+    ("<prefs xmlns='urn:xmpp:mam:2' default='sometimes'/>", "bad-request"),
+    ("<prefs xmlns='urn:xmpp:mam:2' default='always'><always><jid>@</jid></always></prefs>", "jid-malformed"),
+    ("<prefs xmlns='urn:xmpp:mam:2' default='always'><never><jid/></never></prefs>", "jid-malformed"),
+    ("<prefs xmlns='urn:xmpp:mam:2' default='always'><never/><never/></prefs>", "bad-request"),
+    ("<prefs xmlns='urn:xmpp:mam:2' default='always'/><x xmlns='y'/>", "bad-request"),
+    ("<prefs xmlns='urn:xmpp:mam:2' default='always'>%s</prefs>" % items(
+        "never", ["u%d@x.example" % i for i in range(1001)]), "policy-violation"),
+])
+def test_prefs_errors(pair, payload, wanted):
+    juliet = pair[0]
+    assert prefer(juliet, "never", ["a@x.example"]) == ("never", ["a@x.example"], [])
+    assert condition(juliet.iq("set", payload)) == wanted
+    assert show(juliet) == ("never", ["a@x.example"], [])
+
+
+def test_prefs_of_others(pair):
+    juliet, romeo, a, b = pair
+    for kind in ("get", "set"):
+        for to in (b, "nobody-at-all@localhost"):
+            assert condition(juliet.iq(kind, "<prefs xmlns='urn:xmpp:mam:2' default='never'/>", to=to)) == "forbidden"
+    assert show(romeo) == ("always", [], [])
+
+
+def test_prefs_limit(pair):
+    """As many as one may have, which also are shown."""
+    juliet = pair[0]
+    jids = sorted("u%d@x.example" % i for i in range(1000))
+    assert prefer(juliet, "always", jids) == ("always", jids, []) == show(juliet)
+
+
+def both_ways(juliet, romeo, names):
+    """Sends a message each way, with these ids. Returns those that came with an id of an archive."""
+    for (sender, receiver), name in zip(((juliet, romeo), (romeo, juliet)), names):
+        sender.send("<message to='%s' type='chat' id='%s'><body>a</body></message>" % (receiver.jid, name))
+        got = receiver.message()
+        assert got.get("id") == name
+        if stanza_id(got) is not None:
+            yield name
+
+
+@pytest.mark.parametrize("default, always, never, kept", [
+    ("never", (), (), False),
+    ("never", ("bare",), (), True),
+    ("never", ("full",), (), True),
+    ("never", ("other",), (), False),
+    ("always", (), ("bare",), False),
+    ("always", (), ("full",), False),
+    ("always", (), ("other",), True),
+    ("always", ("full",), ("bare",), True),
+    ("never", ("bare",), ("full",), False),
+    ("never", ("bare",), ("bare",), False),
+    ("never", ("domain",), (), False),
+])
+def test_prefs_obeyed(pair, default, always, never, kept):
+    """In both directions; what the other side has is not concerned."""
+    juliet, romeo, a, b = pair
+    names = {"bare": b, "full": romeo.jid, "other": b + "/other", "domain": "localhost"}
+    prefer(juliet, default, [names[n] for n in always], [names[n] for n in never])
+    with_id = list(both_ways(juliet, romeo, ("out", "in")))
+    assert with_id == (["out", "in"] if kept else ["out"])
+    assert archived(juliet) == (["out", "in"] if kept else [])
+    assert archived(romeo) == ["out", "in"]
+
+
+def test_prefs_absent(make_suite):
+    """What waits on the spool is delivered, without an id; preferences survive, as does what was decided."""
+    suite = make_suite()
+    a, b = suite.accounts(2)
+    juliet, romeo = suite.login(a, available=0), suite.login(b, available=0)
+    assert prefer(romeo, "never")[0] == "never"
+    romeo.send("<presence type='unavailable'/>")
+    romeo.sync()
+    juliet.send("<message to='%s' type='chat' id='m1'><body>a</body></message>" % b)
+    juliet.sync()
+    suite.kill("archived")
+    assert show(romeo)[0] == "never"
+    prefer(romeo, "always")
+    romeo.send("<presence/>")
+    got = romeo.message()
+    assert got.get("id") == "m1" and stanza_id(got) is None and child(got, "delay", "delay") is not None
+    assert archived(romeo) == [] and archived(juliet) == ["m1"]
+
+
+def test_prefs_roster(make_suite):
+    """Who is in the roster when the message comes, also that of an account that is not online, also when authd
+    has to be waited for."""
+    suite = make_suite()
+    a, b, c = suite.accounts(3)
+    juliet, romeo, nurse = (suite.login(j, "r", available=0) for j in (a, b, c))
+    juliet.iq("set", "<query xmlns='jabber:iq:roster'><item jid='%s'/></query>" % b)
+    juliet.pending()
+    assert prefer(juliet, "roster", never=[], always=[])[0] == "roster"
+    list(both_ways(juliet, romeo, ("m1", "m2")))
+    list(both_ways(juliet, nurse, ("n1", "n2")))
+    wait_until(lambda: archived(juliet) == ["m1", "m2"])
+    assert archived(nurse) == ["n1", "n2"]
+    juliet.end()
+    romeo.send("<message to='%s' type='chat' id='m3'><body>a</body></message>" % a)
+    nurse.send("<message to='%s' type='chat' id='n3'><body>a</body></message>" % a)
+    romeo.sync()
+    nurse.sync()
+    suite.kill("authd")
+    nurse.send("<message to='%s' type='chat' id='n4'><body>a</body></message>" % a)
+    nurse.send("<message to='%s' type='chat' id='n5'><body>a</body></message>" % a)
+    nurse.sync()
+    suite.kill("archived")
+    juliet = suite.login(a, "r", available=0)
+    assert sorted(juliet.message().get("id") for _ in range(4)) == ["m3", "n3", "n4", "n5"]
+    wait_until(lambda: archived(juliet) == ["m1", "m2", "m3"], 30)
+    juliet.say(a, "to myself")
+    assert stanza_id(juliet.message()) is not None
+    wait_until(lambda: suite.counter("archived", "copies-asked") == 0)
+    assert len(archived(juliet)) == 4
+
+
+def test_prefs_deleted(suite, pair):
+    juliet, romeo, a, b = pair
+    prefer(juliet, "never", ["a@x.example"])
+    suite.ctl("user", "del", a)
+    suite.ctl("user", "add", a, input=suite.password(a) + "\n")
+    assert show(suite.login(a, "r")) == ("always", [], [])
+
+
+def test_prefs_slixmpp(suite, slix):  # noqa: F811
+    a = suite.account()
+    client = slix(suite, a, "slix", plugins=("xep_0441",))
+    plugin = client.xmpp["xep_0441"]
+
+    async def run():
+        await plugin.set_preferences(default="roster", always=["b@x.example"], never=["c@x.example"])
+        return await plugin.get_preferences()
+
+    default, always, never = client.loop.run_until_complete(run())
+    assert default == "roster"
+    assert ({str(j) for j in always}, {str(j) for j in never}) == ({"b@x.example"}, {"c@x.example"})

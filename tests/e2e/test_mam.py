@@ -177,7 +177,7 @@ def test_errors(pair):
             ({"{urn:x}y": "z"}, None, "feature-not-implemented"), (None, "<max>x</max>", "bad-request")):
         answer = query(juliet, fields, rsm).answer
         assert (answer.get("type"), condition(answer)) == ("error", wanted)
-    for payload in ("<prefs xmlns='urn:xmpp:mam:2'/>", "<nonsense xmlns='urn:xmpp:mam:2'/>"):
+    for payload in ("<prefers xmlns='urn:xmpp:mam:2'/>", "<nonsense xmlns='urn:xmpp:mam:2'/>"):
         assert condition(juliet.iq("get", payload)) == "feature-not-implemented"
     fields = juliet.iq("get", "<query xmlns='urn:xmpp:mam:2'/>")
     assert [e.get("var") for e in fields.iter(q("data", "field"))] == [

@@ -252,6 +252,34 @@ def archived_says(session, kind="IQ", subtype="RESULT", **values):
                  payload="<x xmlns='urn:x'/>", **{"from": session.bare, "to": session.jid, **values})
 
 
+@pytest.mark.parametrize("jid, to", [("juliet@elsewhere.example", "romeo@localhost"), ("localhost", "romeo@localhost"),
+                                     ("juliet@localhost/x", "romeo@localhost"), ("juliet@localhost", "romeo@localhost/x"),
+                                     ("juliet@localhost", None), (None, "romeo@localhost")])
+def test_roster_asked(world, victims, jid, to):
+    """Of accounts of ours alone, and of bare addresses."""
+    bad = world.hostile("ARCHIVED")
+    world.mark()
+    bad.send(Frame("ROSTER_ASK", jid=jid, to=to, archive_id=5, number=6))
+    world.refused("type=ROSTER_ASK reason=\"malformed address\"")
+    bad = world.hostile("AUTHD")
+    world.mark()
+    bad.send(Frame("ROSTER_IS", jid=jid, to=to, archive_id=5, number=6))
+    world.refused("type=ROSTER_IS reason=\"malformed address\"")
+
+
+def test_roster_passed(world):
+    """A question and its answer: of its flags one alone is passed on."""
+    world.archived.send(Frame("ROSTER_ASK", jid="juliet@localhost", to="romeo@localhost", archive_id=5, number=6,
+                              flags="EXISTS STORE", text="x"))
+    asked = world.authd.expect("ROSTER_ASK")
+    assert (asked.text("jid"), asked.text("to"), asked.archive_id, asked.number, asked.flags, asked.text("text")) == (
+        b"juliet@localhost", b"romeo@localhost", 5, 6, 0, None)
+    world.authd.send(Frame("ROSTER_IS", jid="juliet@localhost", to="romeo@localhost", archive_id=5, number=6,
+                           flags="EXISTS STORE"))
+    told = world.archived.expect("ROSTER_IS")
+    assert (told.archive_id, told.number) == (5, 6) and told.flags == Frame("ROSTER_IS", flags="EXISTS").flags
+
+
 def test_archive_answers(world, victims):
     """archived answers a session in the name of its account, and says nothing else."""
     juliet, romeo = victims

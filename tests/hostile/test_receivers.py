@@ -25,8 +25,9 @@ JULIET, ROMEO = "juliet@localhost", "romeo@localhost"
 # Frames that the router may send, by who takes them; the rest is refused with a line.
 TAKEN = {
     "AUTHD": {"WELCOME", "RESEND", "CONTROL", "STANZA", "AUTH_START", "AUTH_STEP", "AUTH_ABORT", "ROSTER_LOAD",
-              "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST"},
-    "ARCHIVED": {"WELCOME", "RESEND", "CONTROL", "STANZA", "DELIVERED", "DROP", "FORGET", "DRAIN"},
+              "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST", "ROSTER_ASK"},
+    "ARCHIVED": {"WELCOME", "RESEND", "CONTROL", "STANZA", "DELIVERED", "DROP", "FORGET", "DRAIN",
+                 "ROSTER_IS"},
     "C2SD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "MECHANISMS", "AUTH_CHALLENGE", "AUTH_SUCCESS",
              "AUTH_FAILURE", "SESSION_BOUND", "SESSION_REFUSED", "SESSION_KILL", "SESSION_RESUME",
              "SESSION_MOVE", "CAPS"},
@@ -272,10 +273,26 @@ NO_ACCOUNTS = ["", "ROMEO@localhost", "romeo@localhost/x", b"\xff@localhost", b"
 @pytest.mark.parametrize("jid", NO_ACCOUNTS)
 def test_authd_accounts(authd, jid):
     since = authd.log_size()
-    for kind in ("ROSTER_LOAD", "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST"):
-        authd.router.send(Frame(kind, jid=jid, handle=handle(5, 1)))
+    for kind in ("ROSTER_LOAD", "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST", "ROSTER_ASK"):
+        authd.router.send(Frame(kind, jid=jid, to=ROMEO, handle=handle(5, 1)))
     assert authd.quiet() == []
     authd.told(since, "frame refused peer=router .*type=ROSTER_LOAD reason=\"not an account\"")
+
+
+@pytest.mark.parametrize("to", NO_ACCOUNTS)
+def test_authd_contacts(authd, to):
+    """What is no bare address is in no roster, and is not looked up."""
+    since = authd.log_size()
+    authd.router.send(Frame("ROSTER_ASK", jid=JULIET, to=to))
+    assert authd.quiet() == []
+    authd.told(since, "frame refused peer=router .*type=ROSTER_ASK reason=\"not a contact\"")
+
+
+def test_authd_asked_for_a_contact(authd):
+    authd.router.send(Frame("ROSTER_ASK", jid=JULIET, to="nobody@localhost", archive_id=5, number=6),
+                      Frame("ROSTER_ASK", jid="nobody@localhost", to=JULIET, archive_id=7, number=8))
+    assert [(f.type, f.archive_id, f.number, f.flags) for f in authd.quiet()] == [
+        ("ROSTER_IS", 5, 6, 0), ("ROSTER_IS", 7, 8, 0)]
 
 
 PAYLOADS = [None, b"", b"<query", b"<query xmlns='jabber:iq:roster'>", b"<!DOCTYPE x><query/>", b"\0", b"\xff",

@@ -389,6 +389,34 @@ test_load(void **unused)
 	test_silent();
 }
 
+/* Who is in a roster. */
+static void
+test_tell(void **unused)
+{
+	static const struct { const char *account, *contact; uint32_t flags; } cases[] = {
+		{ JULIET, ROMEO, FLAG_EXISTS },
+		{ ROMEO, JULIET, FLAG_EXISTS },
+		{ JULIET, "nurse@far.example", 0 },
+		{ "nobody@example.org", ROMEO, 0 },
+	};
+	struct frame f, ask = { .type = FRAME_ROSTER_ASK, .archive_id = 5, .number = 6 };
+	size_t i;
+
+	(void)unused;
+	subscribe();
+	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+		ask.jid = slice_string(cases[i].account);
+		ask.to = slice_string(cases[i].contact);
+		roster_tell(&ask);
+		test_collect();
+		assert_true(test_next(&f));
+		assert_int_equal(f.type, FRAME_ROSTER_IS);
+		assert_int_equal(f.flags, cases[i].flags);
+		assert_true(f.archive_id == 5 && f.number == 6 && slice_equal(f.jid, ask.jid) &&
+		    slice_equal(f.to, ask.to));
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_open, test_close)
 
 int
@@ -398,7 +426,7 @@ main(void)
 		cmocka_unit_test(test_tables), cmocka_unit_test(test_approval_table),
 		TEST(test_local), TEST(test_denied), TEST(test_remote), TEST(test_nobody),
 		TEST(test_approved_before), TEST(test_repeated), TEST(test_pending),
-		TEST(test_pending_bounded), TEST(test_load),
+		TEST(test_pending_bounded), TEST(test_load), TEST(test_tell),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
