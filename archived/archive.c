@@ -199,6 +199,24 @@ archive_put(uint64_t account, uint64_t id, enum direction direction, uint64_t pe
 	    slice_of(value, 1));
 }
 
+static bool
+take_id(void *arg, struct slice key, struct slice value)
+{
+	(void)value;
+	*(uint64_t *)arg = place_id(key);
+	return false;
+}
+
+/* Bytes of a message, as usage.c counts them. */
+static uint64_t
+message_size(uint64_t id)
+{
+	uint64_t stamp;
+	struct frame f;
+
+	return message_get(id, &stamp, &f) == OK ? f.payload.len : 0;
+}
+
 /* A copy leaves an archive, for whatever reason: the one place where that happens. Its row was read; the
  * message goes when that was the last. */
 static int
@@ -206,7 +224,7 @@ copy_remove(uint64_t account, uint64_t id, struct slice value)
 {
 	struct value_reader r = { .rest = value };
 	char key[PEER_SIZE], hash[PEER_HASH_SIZE] = { 0 };
-	uint64_t peer;
+	uint64_t peer, bytes = message_size(id);
 	int error;
 
 	value_u8(&r);
@@ -218,10 +236,31 @@ copy_remove(uint64_t account, uint64_t id, struct slice value)
 	if (error == OK || error == E_NOT_FOUND)
 		error = store_remove(state.store, TABLE_ARCHIVE, place_key(account, id, key));
 	if (error == OK)
+		error = usage_remove(account, bytes);
+	if (error == OK)
 		error = spool_last(account, id);
 	if (error == OK && peer != 0 && peer != account)
 		error = spool_last(peer, id);
 	return error ? error : message_release(id, account, peer);
+}
+
+int
+archive_has_row(uint64_t account, uint64_t id)
+{
+	char key[PLACE_SIZE];
+	struct slice value;
+
+	return store_get(state.store, TABLE_ARCHIVE, place_key(account, id, key), &value);
+}
+
+uint64_t
+archive_first(uint64_t account)
+{
+	char room[PLACE_SIZE];
+	struct slice key = slice_part(place_key(account, 0, room), 0, 8);
+	uint64_t id = UINT64_MAX;
+
+	return store_walk(state.store, TABLE_ARCHIVE, key, key, take_id, &id) == OK ? id : UINT64_MAX;
 }
 
 int
@@ -234,6 +273,40 @@ archive_remove(uint64_t account, uint64_t id)
 	if (error)
 		return error == E_NOT_FOUND ? OK : error;
 	return copy_remove(account, id, value);
+}
+
+/* A removal of an account's oldest copies. */
+struct oldest {
+	uint64_t account, before, excess, freed;
+	size_t left, removed;
+	int error;
+};
+
+static bool
+oldest_step(void *arg, struct slice key, struct slice value)
+{
+	struct oldest *oldest = arg;
+	uint64_t id = place_id(key);
+
+	if (oldest->left == 0 || (id >= oldest->before && oldest->freed >= oldest->excess))
+		return false;
+	oldest->left--;
+	oldest->freed += message_size(id);
+	oldest->error = copy_remove(oldest->account, id, value);
+	oldest->removed += oldest->error == OK;
+	return oldest->error == OK;
+}
+
+int
+archive_remove_oldest(uint64_t account, uint64_t before, uint64_t excess, size_t limit, size_t *removed)
+{
+	struct oldest oldest = { .account = account, .before = before, .excess = excess, .left = limit };
+	char room[PLACE_SIZE];
+	struct slice key = slice_part(place_key(account, 0, room), 0, 8);
+	int error = store_walk(state.store, TABLE_ARCHIVE, key, key, oldest_step, &oldest);
+
+	*removed = oldest.removed;
+	return error ? error : oldest.error;
 }
 
 int

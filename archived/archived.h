@@ -40,6 +40,7 @@ enum table {
 	TABLE_REMOVED,   /* archive.c, search.c: as message */
 	TABLE_PREFS,     /* prefs.c */
 	TABLE_ASKED,     /* prefs.c */
+	TABLE_USAGE,     /* usage.c */
 	TABLE_COUNT
 };
 
@@ -147,6 +148,13 @@ int archive_remove(uint64_t account, uint64_t id);
 /* Removes at most count copies of an account; *more when that was not all. */
 int archive_remove_some(uint64_t account, size_t count, bool *more);
 
+/* Removes at most limit of an account's oldest copies: those with lower ids than before, and more until
+ * excess bytes are freed. */
+int archive_remove_oldest(uint64_t account, uint64_t before, uint64_t excess, size_t limit,
+    size_t *removed);
+uint64_t archive_first(uint64_t account);           /* its oldest copy in the table, or UINT64_MAX */
+int archive_has_row(uint64_t account, uint64_t id); /* in the table: 0 or E_NOT_FOUND */
+
 /* Copies of an account between two ids, which are left out, in or against their order; with one
  * peer when peer_hash is set. Those that are on their way into the table are among them. */
 struct range {
@@ -173,8 +181,45 @@ void index_add(const struct frame *f, uint64_t id, const struct account *from,
 void index_find(uint64_t account, const char *peer_hash, uint64_t above, struct buf *ids);
 int index_some(void); /* writes a few, in each transaction */
 int index_all(void);  /* writes all: before rows are looked up or removed */
+/* From now on copies go into the table as soon as a transaction can take them, until index_written():
+ * all that were made before are there. */
+void index_hurry(void);
+bool index_written(void);
+size_t index_count(void); /* copies that are not in the table */
 void index_settle(bool committed);
 void index_gauges(void);
+
+/* -- usage.c: how much archives have ------------------------------------------------------------ */
+
+struct usage {
+	uint64_t messages, bytes; /* copies in the table, and of their payloads */
+	uint64_t removed;         /* when some were removed by retention.c, milliseconds since 1970; 0: never */
+	uint64_t accounts;        /* of a domain: those that have messages */
+};
+
+/* Counts copies of an account in or out; id: of one of those that came. */
+int usage_add(uint64_t account, uint64_t messages, uint64_t bytes, uint64_t id);
+int usage_remove(uint64_t account, uint64_t bytes);
+int usage_removed(uint64_t account, uint64_t now); /* notes that some were removed by retention.c */
+int usage_forget(uint64_t account);
+/* Reads the row of an account, or of a domain by its number. Returns 0, E_NOT_FOUND, or of the store;
+ * *jid points into the store. */
+int usage_get(uint64_t account, struct usage *usage, struct slice *jid);
+struct slice usage_domain(struct slice jid); /* of an account's JID; absent when it is none */
+/* Accounts with numbers above one, until each() returns false. */
+typedef bool usage_each(void *arg, uint64_t account, const struct usage *usage, struct slice jid);
+int usage_walk(uint64_t after, usage_each *each, void *arg);
+
+/* -- retention.c: what is old, or too much ------------------------------------------------------- */
+
+void retention_configure(const struct config *config);
+void retention_close(void);
+uint64_t retention_interval(void);                      /* milliseconds between the begins of passes */
+bool retention_domain(size_t i, struct slice *domain);  /* the i-th that is configured */
+void retention_begin(uint64_t now);
+bool retention_pending(void);
+int retention_step(void);
+void retention_gauges(void);
 
 /* -- spool.c: messages that wait for their receivers ------------------------------------------- */
 

@@ -376,8 +376,10 @@ account_remove_empty(struct account *account)
 
 	if (error == E_NOT_FOUND)
 		error = store_last(state.store, TABLE_SPOOL, prefix, &k, &v);
-	return error == E_NOT_FOUND && !prefs_exist(account) ? account_remove(account) :
-	    error == E_NOT_FOUND ? OK : error;
+	if (error != E_NOT_FOUND || prefs_exist(account))
+		return error == E_NOT_FOUND ? OK : error;
+	error = usage_forget(account->id);
+	return error ? error : account_remove(account);
 }
 
 /* Writes the error for the sender's archive when that has the message which comes back. */

@@ -131,11 +131,152 @@ run_reindex(struct slice *words, size_t count, json_t **result)
 	return OK;
 }
 
-const struct command archived_commands[] = {
+/* -- how much archives have -- */
 
+#define SOON 4096 /* copies that are written at once, so that they are counted */
+#define NEAR 1000 /* messages among which the first and the last of a domain are looked for */
+
+/* A search for a message of a domain. */
+struct nearest {
+	struct slice domain;
+	uint64_t id; /* found; 0: none */
+	unsigned left;
+};
+
+static bool
+is_of_domain(struct slice jid, struct slice domain)
+{
+	return slice_equal(usage_domain(jid_bare_of(jid)), domain);
+}
+
+static bool
+nearest_try(void *arg, struct slice key, struct slice value)
+{
+	struct nearest *nearest = arg;
+	uint64_t id = store_key_read_u64(key.ptr), stamp;
+	struct frame f;
+
+	(void)value;
+	if (nearest->left-- == 0)
+		return false;
+	if (message_get(id, &stamp, &f) == OK && !(f.flags & (FLAG_NO_STORE | FLAG_NO_PERMANENT)) &&
+	    (is_of_domain(f.from, nearest->domain) || is_of_domain(f.to, nearest->domain)))
+		nearest->id = id;
+	return nearest->id == 0;
+}
+
+/* Adds when the first or last message came; nothing when there is none, or it is not near. */
+static void
+set_end(json_t *row, const char *name, uint64_t id)
+{
+	uint64_t stamp;
+	struct frame f;
+
+	if (id != 0 && message_get(id, &stamp, &f) == OK)
+		set_stamp(row, name, stamp);
+	else
+		json_object_set_new(row, name, json_string(""));
+}
+
+static bool
+take_id(void *arg, uint64_t id)
+{
+	*(uint64_t *)arg = id;
+	return false;
+}
+
+/* The first or last message of an account, or of a domain. */
+static int
+end_find(const struct account *account, bool of_domain, bool last, uint64_t *id)
+{
+	struct range range = { .account = account->id, .before = UINT64_MAX, .backward = last };
+	struct nearest nearest = { .domain = slice_of(account->jid, account->len), .left = NEAR };
+	int error;
+
+	*id = 0;
+	if (!of_domain)
+		return archive_walk(&range, take_id, id);
+	error = last ? store_walk_back(state.store, TABLE_MESSAGE,
+	    SLICE("\377\377\377\377\377\377\377\377"), SLICE(""), nearest_try, &nearest) :
+	    store_walk(state.store, TABLE_MESSAGE, SLICE(""), SLICE(""), nearest_try, &nearest);
+	*id = nearest.id;
+	return error;
+}
+
+static int
+archive_row(struct slice jid, json_t *rows)
+{
+	bool of_domain = usage_domain(jid).ptr == NULL;
+	uint64_t first = 0, last = 0;
+	struct usage usage = { 0 };
+	struct account *account;
+	struct slice ignored;
+	json_t *row;
+	int error = account_find(jid, &account);
+
+	if (error == OK)
+		error = usage_get(account->id, &usage, &ignored);
+	if (error == OK)
+		error = end_find(account, of_domain, false, &first);
+	if (error == OK)
+		error = end_find(account, of_domain, true, &last);
+	if (error && error != E_NOT_FOUND)
+		return error;
+	row = json_object();
+	set_text(row, "archive", jid);
+	if (of_domain)
+		json_object_set_new(row, "accounts", json_integer((json_int_t)usage.accounts));
+	json_object_set_new(row, "messages", json_integer((json_int_t)usage.messages));
+	json_object_set_new(row, "bytes", json_integer((json_int_t)usage.bytes));
+	set_end(row, "oldest", first);
+	set_end(row, "newest", last);
+	if (usage.removed != 0)
+		set_stamp(row, "removed", usage.removed);
+	else
+		json_object_set_new(row, "removed", json_string(""));
+	json_array_append_new(rows, row);
+	return OK;
+}
+
+static int
+run_archive_show(struct slice *words, size_t count, json_t **result)
+{
+	json_t *rows = json_array();
+	char out[JID_MAX + 1];
+	struct slice domain;
+	struct jid jid;
+	int error = OK;
+	size_t i;
+
+	if (index_count() != 0 && index_count() <= SOON) {
+		error = index_all();
+		error = error ? error : state_commit();
+		if (error)
+			state_abort();
+	}
+	if (count > 1) {
+		error = E_MALFORMED;
+	} else if (count == 1 && (error = jid_prepare(words[0], out, &jid)) != OK) {
+		*result = json_string("not an address");
+	} else if (count == 1) {
+		error = archive_row(jid_bare(&jid), rows);
+	} else {
+		for (i = 0; error == OK && retention_domain(i, &domain); i++)
+			error = archive_row(domain, rows);
+	}
+	if (error)
+		json_decref(rows);
+	else
+		*result = rows;
+	return error;
+}
+
+const struct command archived_commands[] = {
 	{ "queue list", "[JID]", "accounts with waiting messages, or the messages of one",
 	    run_queue_list },
 	{ "archive reindex", "", "drop the index of words in archives, and make it anew",
 	    run_reindex },
+	{ "archive show", "[JID]", "how much the archive of an account or domain has, or of all domains",
+	    run_archive_show },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -102,6 +102,8 @@ forget_step(void)
 
 	if (error == OK && !more)
 		error = archive_remove_some(account, STEP, &more);
+	if (error == OK && !more)
+		error = usage_forget(account);
 	if (error || more)
 		return error;
 	done = account;

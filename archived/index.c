@@ -30,6 +30,8 @@ struct copy {
 	uint64_t peer;
 	char peer_hash[PEER_HASH_SIZE];
 	enum direction direction;
+	uint32_t bytes; /* of the payload */
+	bool again;     /* made again at the start: it may be in the table */
 };
 
 /* Copies: those before written are in the table, those after added came with the transaction at
@@ -42,10 +44,12 @@ struct copies {
 };
 
 static struct copies fresh, sorted;
+static uint64_t hurried; /* all up to this id are to be written soon; 0: none */
+static bool loading;     /* at the start */
 
 static void
 fresh_add(const struct account *account, uint64_t id, enum direction direction,
-    const struct account *peer, uint64_t peer_id)
+    const struct account *peer, uint64_t peer_id, size_t bytes)
 {
 	struct copy *copy;
 
@@ -55,7 +59,7 @@ fresh_add(const struct account *account, uint64_t id, enum direction direction,
 	}
 	copy = &fresh.copy[fresh.count++];
 	*copy = (struct copy){ .account = account->id, .id = id, .peer = peer_id,
-		.direction = direction };
+		.direction = direction, .bytes = (uint32_t)bytes, .again = loading };
 	memcpy(copy->peer_hash, peer->hash, PEER_HASH_SIZE);
 }
 
@@ -68,13 +72,13 @@ index_add(const struct frame *f, uint64_t id, const struct account *from,
 
 	if (sends && receives && from == to) {
 		if (!from_skips || !to_skips)
-			fresh_add(from, id, DIRECTION_SELF, to, to->id);
+			fresh_add(from, id, DIRECTION_SELF, to, to->id, f->payload.len);
 		return;
 	}
 	if (sends && !from_skips)
-		fresh_add(from, id, DIRECTION_OUT, to, receives ? to->id : 0);
+		fresh_add(from, id, DIRECTION_OUT, to, receives ? to->id : 0, f->payload.len);
 	if (receives && !to_skips)
-		fresh_add(to, id, DIRECTION_IN, from, sends ? from->id : 0);
+		fresh_add(to, id, DIRECTION_IN, from, sends ? from->id : 0, f->payload.len);
 }
 
 /* Where an account's copies begin among those that are sorted and not written. */
@@ -115,20 +119,72 @@ index_find(uint64_t account, const char *peer_hash, uint64_t above, struct buf *
 			copy_find(&fresh.copy[i], peer_hash, above, ids);
 }
 
+/* New copies of an account, one behind the other. */
+struct run {
+	uint64_t account, messages, bytes, id;
+};
+
+/* Counts what was written of an account. */
+static int
+run_end(struct run *run)
+{
+	int error = run->messages != 0 ? usage_add(run->account, run->messages, run->bytes, run->id) : OK;
+
+	*run = (struct run){ 0 };
+	return error;
+}
+
+/* Puts a copy into the table; one that is there already is not counted twice. */
+static int
+copy_write(const struct copy *copy, struct run *run)
+{
+	int error = OK, found = copy->again ? archive_has_row(copy->account, copy->id) : E_NOT_FOUND;
+
+	if (found != OK && found != E_NOT_FOUND)
+		return found;
+	if (run->account != copy->account)
+		error = run_end(run);
+	if (found == E_NOT_FOUND) {
+		run->account = copy->account;
+		run->id = copy->id;
+		run->messages++;
+		run->bytes += copy->bytes;
+	}
+	return error ? error : archive_put(copy->account, copy->id, copy->direction, copy->peer,
+	    copy->peer_hash);
+}
+
 /* Puts at most limit of those that are not in the table into it. */
 static int
 copies_write(struct copies *copies, size_t limit)
 {
+	struct run run = { 0 };
 	int error = OK;
 
 	for (; error == OK && copies->written < copies->count && limit > 0; limit--) {
-		const struct copy *copy = &copies->copy[copies->written];
-
-		error = archive_put(copy->account, copy->id, copy->direction, copy->peer,
-		    copy->peer_hash);
+		error = copy_write(&copies->copy[copies->written], &run);
 		copies->written += error == OK;
 	}
-	return error;
+	return error ? error : run_end(&run);
+}
+
+void
+index_hurry(void)
+{
+	hurried = id_last();
+}
+
+bool
+index_written(void)
+{
+	return sorted.written == sorted.count && (fresh.written == fresh.count ||
+	    fresh.copy[fresh.written].id > hurried);
+}
+
+size_t
+index_count(void)
+{
+	return fresh.count - fresh.written + sorted.count - sorted.written;
 }
 
 int
@@ -181,7 +237,8 @@ copies_advance(void)
 		fresh.written = 0;
 	}
 	sorted.settled = sorted.written;
-	if (sorted.written == sorted.count && fresh.count >= state.index_copies) {
+	if (sorted.written == sorted.count && (fresh.count >= state.index_copies ||
+	    (hurried != 0 && !index_written()))) {
 		struct copies done = sorted;
 
 		sorted = fresh;
@@ -207,7 +264,7 @@ index_settle(bool committed)
 void
 index_gauges(void)
 {
-	GAUGE(index_copies, fresh.count - fresh.written + sorted.count - sorted.written);
+	GAUGE(index_copies, index_count());
 }
 
 /* -- making them again -- */
@@ -239,8 +296,11 @@ index_open(void)
 	if (error)
 		return error;
 	store_key_u64(from, indexed + 1);
+	loading = true;
 	error = store_walk(state.store, TABLE_MESSAGE, slice_of(from, sizeof from), SLICE(""),
 	    message_load, &each);
+	loading = false;
+	hurried = 0;
 	fresh.added = fresh.count;
 	return error ? error : each;
 }

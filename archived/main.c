@@ -27,6 +27,7 @@ static struct {
 	uv_timer_t search; /* until there is something to do for the index of words */
 	uv_work_t work;    /* on that index */
 	uv_timer_t ask;
+	uv_timer_t retention;
 	bool waiting;
 	bool failing;      /* the last transaction failed */
 	bool paused;       /* the router's link is not read */
@@ -149,6 +150,24 @@ on_give_up(uv_timer_t *timer)
 	daemon_dirty();
 }
 
+/* Removes some of what is too old or too much. */
+static int
+retention_some(void)
+{
+	int error;
+
+	if (!retention_pending())
+		return OK;
+	error = retention_step();
+	if (error)
+		state_abort();
+	else
+		error = state_commit();
+	if (error == OK && retention_pending())
+		daemon_dirty();
+	return error;
+}
+
 /* Works on requests to archives, while the router reads the answers. */
 static void
 queries_step(void)
@@ -233,6 +252,8 @@ on_flush(void)
 			error = forget_some();
 		if (error == OK)
 			error = give_up_some();
+		if (error == OK)
+			error = retention_some();
 		if (error)
 			wait_for(RETRY_TIME);
 		note(error);
@@ -294,6 +315,14 @@ on_ask(uv_timer_t *timer)
 }
 
 static void
+on_retention(uv_timer_t *timer)
+{
+	retention_begin(daemon_now());
+	uv_timer_start(timer, on_retention, retention_interval(), 0);
+	daemon_dirty();
+}
+
+static void
 on_gauges(void)
 {
 	GAUGE(batch_bytes, batch_bytes());
@@ -304,6 +333,7 @@ on_gauges(void)
 	mam_gauges();
 	search_gauges();
 	prefs_gauges();
+	retention_gauges();
 }
 
 static int
@@ -312,12 +342,22 @@ on_configure(const struct config *config)
 	int error;
 
 	state.message_time = config_number(config, "s2s", "", "message-time") * 1000;
+	retention_configure(config);
 	state.page_messages = (uint32_t)config_number(config, "archive", "", "page-messages");
 	error = state_open(daemon_state_dir(), config_number(config, "archive", "", "size"),
 	    config_number(config, "archive", "", "spool-messages"), daemon_now());
 	if (error == OK)
 		search_open(daemon_state_dir());
 	return error;
+}
+
+/* How long messages are kept takes effect at once. */
+static int
+on_reconfigure(const struct config *config)
+{
+	retention_configure(config);
+	on_retention(&self.retention);
+	return OK;
 }
 
 static int
@@ -331,6 +371,8 @@ on_start(uv_loop_t *loop)
 	uv_timer_start(&self.give_up, on_give_up, GIVE_UP_TIME, GIVE_UP_TIME);
 	uv_timer_init(loop, &self.ask);
 	uv_timer_start(&self.ask, on_ask, ASK_TIME, ASK_TIME);
+	uv_timer_init(loop, &self.retention);
+	uv_timer_start(&self.retention, on_retention, 0, 0);
 	daemon_dirty();
 	return OK;
 }
@@ -349,6 +391,7 @@ main(void)
 		    "feature " NS_RETRACT "\n",
 		.commands = archived_commands,
 		.configure = on_configure,
+		.reconfigure = on_reconfigure,
 		.start = on_start,
 		.router = on_router,
 		.router_gone = on_router_gone,

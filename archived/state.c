@@ -22,6 +22,7 @@ const char *const state_tables[] = {
 	[TABLE_REMOVED] = "removed",
 	[TABLE_PREFS] = "prefs",
 	[TABLE_ASKED] = "asked",
+	[TABLE_USAGE] = "usage",
 	[TABLE_COUNT] = NULL,
 };
 

@@ -18,7 +18,8 @@
 #define FILE_SIZE_MAX (256u << 10)
 #define SIZE_LARGEST  (1ull << 60)
 #define URI_LEN_MAX   1024
-#define TIME_LARGEST  (366ull * 86400)
+#define TIME_LARGEST  (36600ull * 86400)
+#define YEAR          (366u * 86400u)
 
 /* Who gets an option, in option.def. */
 #define SUPERVISOR ROLE_BIT(ROLE_NONE)
@@ -121,7 +122,7 @@ take_time(struct slice text, struct buf *out)
 	uint64_t number = 0;
 
 	if (quantity(text, units, TIME_LARGEST, &number))
-		return "is not a time of at most 366 days: a number, with s, m, h or d behind it or "
+		return "is not a time of at most 36600 days: a number, with s, m, h or d behind it or "
 		       "nothing for seconds";
 	buf_add_number(out, number);
 	return NULL;
@@ -271,6 +272,14 @@ check_positive(struct slice value)
 	return slice_is(value, "0") ? "must not be 0" : NULL;
 }
 
+static const char *
+check_year(struct slice value)
+{
+	uint64_t seconds;
+
+	return slice_number(value, YEAR, &seconds) ? "is more than 366 days" : NULL;
+}
+
 /* What is forwarded or archived has three elements around it, and must still be canonical. */
 static const char *
 check_depth(struct slice value)
@@ -353,6 +362,11 @@ static const struct check {
 	{ "c2s", "window-total", check_positive },
 	{ "c2s", "resource-conflict", check_conflict },
 	{ "c2s", "sessions-per-account", check_positive },
+	{ "c2s", "login-time", check_year },
+	{ "c2s", "stanza-time", check_year },
+	{ "c2s", "idle-time", check_year },
+	{ "c2s", "resume-time", check_year },
+	{ "auth", "failures-time", check_year },
 	{ "archive", "page-messages", check_page },
 	{ "auth", "iterations", check_positive },
 	{ "auth", "pkcs11-module", check_module },

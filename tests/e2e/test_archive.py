@@ -4,8 +4,9 @@ import pytest
 
 from clients import child, slix, stanza_id  # noqa: F401
 from raw import NS, body, condition, q
-from suite import wait_until
+from suite import CommandFailed, wait_until
 from test_mam import query
+from test_reload import reload
 
 CHATSTATE = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
 
@@ -336,3 +337,65 @@ def test_prefs_slixmpp(suite, slix):  # noqa: F811
     default, always, never = client.loop.run_until_complete(run())
     assert default == "roster"
     assert ({str(j) for j in always}, {str(j) for j in never}) == ({"b@x.example"}, {"c@x.example"})
+
+
+# -- retention -----------------------------------------------------------------------------------------------
+
+
+def archives(suite, *jid):
+    return {row["archive"]: row for row in suite.ctl("archive", "show", *jid)}
+
+
+def test_show(suite, pair):
+    juliet, romeo, a, b = pair
+    for i in range(3):
+        juliet.say(b, "x%d" % i)
+        romeo.message()
+    row = archives(suite, a)[a]
+    assert (row["messages"], row["bytes"], row["removed"]) == (3, 3 * len("<body>x0</body>"), "")
+    assert "2026" < row["oldest"] < row["newest"]
+    everything = archives(suite)
+    assert set(everything) == set(suite.domains)
+    domain = archives(suite, "localhost")["localhost"]
+    assert domain["messages"] >= 6 and domain["accounts"] >= 2 and domain["newest"] == row["newest"]
+    assert archives(suite, "nobody-at-all@localhost")["nobody-at-all@localhost"]["messages"] == 0
+    with pytest.raises(CommandFailed, match="not an address"):
+        suite.ctl("archive", "show", "@")
+
+
+@pytest.mark.parametrize("option, value", [("archive-time", 2), ("archive-size", 1)])
+def test_retention(make_suite, option, value):
+    """A reload sets it; messages leave the archives of one domain, stay in those of the other, and on the spool;
+    pages and metadata are right."""
+    suite = make_suite()
+    other = next(name for name in suite.domains if name != "localhost")
+    a, b = suite.account(), suite.account(domain=other)
+    juliet, romeo = suite.login(a, "r", available=0), suite.login(b, "r", available=0)
+    ids = []
+    for i in range(5):
+        juliet.send("<message to='%s' type='chat' id='m%d'><body>a</body></message>" % (b, i))
+        ids.append(stanza_id(romeo.message()))
+    romeo.send("<presence type='unavailable'/>")
+    romeo.sync()
+    romeo.send("<message to='%s' type='chat' id='m5'><body>a</body></message>" % a)
+    juliet.message()
+    juliet.send("<presence type='unavailable'/>")
+    juliet.sync()
+    romeo.send("<message to='%s' type='chat' id='waits'><body>a</body></message>" % a)
+    romeo.sync()
+    suite.domains = {**suite.domains, "localhost": {**suite.domains["localhost"], option: value}}
+    reload(suite)
+    wait_until(lambda: archives(suite, a)[a]["messages"] == 0, 30)
+    row = archives(suite, a)[a]
+    assert (row["bytes"], row["oldest"], row["newest"]) == (0, "", "") and row["removed"] > "2026"
+    assert archives(suite, "localhost")["localhost"]["messages"] == 0
+    assert archives(suite, b)[b]["messages"] == 7 == len(archived(romeo))
+    assert query(juliet).ids == [] and query(juliet).complete
+    assert condition(query(juliet, rsm="<after>%s</after>" % ids[1]).answer) == "item-not-found"
+    metadata = juliet.iq("get", "<metadata xmlns='urn:xmpp:mam:2'/>")
+    assert len(child(metadata, "mam", "metadata")) == 0
+    assert suite.counter("archived", "copies-expired") == 7
+    suite.kill("archived")
+    juliet.send("<presence/>")
+    assert juliet.message().get("id") == "waits"
+    assert archived(romeo)[-1] == "waits" and archived(juliet) == []

@@ -42,8 +42,8 @@ def test_help(suite):
     status, out, err = run(suite, "help")
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    for command in ("check", "help", "queue list [JID]", "reload", "session kick JID", "session list [JID]",
-                    "show counters", "status", "user add JID", "user del JID", "user import FILE",
+    for command in ("archive show [JID]", "check", "help", "queue list [JID]", "reload", "session kick JID",
+                    "session list [JID]", "show counters", "status", "user add JID", "user del JID", "user import FILE",
                     "user list [DOMAIN]", "user passwd JID"):
         assert any(line.startswith(command + " ") for line in lines), command
     listed = suite.ctl("help")

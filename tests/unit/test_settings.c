@@ -158,7 +158,9 @@ test_errors(void **state)
 	    "c2s: listen: \"example.org:5222\" is not an address like \"[::]:5222\" or "
 	    "\"192.0.2.1:5222\"");
 	expect_error(DOMAIN "c2s { resume-time = 10y }\n", 2, "c2s: resume-time: \"10y\" is not a time of "
-	    "at most 366 days: a number, with s, m, h or d behind it or nothing for seconds");
+	    "at most 36600 days: a number, with s, m, h or d behind it or nothing for seconds");
+	expect_error(DOMAIN "c2s { resume-time = 367d }\n", 2,
+	    "c2s: resume-time: \"367d\" is more than 366 days");
 	expect_error(DOMAIN "c2s { stanza-size = 0 }\n", 2, "c2s: stanza-size: \"0\" must not be 0");
 	expect_error(DOMAIN "c2s { stanza-depth = 61 }\n", 2, "c2s: stanza-depth: \"61\" is not 1 to 60");
 	expect_error(DOMAIN "archive { page-messages = 0 }\n", 2,
