@@ -407,7 +407,8 @@ archive_walk(const struct range *range, bool (*each)(void *arg, uint64_t id), vo
 	if (error)
 		return error;
 	buf_clear(&ids);
-	index_find(range->account, range->peer_hash, last, &ids);
+	index_find(range->account, range->peer_hash,
+	    last > range->after ? last : range->after, &ids);
 	walk_memory(&walk, &ids);
 	return range->backward && !walk.stopped ? walk_table(&walk) : OK;
 }

@@ -22,12 +22,6 @@
 #define BATCH_BYTES  (2 << 20) /* of frames in one transaction */
 #define STORED_MAX   8192      /* messages in one STORED */
 
-/* STORED under construction, for one origin. */
-struct stored {
-	uint32_t origin;
-	struct buf numbers;
-};
-
 /* The transaction at hand. */
 static struct {
 	uint64_t now;
@@ -39,8 +33,12 @@ static struct {
 static struct buf frames;       /* what has not been taken */
 static size_t stale;            /* of these, bytes from a router that is gone */
 static struct watermarks *marks;
-static struct stored *stored;
-static size_t stored_count, stored_room;
+/* STORED under construction. Those of an origin that come one after the other are in one frame: their
+ * turn at the router is to come in the order of their ids. */
+static struct {
+	uint32_t origin;
+	struct buf numbers;
+} stored;
 
 /* Messages that were refused lately: if they come again the answer is the same, also after a
  * restart: they are below the watermark, and nobody may take them for stored. Each slot is a row of
@@ -54,61 +52,30 @@ static size_t refused_at;
 
 /* -- answers -- */
 
-static void
-stored_write(struct stored *s)
-{
-	struct frame f = { .type = FRAME_STORED, .origin = s->origin,
-		.numbers = buf_slice(&s->numbers) };
-
-	if (buf_len(&s->numbers) != 0)
-		frame_write(&f, &run.out->frames);
-	buf_clear(&s->numbers);
-}
-
 /* Writes out what is stored so far: something that comes after it follows. */
 static void
 stored_flush(void)
 {
-	size_t i;
+	struct frame f = { .type = FRAME_STORED, .origin = stored.origin,
+		.numbers = buf_slice(&stored.numbers) };
 
-	for (i = 0; i < stored_count; i++)
-		stored_write(&stored[i]);
+	if (buf_len(&stored.numbers) != 0)
+		frame_write(&f, &run.out->frames);
+	buf_clear(&stored.numbers);
 }
 
 /* Answers one message; nobody waits for the answer to one that is not in custody. */
 static void
 stored_add(const struct frame *f, uint64_t id, uint64_t account)
 {
-	struct stored *s = stored;
-
 	if (f->seq == 0)
 		return;
-	while (s != stored + stored_count && s->origin != f->origin)
-		s++;
-	if (s == stored + stored_count) {
-		if (stored_count == stored_room) {
-			stored_room = stored_room != 0 ? stored_room * 2 : 8;
-			stored = mem_grow(stored, stored_room * sizeof *stored);
-		}
-		s = &stored[stored_count++];
-		*s = (struct stored){ .origin = f->origin };
-	}
-	buf_add_u64(&s->numbers, f->seq);
-	buf_add_u64(&s->numbers, id);
-	buf_add_u64(&s->numbers, account);
-	if (buf_len(&s->numbers) >= STORED_MAX * 24)
-		stored_write(s);
-}
-
-/* Forgets origins between transactions, so that those that died do not gather. */
-static void
-stored_clear(void)
-{
-	size_t i;
-
-	for (i = 0; i < stored_count; i++)
-		buf_free(&stored[i].numbers);
-	stored_count = 0;
+	if (f->origin != stored.origin || buf_len(&stored.numbers) >= STORED_MAX * 24)
+		stored_flush();
+	stored.origin = f->origin;
+	buf_add_u64(&stored.numbers, f->seq);
+	buf_add_u64(&stored.numbers, id);
+	buf_add_u64(&stored.numbers, account);
 }
 
 static void
@@ -625,7 +592,7 @@ batch_run(uint64_t now, struct out *out)
 		watermarks_changed(marks, mark_store, NULL);
 		error = state_commit();
 	}
-	stored_clear();
+	buf_clear(&stored.numbers);
 	if (error) {
 		watermarks_revert(marks);
 		refused_revert();
@@ -737,9 +704,7 @@ batch_open(uint64_t now)
 void
 batch_close(void)
 {
-	stored_clear();
-	MEM_FREE(&stored);
-	stored_room = 0;
+	buf_free(&stored.numbers);
 	buf_free(&frames);
 	stale = 0;
 	watermarks_free(&marks);

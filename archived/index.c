@@ -107,6 +107,23 @@ copy_find(const struct copy *copy, const char *peer_hash, uint64_t above, struct
 		buf_add_u64(ids, copy->id);
 }
 
+/* Where those above an id begin among the fresh ones that are not written, which are in the order of ids. */
+static size_t
+fresh_position(uint64_t above)
+{
+	size_t low = fresh.written, high = fresh.count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (fresh.copy[middle].id <= above)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 void
 index_find(uint64_t account, const char *peer_hash, uint64_t above, struct buf *ids)
 {
@@ -114,7 +131,7 @@ index_find(uint64_t account, const char *peer_hash, uint64_t above, struct buf *
 
 	for (i = sorted_position(account); i < sorted.count && sorted.copy[i].account == account; i++)
 		copy_find(&sorted.copy[i], peer_hash, above, ids);
-	for (i = fresh.written; i < fresh.count; i++)
+	for (i = fresh_position(above); i < fresh.count; i++)
 		if (fresh.copy[i].account == account)
 			copy_find(&fresh.copy[i], peer_hash, above, ids);
 }

@@ -273,6 +273,9 @@ on_frame(const struct frame *f, struct slice whole)
 static void
 on_router(void)
 {
+	struct frame last = { .type = FRAME_STORED, .archive_id = id_last() };
+
+	daemon_send(&last);
 	self.paused = false;
 }
 

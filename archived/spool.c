@@ -290,10 +290,19 @@ struct drain {
 	size_t before;   /* bytes in out before it */
 	uint64_t account;
 	uint64_t left;
-	uint64_t last;   /* archive id sent last */
+	uint64_t last;   /* archive id looked at last */
 	int error;
 	bool more;
 };
+
+/* Whether a session has use for a message that is behind its level: what its account has sent it gets as a
+ * copy only. */
+static bool
+is_wanted(const struct drain *drain, uint64_t id, const struct frame *f)
+{
+	return id <= drain->asked->stamp || (drain->asked->flags & FLAG_CARBONS) != 0 ||
+	    slice_equal(jid_bare_of(f->to), drain->asked->jid);
+}
 
 /* Appends one message as it goes to a session. */
 static int
@@ -303,7 +312,7 @@ drain_message(struct drain *drain, uint64_t id)
 	uint64_t stamp;
 	int error = message_get(id, &stamp, &f);
 
-	if (error)
+	if (error || !is_wanted(drain, id, &f))
 		return error;
 	f.type = FRAME_STANZA;
 	f.audience = AUDIENCE_NONE;
@@ -321,13 +330,11 @@ drain_message(struct drain *drain, uint64_t id)
 }
 
 static bool
-drain_step(void *arg, struct slice key, struct slice value)
+drain_id(void *arg, uint64_t id)
 {
 	struct drain *drain = arg;
-	uint64_t id = place_id(key);
 	int error;
 
-	(void)value;
 	if (drain->left == 0 || buf_len(drain->out) - drain->before >= DRAIN_BYTES) {
 		drain->more = true;
 		return false;
@@ -346,13 +353,38 @@ drain_step(void *arg, struct slice key, struct slice value)
 	return drain->error == OK;
 }
 
+static bool
+drain_row(void *arg, struct slice key, struct slice value)
+{
+	struct drain *drain = arg;
+
+	(void)value;
+	return place_id(key) <= drain->asked->stamp && drain_id(drain, place_id(key));
+}
+
+/* First what is on the spool up to the level, then what is in the archive behind that. */
+static int
+drain_walk(struct drain *drain, uint64_t after)
+{
+	struct range range = { .account = drain->account, .before = UINT64_MAX,
+		.after = after > drain->asked->stamp ? after : drain->asked->stamp };
+	char from[PLACE_SIZE];
+	struct slice key = place_key(drain->account, after + 1, from);
+	int error = OK;
+
+	if (after < drain->asked->stamp)
+		error = store_walk(state.store, TABLE_SPOOL, key, slice_part(key, 0, 8), drain_row, drain);
+	if (error == OK && drain->error == OK && !drain->more && range.after < id_last())
+		error = archive_walk(&range, drain_id, drain);
+	return error ? error : drain->error;
+}
+
 int
 spool_drain(const struct frame *f, struct buf *out)
 {
 	struct drain drain = { .asked = f, .out = out, .before = buf_len(out),
 		.last = f->archive_id };
 	struct frame end = { .type = FRAME_DRAINED, .handle = f->handle, .jid = f->jid };
-	char from[PLACE_SIZE];
 	struct account *account;
 	int error = account_find(f->jid, &account);
 
@@ -360,16 +392,10 @@ spool_drain(const struct frame *f, struct buf *out)
 		return error;
 	drain.account = account->id;
 	drain.left = f->number != 0 && f->number < DRAIN_MESSAGES ? f->number : DRAIN_MESSAGES;
-	if (error == OK && f->archive_id != UINT64_MAX) {
-		struct slice key = place_key(drain.account, f->archive_id + 1, from);
-
-		error = store_walk(state.store, TABLE_SPOOL, key, slice_part(key, 0, 8),
-		    drain_step, &drain);
-		if (error == OK)
-			error = drain.error;
-		if (error)
-			return error;
-	}
+	if (error == OK && f->archive_id != UINT64_MAX)
+		error = drain_walk(&drain, f->archive_id);
+	if (error != OK && error != E_NOT_FOUND)
+		return error;
 	end.archive_id = drain.last;
 	end.number = drain.account;
 	end.flags = drain.more ? FLAG_MORE : 0;

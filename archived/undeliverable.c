@@ -25,7 +25,7 @@ answer(const struct frame *f, struct frame *reply, struct buf *out)
 	int error;
 
 	reply->type = FRAME_STANZA;
-	reply->flags = FLAG_STORE | FLAG_NO_STORE | FLAG_CONTENT | FLAG_ERROR |
+	reply->flags = FLAG_STORE | FLAG_CONTENT | FLAG_ERROR |
 	    (f->flags & FLAG_FROM_LOCAL ? FLAG_TO_LOCAL : FLAG_TO_REMOTE);
 	reply->handle = reply->archive_id = reply->stamp = 0;
 	error = batch_store(reply);

@@ -167,6 +167,8 @@ on_bound(struct conn *c, const struct frame *f)
 		return;
 	}
 	s = session_new(c->handle, f->jid, c->login->token);
+	feed_from(s, f->archive_id);
+	s->copies_since = f->archive_id;
 	if (c->login->wishes != NULL)
 		sasl2_bound(c, s);
 	else

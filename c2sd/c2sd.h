@@ -341,6 +341,21 @@ void presence_tell(const struct presence *presence, struct frame *f, const char 
 void presence_add_directed(struct presence **presence, struct slice address);
 void presence_free(struct presence **presence);
 
+/* -- feed.c: where a session is in what was stored. No input or output -------------------------- */
+
+
+/* The archive's id of a message, or of that of which this is a copy; 0: it is not stored. */
+uint64_t feed_id(const struct frame *f);
+void feed_seen(uint64_t id);     /* what was stored up to this id has come to sessions that are not fed */
+uint64_t feed_level(const struct session *s); /* what was stored up to this id has come */
+void feed_from(struct session *s, uint64_t level); /* it is fed, and has all up to there */
+void feed_pause(struct session *s);           /* SESSION_PAUSE is sent */
+void feed_ask(struct session *s, struct frame *f); /* writes SESSION_DRAIN */
+/* Whether something stored is taken; else it comes again after SESSION_DRAIN, in its order. over: there is no
+ * more room. */
+bool feed_takes(struct session *s, const struct frame *f, bool over);
+void feed_frame(const struct frame *f);       /* SESSION_FEED */
+
 /* -- session.c: bound sessions ----------------------------------------------------------------- */
 
 /*
@@ -369,7 +384,9 @@ struct session {
 	bool carbons;                /* wants copies of messages */
 	bool blocks;                 /* asked for the block list */
 	bool paused;                 /* SESSION_PAUSE was sent */
-	bool skipped;                /* and a stored message was left to the spool, as are those behind */
+	bool skipped;                /* and a stored message was left to archived, as are those behind, until
+	                                the last SESSION_DRAIN is answered */
+	bool fed;                    /* what is stored does not come at once: level counts */
 	uint16_t bare_len;
 	uint16_t jid_len;
 	uint32_t delivering;         /* DELIVERED that are not acknowledged */
@@ -386,7 +403,9 @@ struct session {
 	struct outqueue queue;
 	struct csi *csi;             /* its client is inactive; NULL: active */
 	struct deadline deadline;    /* of DETACHED, LEAVING and MOVED */
-	uint64_t last_id;            /* archive id of the last stored message that came */
+	uint64_t level;              /* fed: what was stored up to this id has come. UINT64_MAX: not known */
+	uint64_t copies_since;       /* copies of what was stored after this id have come */
+	uint32_t drains;             /* SESSION_DRAIN that were sent */
 	uint64_t moved_to;           /* handle, in LEAVING and MOVED; in DETACHED of who waits for it */
 };
 

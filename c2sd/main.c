@@ -121,6 +121,7 @@ static void (*const handlers[FRAME_COUNT])(const struct frame *) = {
 	[FRAME_SESSION_BOUND] = on_bound,
 	[FRAME_SESSION_REFUSED] = on_bound,
 	[FRAME_SESSION_KILL] = session_kill,
+	[FRAME_SESSION_FEED] = feed_frame,
 	[FRAME_SESSION_RESUME] = resume_asked,
 	[FRAME_SESSION_MOVE] = resume_moved,
 };

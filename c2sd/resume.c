@@ -258,7 +258,8 @@ add_state(const struct session *s, uint64_t priority, struct buf *text)
 {
 	buf_printf(text, "sm-id %s\nin %u\nacked %u\nwritten %u\nseconds %u\nlast %llu\n", s->sm_id,
 	    sm_h(&s->sm), s->sm.acked, outqueue_unacknowledged(&s->queue), s->resume_seconds,
-	    (unsigned long long)s->last_id);
+	    (unsigned long long)feed_level(s));
+	buf_printf(text, "copies %llu\n", (unsigned long long)s->copies_since);
 	buf_printf(text, "priority %u\ninterested %u\ncarbons %u\nblocks %u\npaused %u\n",
 	    (unsigned)priority, s->interested, s->carbons, s->blocks, s->paused);
 }
@@ -280,6 +281,7 @@ resume_leave(struct session *s)
 	add_state(s, f.number, &text);
 	f.type = FRAME_SESSION_MOVE;
 	f.flags |= FLAG_MORE;
+	f.archive_id = feed_level(s);
 	f.handle = last.handle = s->handle;
 	f.number = last.number = s->moved_to;
 	f.text = buf_slice(&text);
@@ -299,7 +301,7 @@ resume_leave(struct session *s)
 /* What add_state() has written. */
 struct state {
 	struct slice sm_id;
-	uint64_t in, acked, written, seconds, last, priority, interested, carbons, blocks, paused;
+	uint64_t in, acked, written, seconds, last, copies, priority, interested, carbons, blocks, paused;
 };
 
 static const struct {
@@ -311,6 +313,7 @@ static const struct {
 	{ "written", offsetof(struct state, written) },
 	{ "seconds", offsetof(struct state, seconds) },
 	{ "last", offsetof(struct state, last) },
+	{ "copies", offsetof(struct state, copies) },
 	{ "priority", offsetof(struct state, priority) },
 	{ "interested", offsetof(struct state, interested) },
 	{ "carbons", offsetof(struct state, carbons) },
@@ -378,7 +381,8 @@ arrive(struct conn *c, const struct frame *f)
 	s->sm.seen = state.in;
 	s->sm.acked = (uint32_t)state.acked;
 	s->resume_seconds = (uint32_t)state.seconds;
-	s->last_id = state.last;
+	feed_from(s, state.last);
+	s->copies_since = state.copies;
 	s->interested = state.interested != 0;
 	s->carbons = state.carbons != 0;
 	s->blocks = state.blocks != 0;

@@ -100,8 +100,9 @@ set_paused(struct session *s, bool paused)
 {
 	if (s->paused == paused)
 		return;
+	if (paused)
+		feed_pause(s);
 	s->paused = paused;
-	s->skipped = false;
 	paused_count += paused ? 1u : -1u;
 }
 
@@ -301,7 +302,9 @@ keep(struct outqueue *q, const struct frame *f, struct kept **kept)
 {
 	if (*kept == NULL)
 		*kept = kept_new(f);
-	outqueue_add(q, kept_hold(*kept), f->archive_id, (*kept)->len);
+	outqueue_add(q, kept_hold(*kept), feed_id(f), (*kept)->len);
+	if (f->archive_id == 0 && feed_id(f) != 0)
+		outqueue_copy(q);
 }
 
 /* Puts a stanza behind those that come from another c2sd. When there are too many the session does
@@ -343,15 +346,33 @@ allowance(size_t limit)
 	return left / QUEUE_PART < limit ? left / QUEUE_PART : limit;
 }
 
-/* Whether a stored message is left to the spool. */
+/* Whether no more of what is stored is taken. */
 static bool
-is_skipped(const struct session *s)
+is_over(const struct session *s)
 {
 	const struct outqueue *q = &s->queue;
 
-	return s->paused && (s->skipped || outqueue_memory() > settings.queue_total / STORED_PART ||
+	return s->paused && (outqueue_memory() > settings.queue_total / STORED_PART ||
 	    q->bytes > HARD_LIMIT * settings.queue_bytes ||
 	    q->count > HARD_LIMIT * settings.queue_stanzas);
+}
+
+/* Reports that a stored message is delivered. */
+static void
+report(struct session *s, uint64_t archive_id)
+{
+	s->delivering++;
+	uplink_delivered(s->handle, archive_id);
+}
+
+/* What is on the spool has come as a copy: it is reported when the client has that. */
+static void
+own_copy(struct session *s, const struct frame *f)
+{
+	if (!is_repeated(s, f))
+		report(s, f->archive_id);
+	else
+		outqueue_own(&s->queue, f->archive_id);
 }
 
 void
@@ -359,23 +380,24 @@ session_deliver(struct session *s, const struct frame *f, struct kept **kept)
 {
 	struct outqueue *q = &s->queue;
 
-	/* What is stored is on the spool, out of which the session is fed where it is now: passed on it
-	 * could come after that, a second time. */
-	if (s->state == SESSION_MOVED && f->archive_id == 0)
+	/* With what is stored the session is fed where it is now: passed on it could come after that, a
+	 * second time. */
+	if (s->state == SESSION_MOVED && feed_id(f) == 0)
 		pass_on(s, f);
 	if (s->state == SESSION_ENDED)
 		leave_over(s, f);
 	if (s->state == SESSION_MOVED || s->state == SESSION_ENDED)
 		return;
-	if (f->archive_id != 0) {
-		if ((f->flags & FLAG_SPOOL) && is_repeated(s, f))
-			return;
-		s->skipped = is_skipped(s);
-		if (s->skipped)
-			return; /* it is on the spool, and comes again after SESSION_DRAIN, in its order */
-		if (f->archive_id > s->last_id)
-			s->last_id = f->archive_id;
+	if (f->archive_id != 0 && (f->flags & FLAG_CARBON)) {
+		own_copy(s, f);
+		return;
 	}
+	if (feed_id(f) != 0 && !(f->flags & FLAG_HANDOVER) &&
+	    ((f->archive_id != 0 && (f->flags & FLAG_SPOOL) && is_repeated(s, f)) ||
+	    !feed_takes(s, f, is_over(s))))
+		return;
+	if (f->kind == STANZA_IQ && f->subtype == TYPE_RESULT && f->number != 0)
+		s->copies_since = f->number;
 	if (s->state == SESSION_ARRIVING && !(f->flags & FLAG_HANDOVER)) {
 		keep_later(s, f, kept);
 		return;
@@ -384,13 +406,15 @@ session_deliver(struct session *s, const struct frame *f, struct kept **kept)
 		return;
 	if (is_clear(s)) {
 		write_stanza(s, f);
-		if (f->archive_id == 0 && !is_request(f))
+		if (feed_id(f) == 0 && !is_request(f))
 			return;
 		/* A request that is lost with the connection is answered, see session_end(). */
 		if (is_request(f))
 			keep(q, f, kept);
 		else
-			outqueue_add(q, NULL, f->archive_id, f->payload.len + ITEM_BYTES);
+			outqueue_add(q, NULL, feed_id(f), f->payload.len + ITEM_BYTES);
+		if (f->archive_id == 0 && feed_id(f) != 0)
+			outqueue_copy(q);
 		outqueue_wrote(q, conn_written(s->conn));
 	} else {
 		keep(q, f, kept);
@@ -418,19 +442,11 @@ session_write(struct session *s)
 	management_write(s, false);
 }
 
-/* Reports that a stored message is delivered. */
-static void
-report(struct session *s, uint64_t archive_id)
-{
-	s->delivering++;
-	uplink_delivered(s->handle, archive_id);
-}
-
 /* A stanza has reached the client. */
 static void
 delivered(void *arg, const struct outqueue_item *item)
 {
-	if (item->archive_id != 0)
+	if (item->archive_id != 0 && !item->copy)
 		report(arg, item->archive_id);
 }
 
@@ -512,6 +528,7 @@ session_limits(struct session *s)
 	} else if (s->paused && q->count <= settings.queue_stanzas / 2 &&
 	    q->bytes <= bytes / 2) {
 		f.type = FRAME_SESSION_DRAIN;
+		feed_ask(s, &f);
 		set_paused(s, false);
 		daemon_send(&f);
 	}
@@ -647,7 +664,7 @@ due(struct deadline *d)
 /* -- the router -------------------------------------------------------------------------------- */
 
 static void
-replay(const struct session *s)
+replay(struct session *s)
 {
 	struct frame f = {
 		.type = FRAME_SESSION_REPLAY,
@@ -656,7 +673,8 @@ replay(const struct session *s)
 		.token = slice_of(s->token, sizeof s->token),
 		.flags = (s->interested ? FLAG_INTERESTED : 0) | (s->carbons ? FLAG_CARBONS : 0) |
 		    (s->blocks ? FLAG_BLOCKS : 0),
-		.archive_id = s->last_id,
+		.archive_id = feed_level(s),
+		.numbers = slice_of(&s->copies_since, sizeof s->copies_since),
 		.stamp = resume_handle(slice_string(s->sm_id)),
 	};
 	struct frame pause = { .type = FRAME_SESSION_PAUSE, .handle = s->handle };
@@ -667,6 +685,7 @@ replay(const struct session *s)
 	daemon_send(&f);
 	if (s->paused)
 		daemon_send(&pause);
+	feed_from(s, f.archive_id);
 	buf_free(&text);
 }
 
@@ -769,6 +788,8 @@ sessions_stanza(const struct frame *f)
 		refuse(f);
 		return;
 	}
+	if (!(f->flags & (FLAG_SPOOL | FLAG_HANDOVER)))
+		feed_seen(feed_id(f));
 	if (f->handle != 0)
 		deliver_to(f->handle, f, &kept);
 	for (i = 0; f->handle == 0 && i < frame_count(f); i++)

@@ -4,8 +4,8 @@
  *
  * Called by route.c and deliver.c when it is a message's turn, so a copy never comes before the
  * commit. A copy is the frame itself with FLAG_CARBON, one for each c2sd, which writes the wrapper. It
- * is not stored: the archive has the message, and the copy carries its id. What is drawn from a spool
- * later is not copied. Nothing here can fail.
+ * is not stored: the archive has the message, and the copy carries its id. A session that is fed has its
+ * copies made by drain.c, out of the archive. Nothing here can fail.
  */
 #include "router.h"
 
@@ -23,8 +23,12 @@ carbon_request(const struct frame *f, struct session *sender, struct slice accou
 	} else if (!enable && !slice_is(f->name, "disable")) {
 		route_error(f, STANZA_ERROR_BAD_REQUEST, NULL);
 	} else {
-		sender->carbons = enable;
 		stanza_result(f, SLICE(""), &reply);
+		if (enable && !sender->carbons)
+			sender->copies_since = hold_turned();
+		if (enable)
+			reply.number = sender->copies_since;
+		sender->carbons = enable;
 		route_reply(&reply);
 	}
 }
@@ -49,6 +53,27 @@ is_from_occupant(const struct frame *f)
 	    from.resource.ptr != NULL && !registry_local_domain(from.domain);
 }
 
+bool
+carbon_wanted(const struct frame *f, const struct session *s)
+{
+	return s->carbons && is_eligible(f) && !slice_equal(session_jid(s), f->from) &&
+	    !(is_from_occupant(f) && slice_equal(jid_bare_of(f->to), account_jid(s->account)));
+}
+
+bool
+carbon_had(const struct frame *f, const struct session *s)
+{
+	return f->archive_id > s->copies_since && carbon_wanted(f, s);
+}
+
+void
+carbon_make(struct frame *f)
+{
+	f->flags = (f->flags & (FLAG_FROM_ENTRY | FLAG_SPOOL)) | FLAG_CARBON;
+	f->number = f->archive_id;
+	f->archive_id = 0;
+}
+
 /* Sends copies to the sessions of an account that want them, but for that of this address and those
  * that are passed over. skips: the flag that says that the account does not have it in its archive. */
 static void
@@ -65,17 +90,18 @@ copy(const struct frame *f, const struct account *account, uint32_t skips, struc
 		    slice_equal(session_jid(s), but) || (passed_over != NULL && passed_over(s)) ||
 		    (f->from.ptr != NULL && slice_equal(session_jid(s), f->from)))
 			continue;
+		if (f->archive_id != 0 && !drain_passes(s, f->archive_id))
+			continue;
 		receivers_add(r, s);
 		any = true;
 	}
 	if (!any)
 		return;
 	COUNT(carbons);
-	out.flags = (f->flags & FLAG_FROM_ENTRY) | FLAG_CARBON;
+	out.flags &= ~(unsigned)FLAG_SPOOL;
+	carbon_make(&out);
 	if (f->flags & skips)
 		out.flags |= FLAG_NO_PERMANENT;
-	out.number = f->archive_id;
-	out.archive_id = 0;
 	if (out.to.ptr == NULL)
 		out.to = account_jid(account);
 	receivers_send(r, &out);
@@ -93,13 +119,6 @@ carbon_sent(const struct frame *f, const struct session *sender)
 	copy(f, account, FLAG_FROM_SKIPS, session_jid(sender), NULL);
 }
 
-/* Those that get messages to the bare JID, now or from the spool. */
-static bool
-gets_original(const struct session *s)
-{
-	return !s->available || takes_messages(s);
-}
-
 void
 carbon_received(const struct frame *f, const struct account *account, const struct session *taker)
 {
@@ -108,7 +127,7 @@ carbon_received(const struct frame *f, const struct account *account, const stru
 	if (taker != NULL)
 		copy(f, account, FLAG_TO_SKIPS, session_jid(taker), NULL);
 	else
-		copy(f, account, FLAG_TO_SKIPS, SLICE_NONE, gets_original);
+		copy(f, account, FLAG_TO_SKIPS, SLICE_NONE, takes_messages);
 }
 
 void

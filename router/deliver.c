@@ -103,22 +103,12 @@ deliver_to(struct session *s, const struct frame *f)
 
 /* -- messages ---------------------------------------------------------------------------------- */
 
-/* Gives a message to one session, or leaves it on the spool when that does not read. */
+/* Gives a message to one session, or leaves it to be fed to it. */
 static void
 message_give(struct receivers *r, struct session *s, const struct frame *f)
 {
-	if (f->archive_id != 0) {
-		if (s->paused || s->draining || s->peer == NULL)
-			return;
-		if (s->peer->congested) {
-			drain_owe(s);
-			return;
-		}
-		/* It waited in its sender's queue, and a drain of the receiver has passed it. */
-		if (f->archive_id <= s->drain_id)
-			return;
-	}
-	receivers_add(r, s);
+	if (f->archive_id == 0 || drain_passes(s, f->archive_id))
+		receivers_add(r, s);
 }
 
 void
@@ -249,7 +239,7 @@ deliver_message(const struct frame *f)
 		receivers_send(r, &out);
 	} else {
 		if (account != NULL && f->archive_id != 0)
-			drain_missed(account);
+			drain_missed(account, f->archive_id);
 		message_absent(f, bare);
 	}
 	if (account != NULL)

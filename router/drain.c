@@ -1,15 +1,23 @@
 /*
- * drain.c: sessions that are fed from the spool.
+ * drain.c: sessions that are fed: with what is on the spool, and with what they have missed.
  *
- *   LIVE --(available | room again | archived back)--> DRAINING --(DRAINED, no more)--> LIVE
+ *   LIVE --(bound | available | a sibling ended | no room | archived back)--> DRAINING
+ *   DRAINING --(DRAINED, no more)--> LIVE
  *   LIVE or DRAINING --(SESSION_PAUSE)--> paused --(SESSION_DRAIN)--> DRAINING
  *
- * While a session drains, stored messages are not given to it live: archived sends them, since it answers
- * in the order of its commits. What a session may get twice its c2sd recognises by the archive id.
+ * A session that is not LIVE has a level: all that was stored up to this id and was for it was given to it.
+ * It is given nothing stored, and no copy of it, when its turn comes: archived sends it all, first what is
+ * on the spool up to the level, then what is behind it in the archive, whether another session has taken it
+ * off the spool or not. So what a session misses costs one number, and it is bounded by the disk.
+ * This holds because turns come in the order of ids, but for messages that wait in the queue of a session
+ * whose roster is not here yet: those are left out of what is fed (hold_is_late()) and given in their turn.
  *
- * After a time in which something was kept from a session it is fed from the beginning of its
- * spool: messages of several origins do not come live in the order of their ids, so no id tells
- * what it has.
+ * A domain elsewhere (remote.c) has a spool and no archive: it is fed with all of its spool each time.
+ *
+ * c2sd knows the level of each of its sessions as well, and tells a new router (SESSION_REPLAY).
+ *
+ * What a session may get twice from the spool its c2sd recognises by the archive id. What it has had as a
+ * copy is marked: c2sd reports it as delivered when its client has that, and does not write it.
  *
  * A session that is bound and has sent no presence yet gets what is for its full address. When its
  * spool has something for the account that it may not have before its presence, that and all behind
@@ -25,39 +33,73 @@
 
 static bool some_held; /* perhaps: sessions that are held back */
 
+/* Tells c2sd that a session is fed from its level on, or that it is up to date. */
+static void
+tell(const struct session *s, uint32_t flags, uint64_t level, uint64_t number)
+{
+	struct frame f = { .type = FRAME_SESSION_FEED, .handle = s->handle, .flags = flags,
+		.archive_id = level, .number = number };
+
+	if (s->peer != NULL && !s->killed && !s->remote)
+		peer_send(s->peer, &f);
+}
+
+/* From now on a session is fed; level counts when it was up to date until now. */
+static void
+lag(struct session *s, uint64_t level)
+{
+	if (!s->draining && !s->paused) {
+		s->level = s->drain_id = level;
+		tell(s, FLAG_MORE, level, 0);
+	}
+	s->draining = true;
+}
+
 /* Asks archived for the next messages after the session's position. */
 static void
 drain_ask(struct session *s)
 {
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 	struct frame f = { .type = FRAME_DRAIN, .handle = s->handle,
-		.jid = account_jid(s->account), .archive_id = s->drain_id, .number = DRAIN_BATCH };
+		.jid = account_jid(s->account), .archive_id = s->drain_id, .number = DRAIN_BATCH,
+		.stamp = s->remote ? UINT64_MAX : s->level, .flags = s->carbons ? FLAG_CARBONS : 0 };
 
-	s->draining = true;
 	s->asked = archived != NULL;
 	if (archived != NULL)
 		peer_send(archived, &f);
 }
 
 void
-drain_begin(struct session *s, uint64_t after)
+drain_join(struct session *s, uint64_t level)
 {
-	if (s->draining && s->asked) {
+	s->level = level;
+	s->draining = true;
+}
+
+void
+drain_begin(struct session *s)
+{
+	lag(s, hold_turned());
+	if (s->asked) {
 		s->drain_again = true; /* when the answer that is under way has come */
 		return;
 	}
 	s->drain_again = false;
-	if (after == 0)
-		s->held_back = false;
-	s->drain_id = after;
+	s->held_back = false;
+	s->drain_id = 0;
 	drain_ask(s);
 }
 
-void
-drain_owe(struct session *s)
+bool
+drain_passes(struct session *s, uint64_t id)
 {
-	s->draining = true;
-	s->drain_id = 0;
+	if (s->paused || s->draining)
+		return id <= s->level; /* it is late */
+	if (s->peer != NULL && s->peer->congested && id >= hold_turned()) {
+		lag(s, id - 1);
+		return false;
+	}
+	return true;
 }
 
 /* Whether a session can be fed: drain_stanza() says with what. */
@@ -72,8 +114,14 @@ drain_anew(void *arg, struct session *s)
 {
 	(void)arg;
 	s->asked = false;
+	if (s->state == SESSION_GRANTED)
+		return true;
+	if (s->level == UINT64_MAX && !s->remote && (s->draining || s->paused)) {
+		s->level = hold_announced();
+		tell(s, FLAG_MORE, s->level, 0);
+	}
 	if (is_fed(s) && !s->paused)
-		drain_begin(s, 0);
+		drain_begin(s);
 	return true;
 }
 
@@ -81,13 +129,14 @@ void
 drain_all(void)
 {
 	session_each(drain_anew, NULL);
+	hold_catch_up();
 }
 
 static bool
 drain_of_peer(void *arg, struct session *s)
 {
 	if (s->peer == arg && s->draining && !s->asked && is_fed(s) && !s->paused)
-		drain_begin(s, s->drain_id);
+		drain_ask(s);
 	return true;
 }
 
@@ -104,7 +153,7 @@ drain_account(struct account *account)
 
 	TAILQ_FOREACH(s, &account->sessions, siblings) {
 		if (is_fed(s) && !s->paused)
-			drain_begin(s, 0);
+			drain_begin(s);
 	}
 }
 
@@ -115,7 +164,7 @@ hold_back(struct session *s)
 }
 
 void
-drain_missed(struct account *account)
+drain_missed(struct account *account, uint64_t id)
 {
 	struct session *s;
 
@@ -123,27 +172,74 @@ drain_missed(struct account *account)
 		if (!s->unseen || s->held_back)
 			continue;
 		hold_back(s);
-		s->draining = true;
+		lag(s, id - 1);
 	}
 }
 
-/* Whether what archived sends out of a spool is a message for the account of this session, or for the
- * domain. */
+/* Whether what archived sends is a message of the account of this session, or for the domain: behind the
+ * level of an account's also one that the account has sent. */
 static bool
 is_for(const struct session *s, const struct frame *f, struct jid *to)
 {
+	struct slice account = account_jid(s->account);
 	struct jid from;
 
-	return f->archive_id != 0 && f->kind == STANZA_MESSAGE && f->from.ptr != NULL &&
-	    f->to.ptr != NULL && jid_parse(f->from, &from) == 0 && jid_parse(f->to, to) == 0 &&
-	    slice_equal(remote_spool_of(f->to), account_jid(s->account));
+	if (f->archive_id == 0 || f->kind != STANZA_MESSAGE || f->from.ptr == NULL || f->to.ptr == NULL ||
+	    jid_parse(f->from, &from) != 0 || jid_parse(f->to, to) != 0)
+		return false;
+	return slice_equal(remote_spool_of(f->to), account) ||
+	    (!s->remote && f->archive_id > s->level && slice_equal(jid_bare(&from), account));
+}
+
+/* How a session gets what it is fed. WAIT: perhaps, with its presence. */
+enum share { SHARE_NONE, SHARE_ORIGINAL, SHARE_COPY, SHARE_HAD, SHARE_WAIT };
+
+static enum share
+share_of(const struct session *s, const struct frame *f, const struct jid *to)
+{
+	struct slice account = account_jid(s->account);
+	bool missed = f->archive_id > s->level, ours = slice_equal(jid_bare(to), account);
+	const struct session *other = ours && to->resource.ptr != NULL ?
+	    session_of_resource(s->account, to->full) : NULL;
+
+	if (s->remote)
+		return SHARE_ORIGINAL;
+	if (ours && (other == s || (other == NULL && takes_messages(s)))) {
+		if (missed)
+			return SHARE_ORIGINAL;
+		/* What came before its sender was blocked waits until that is blocked no more. */
+		if (block_is(account, f->from))
+			return SHARE_NONE;
+		return other == NULL && carbon_had(f, s) ? SHARE_HAD : SHARE_ORIGINAL;
+	}
+	if (ours && other == NULL && s->unseen)
+		return SHARE_WAIT;
+	return missed && carbon_wanted(f, s) ? SHARE_COPY : SHARE_NONE;
+}
+
+/* Gives a session its share of a message. */
+static void
+share(struct session *s, const struct frame *f, enum share share)
+{
+	struct frame out = *f;
+
+	if (share == SHARE_NONE)
+		return;
+	out.flags = (f->flags & FLAG_FROM_ENTRY) | FLAG_SPOOL;
+	out.numbers = SLICE_NONE;
+	if (share == SHARE_COPY)
+		carbon_make(&out);
+	if (share == SHARE_HAD)
+		out.flags |= FLAG_CARBON;
+	COUNT(messages_routed);
+	deliver_to(s, &out);
 }
 
 void
 drain_stanza(struct peer *archived, const struct frame *f)
 {
-	struct session *s = session_find(f->handle), *other;
-	struct frame out = *f;
+	struct session *s = session_find(f->handle);
+	enum share how;
 	struct jid to;
 
 	if (s == NULL || s->killed || s->peer == NULL || s->account == NULL)
@@ -156,21 +252,15 @@ drain_stanza(struct peer *archived, const struct frame *f)
 	if (s->paused || s->drain_again)
 		return; /* asked for once more later */
 	s->drain_id = f->archive_id;
-	/* What is for another session that lives is that one's; a session without presence, or with a
-	 * negative priority, gets what is for itself. */
-	other = to.resource.ptr ? session_of_resource(s->account, to.full) : NULL;
-	if (other != NULL ? other != s : !s->available || s->priority < 0) {
-		if (other == NULL && s->unseen)
-			hold_back(s);
+	how = share_of(s, f, &to);
+	if (how == SHARE_WAIT)
+		hold_back(s);
+	if (s->held_back)
 		return;
-	}
-	/* What came before its sender was blocked waits until that is blocked no more. */
-	if (s->held_back || block_is(account_jid(s->account), f->from))
-		return;
-	out.flags = (f->flags & FLAG_FROM_ENTRY) | FLAG_SPOOL;
-	out.numbers = SLICE_NONE;
-	COUNT(messages_routed);
-	deliver_to(s, &out);
+	if (!hold_is_late(f->archive_id))
+		share(s, f, how);
+	if (f->archive_id > s->level)
+		s->level = f->archive_id;
 }
 
 void
@@ -191,13 +281,16 @@ drain_done(struct peer *archived, const struct frame *f)
 		return;
 	if (s->drain_again) {
 		s->drain_again = false;
-		drain_begin(s, 0);
+		drain_begin(s);
 	} else if (s->peer->congested || s->held_back) {
 		return; /* drain_peer() goes on, or the presence or drains_tick() */
 	} else if (f->flags & FLAG_MORE) {
+		if (f->archive_id > s->drain_id)
+			s->drain_id = f->archive_id;
 		drain_ask(s);
 	} else {
 		s->draining = false;
+		tell(s, 0, hold_turned(), 0);
 	}
 }
 
@@ -213,7 +306,7 @@ drain_overdue(void *arg, struct session *s)
 	}
 	s->held_back = s->unseen = false;
 	if (is_fed(s) && !s->paused)
-		drain_begin(s, 0);
+		drain_begin(s);
 	return true;
 }
 
@@ -237,16 +330,20 @@ drain_pause(struct session *s)
 {
 	if (s->paused)
 		return;
-	s->paused = true;
 	if (!s->draining)
-		s->drain_id = 0;
+		s->level = hold_turned();
+	s->paused = true;
 }
 
 void
-drain_resume(struct session *s)
+drain_resume(struct session *s, uint64_t level, uint64_t number)
 {
 	if (!s->paused || s->account == NULL)
 		return;
+	if (level != UINT64_MAX)
+		s->level = level;
+	s->draining = true;
 	s->paused = false;
-	drain_begin(s, 0); /* c2sd may have left some of what it got before the pause to the spool */
+	tell(s, FLAG_MORE, s->level, number);
+	drain_begin(s); /* from the beginning: c2sd may have left some of the spool out */
 }

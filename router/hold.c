@@ -25,6 +25,10 @@
 /* Messages being stored whose c2sd has died: they are delivered all the same. */
 static struct helds orphans = TAILQ_HEAD_INITIALIZER(orphans);
 static size_t held_count, held_bytes;
+/* Stored messages that wait behind others: their turn comes later than that of messages with higher ids. */
+static struct helds late = TAILQ_HEAD_INITIALIZER(late);
+static uint64_t turned = UINT64_MAX; /* the highest archive id whose turn it was; UINT64_MAX: not known */
+static uint64_t announced;           /* the last one that there was when archived registered */
 
 static struct helds *
 helds_new(void)
@@ -79,6 +83,8 @@ held_free(struct held *h)
 		MEM_FREE(&s->queue);
 	if (h->secret)
 		explicit_bzero(h->frame, h->len);
+	if (h->late)
+		TAILQ_REMOVE(&late, h, behind);
 	free(h);
 }
 
@@ -102,6 +108,8 @@ held_turn(struct held *h)
 	ASSERT(frame_read(slice_of(h->frame, h->len), &f) == 0);
 	f.archive_id = h->archive_id;
 	f.flags |= h->skips;
+	if (!h->refused && f.archive_id > turned)
+		turned = f.archive_id;
 	if (h->refused) {
 		route_error(&f, STANZA_ERROR_SERVICE_UNAVAILABLE, "Too many messages wait for this account");
 		peer_ack(f.origin, f.seq);
@@ -239,6 +247,11 @@ stored(uint32_t origin, uint64_t seq, uint64_t id, uint64_t spool)
 	h->refused = id == STORED_REFUSED;
 	h->skips = (spool & STORED_FROM_SKIPS ? FLAG_FROM_SKIPS : 0u) |
 	    (spool & STORED_TO_SKIPS ? FLAG_TO_SKIPS : 0u);
+	if (!h->discard && !h->refused &&
+	    (h->session->state != SESSION_BOUND || TAILQ_FIRST(h->session->queue) != h)) {
+		h->late = true;
+		TAILQ_INSERT_TAIL(&late, h, behind);
+	}
 	deliver_spool(slice_of(h->frame, h->len), spool & STORED_ACCOUNT);
 	hold_run(h->session);
 	return true;
@@ -250,12 +263,45 @@ hold_stored(struct peer *archived, const struct frame *f)
 	bool waited = true;
 	size_t i;
 
+	if (archived->state != PEER_LIVE && frame_count(f) == 0)
+		announced = f->archive_id;
 	for (i = 0; i + 2 < frame_count(f); i += 3)
 		waited &= stored(f->origin, frame_at(f, i), frame_at(f, i + 1), frame_at(f, i + 2));
 	if (frame_count(f) % 3 != 0)
 		peer_refuse(archived, f, "not triples");
 	else if (!waited)
 		peer_drop(archived, f, "nobody waits for it");
+}
+
+uint64_t
+hold_turned(void)
+{
+	return turned;
+}
+
+uint64_t
+hold_announced(void)
+{
+	return announced;
+}
+
+void
+hold_catch_up(void)
+{
+	if (turned == UINT64_MAX || turned < announced)
+		turned = announced;
+}
+
+bool
+hold_is_late(uint64_t id)
+{
+	const struct held *h;
+
+	TAILQ_FOREACH(h, &late, behind) {
+		if (h->archive_id == id)
+			return true;
+	}
+	return false;
 }
 
 void

@@ -156,6 +156,8 @@ acks_send(void *arg, uint32_t origin, struct slice pairs)
 {
 	struct frame f = { .type = FRAME_ACK, .origin = origin, .numbers = pairs };
 
+	if (hold_turned() != UINT64_MAX)
+		f.archive_id = hold_turned();
 	peer_send(arg, &f);
 }
 
@@ -506,7 +508,7 @@ on_session_flow(struct peer *peer, const struct frame *f)
 	if (f->type == FRAME_SESSION_PAUSE)
 		drain_pause(s);
 	else
-		drain_resume(s);
+		drain_resume(s, f->archive_id, f->number);
 }
 
 /* What comes before the echo of RESEND comes again after it. */

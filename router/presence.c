@@ -193,7 +193,7 @@ presence_broadcast(struct session *s, const struct frame *f)
 	if (initial)
 		presence_probe_all(s);
 	if (s->held_back || (s->priority >= 0 && (initial || before < 0)))
-		drain_begin(s, 0);
+		drain_begin(s);
 }
 
 /* Presence to an address: to one resource, or to all available ones of an account. */

@@ -74,7 +74,8 @@ remote_open(struct peer *s2sd, const struct frame *f)
 	s->joined = daemon_ticks();
 	s->account = account_remote(f->domain);
 	TAILQ_INSERT_TAIL(&s->account->sessions, s, siblings);
-	drain_begin(s, 0);
+	drain_join(s, UINT64_MAX);
+	drain_begin(s);
 }
 
 void
@@ -143,13 +144,7 @@ is_left(struct session *s, const struct peer *s2sd, const struct frame *f)
 		return false;
 	if (s == NULL)
 		return s2sd->congested; /* it gets all of the spool when s2sd tells of the domain */
-	if (s->paused || s->draining)
-		return true;
-	if (s2sd->congested) {
-		drain_owe(s);
-		return true;
-	}
-	return f->archive_id <= s->drain_id;
+	return s->paused || s->draining || !drain_passes(s, f->archive_id);
 }
 
 void

@@ -221,7 +221,7 @@ struct session {
 	bool carbons;             /* it wants copies of messages (XEP-0280) */
 	bool blocks;              /* it has asked for the block list (XEP-0191) */
 	bool paused;              /* its client does not read */
-	bool draining;            /* archived is sending what waits for it */
+	bool draining;            /* it is fed: archived is sending what it does not have */
 	bool asked;               /* DRAIN was sent, DRAINED has not come */
 	bool drain_again;         /* and must do so once more from the beginning */
 	bool unseen;              /* it has not said yet whether it will be available... */
@@ -239,6 +239,9 @@ struct session {
 	char **directed;          /* who got directed presence, and is told when it goes */
 	size_t directed_count;
 	uint64_t drain_id;        /* up to here the drain has gone */
+	uint64_t level;           /* paused or draining: what was stored up to this id was given to it, but
+	                             for what is on the spool; UINT64_MAX: not known yet */
+	uint64_t copies_since;    /* copies of what was stored after this id were given to it */
 	uint64_t since;           /* milliseconds since 1970 */
 	uint64_t joined;          /* ticks when it was bound or replayed */
 	uint64_t orphaned;        /* ticks when its c2sd died */
@@ -288,12 +291,14 @@ void session_gauges(void);
 struct held {
 	TAILQ_ENTRY(held) order;   /* in session->queue */
 	TAILQ_ENTRY(held) storing; /* in the list of its origin while it is being stored */
+	TAILQ_ENTRY(held) behind;  /* in the list of those that are stored and wait behind others */
 	struct session *session;
 	uint32_t origin;
 	uint64_t seq;
 	bool ready;
 	bool discard;              /* the spool delivers it */
 	bool refused;              /* the receiver's spool is full */
+	bool late;                 /* stored, and its turn has not come */
 	bool secret;               /* wiped when it is done */
 	uint32_t skips;            /* FLAG_FROM_SKIPS, FLAG_TO_SKIPS */
 	uint64_t archive_id;
@@ -311,6 +316,12 @@ void hold_store(struct session *s, struct peer *peer, const struct frame *f);
 bool hold_again(struct session *s, uint32_t origin, uint64_t seq);
 void hold_stored(struct peer *archived, const struct frame *f); /* STORED */
 void hold_peer_gone(struct peer *peer);
+/* The highest archive id whose turn it was: all before it were given to those that are up to date, but
+ * for those that are late. UINT64_MAX while it is not known. */
+uint64_t hold_turned(void);
+bool hold_is_late(uint64_t id);            /* the turn of this message is to come */
+uint64_t hold_announced(void);             /* the last id that there was when archived registered */
+void hold_catch_up(void);                  /* what was announced comes from archived, not by its turn */
 void hold_gauges(void);
 void hold_run(struct session *s);           /* goes on; s may be gone afterwards */
 
@@ -365,21 +376,30 @@ void carbon_received(const struct frame *f, const struct account *account,
     const struct session *taker);
 /* The router has answered a message with an error. */
 void carbon_error(const struct frame *original, const struct frame *error);
+/* Whether a session gets a copy of a message that is not for itself; whether it had one. */
+bool carbon_wanted(const struct frame *f, const struct session *s);
+bool carbon_had(const struct frame *f, const struct session *s);
+/* Makes a frame that was stored a copy. */
+void carbon_make(struct frame *f);
 
 /* -- drain.c: sessions fed from the spool ------------------------------------------------------ */
 
-void drain_begin(struct session *s, uint64_t after);
-void drain_owe(struct session *s);             /* something was kept from it while its peer is congested */
+void drain_begin(struct session *s);
+void drain_join(struct session *s, uint64_t level); /* it is new, and will be fed when it is bound */
+/* Whether a stored message, or a copy, is given to a session now that its turn has come: not to one that
+ * is fed. When this c2sd does not keep up it is fed from here on. */
+bool drain_passes(struct session *s, uint64_t id);
 void drain_all(void);                          /* archived is back */
 void drain_peer(struct peer *peer);            /* its link has room again */
 void drain_account(struct account *account);
 void drain_stanza(struct peer *archived, const struct frame *f); /* FLAG_SPOOL */
 void drain_done(struct peer *archived, const struct frame *f);   /* DRAINED */
-void drain_missed(struct account *account);    /* a stored message for it was left on the spool */
+void drain_missed(struct account *account, uint64_t id); /* this one for it was left on the spool */
 void drains_tick(void);                        /* who has waited long enough for its presence */
 bool drains_waiting(void);                     /* for a tick */
 void drain_pause(struct session *s);
-void drain_resume(struct session *s);
+/* level: all up to it has come; number: as in SESSION_DRAIN. */
+void drain_resume(struct session *s, uint64_t level, uint64_t number);
 
 /* -- remote.c: domains elsewhere ---------------------------------------------------------------- */
 

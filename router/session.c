@@ -282,7 +282,7 @@ bind_resolve(struct session *s, struct account *account, struct buf *full)
 
 /* Lets a session into its account: bound at once when the roster is here, else when it comes. */
 static void
-session_join(struct session *s, struct account *account, struct slice full)
+session_join(struct session *s, struct account *account, struct slice full, uint64_t level)
 {
 	free(s->jid);
 	s->jid = slice_dup(full);
@@ -291,7 +291,7 @@ session_join(struct session *s, struct account *account, struct slice full)
 	s->state = SESSION_LOADING;
 	s->unseen = !s->available;
 	s->joined = daemon_ticks();
-	drain_owe(s); /* nothing overtakes what is on the spool while the roster is awaited */
+	drain_join(s, level); /* nothing overtakes what is on the spool while the roster is awaited */
 	TAILQ_INSERT_TAIL(&account->sessions, s, siblings);
 	if (account->loaded)
 		session_loaded(account, true);
@@ -322,7 +322,8 @@ session_bind(struct peer *peer, const struct frame *f)
 	else {
 		s->announce = true;
 		s->carbons = (f->flags & FLAG_CARBONS) != 0;
-		session_join(s, account, buf_slice(&full));
+		s->copies_since = hold_turned();
+		session_join(s, account, buf_slice(&full), hold_turned());
 	}
 	account->pinned = false;
 	account_drop(account);
@@ -334,12 +335,13 @@ session_bind(struct peer *peer, const struct frame *f)
 static void
 session_enter(struct session *s)
 {
-	struct frame f = { .type = FRAME_SESSION_BOUND, .handle = s->handle, .jid = session_jid(s) };
+	struct frame f = { .type = FRAME_SESSION_BOUND, .handle = s->handle, .jid = session_jid(s),
+		.archive_id = s->level };
 
 	if (s->announce && s->peer != NULL)
 		peer_send(s->peer, &f);
 	if (s->peer != NULL)
-		drain_begin(s, 0);
+		drain_begin(s);
 	s->announce = false;
 }
 
@@ -417,7 +419,9 @@ session_replay(struct peer *peer, const struct frame *f)
 
 		session_set_presence(s, &presence);
 	}
-	session_join(s, account_get(jid_bare(&jid)), f->jid);
+	s->copies_since = frame_count(f) != 0 ? frame_at(f, 0) : hold_turned();
+	session_join(s, account_get(jid_bare(&jid)), f->jid,
+	    f->archive_id != UINT64_MAX ? f->archive_id : hold_turned());
 }
 
 void
@@ -490,7 +494,7 @@ void
 session_ended(struct session *s, const struct frame *f)
 {
 	struct account *account = s->account;
-	bool undelivered = f->number != 0;
+	bool undelivered = f->number != 0 || s->paused;
 
 	if (account == NULL) {
 		session_free(s);
@@ -581,7 +585,7 @@ sessions_ask_again(void)
 
 /* Gives a session to the stream that resumes it: whose it was hands over what it holds. */
 static void
-session_rebind(struct session *old, struct session *new)
+session_rebind(struct session *old, struct session *new, uint64_t level)
 {
 	map_remove(sessions, slice_of(&old->handle, sizeof old->handle));
 	map_remove(sessions, slice_of(&new->handle, sizeof new->handle));
@@ -596,9 +600,9 @@ session_rebind(struct session *old, struct session *new)
 	free(new);
 	GAUGE(sessions, map_count(sessions));
 	/* Stored messages come after those that are handed over; what was on its way to the old holder
-	 * is on the spool, and what the new one has already it recognises. */
+	 * is behind the level that this one has told. */
 	drain_pause(old);
-	old->drain_id = 0;
+	old->level = level;
 }
 
 /* Whether a SESSION_MOVE answers what was asked of this c2sd for a stream. */
@@ -644,13 +648,13 @@ session_move(struct peer *peer, const struct frame *f)
 		return;
 	}
 	if (f->flags & FLAG_MORE) {
-		session_rebind(old, new);
+		session_rebind(old, new, f->archive_id);
 		new = old;
 	}
 	peer_send(new->peer, f);
 	if (new->state != SESSION_GRANTED && !(f->flags & FLAG_MORE)) {
 		new->moved_until = daemon_ticks() + MOVED_TIME;
-		drain_resume(new);
+		drain_resume(new, new->level, 0);
 	}
 }
 

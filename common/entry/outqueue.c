@@ -94,7 +94,8 @@ outqueue_add(struct outqueue *q, struct kept *kept, uint64_t archive_id, size_t 
 	if (q->count == q->room)
 		grow(q);
 	item = item_at(q, q->count++);
-	*item = (struct outqueue_item){ kept, archive_id, 0, (uint32_t)bytes };
+	*item = (struct outqueue_item){ .kept = kept, .archive_id = archive_id,
+		.bytes = (uint32_t)bytes };
 	q->bytes += bytes;
 	total++;
 	if (archive_id == 0) {
@@ -102,6 +103,26 @@ outqueue_add(struct outqueue *q, struct kept *kept, uint64_t archive_id, size_t 
 		q->loose_bytes += bytes;
 		q->loose_waiting += bytes;
 	}
+}
+
+void
+outqueue_copy(struct outqueue *q)
+{
+	item_at(q, q->count - 1)->copy = true;
+}
+
+bool
+outqueue_own(struct outqueue *q, uint64_t archive_id)
+{
+	uint32_t i;
+
+	for (i = 0; i < q->count; i++) {
+		if (item_at(q, i)->archive_id != archive_id)
+			continue;
+		item_at(q, i)->copy = false;
+		return true;
+	}
+	return false;
 }
 
 struct outqueue_item *
@@ -221,6 +242,7 @@ outqueue_append(struct outqueue *q, struct outqueue *other)
 
 		outqueue_add(q, item->kept != NULL ? kept_hold(item->kept) : NULL, item->archive_id,
 		    item->bytes);
+		item_at(q, q->count - 1)->copy = item->copy;
 	}
 	outqueue_clear(other, NULL, NULL);
 }

@@ -10,7 +10,7 @@
 #define INCARNATION 5u
 
 static struct link *authd, *archived, *c2sd;
-static uint64_t next_seq, next_id = 100;
+static uint64_t next_seq, next_id = 1000; /* archive ids grow over all tests of a program */
 
 static uint64_t
 handle_of(unsigned n)
@@ -68,6 +68,7 @@ set_up(void **state)
 
 	(void)state;
 	next_seq = 0;
+	next_id += 1000;
 	assert_int_equal(config_read(text, &config), 0);
 	registry_set_domains(config);
 	sessions_configure(config);

@@ -73,9 +73,17 @@ link_close(struct link **link)
 	*link = NULL;
 }
 
+static bool world_feeds; /* whether SESSION_FEED is among what was sent */
+static struct frame world_fed; /* the last one, without its slices */
+
 int
 link_send(struct link *link, const struct frame *f)
 {
+	if (f->type == FRAME_SESSION_FEED && !world_feeds) {
+		world_fed = (struct frame){ .type = f->type, .handle = f->handle, .flags = f->flags,
+			.archive_id = f->archive_id, .number = f->number };
+		return 0;
+	}
 	return frame_write(f, &link->sent);
 }
 

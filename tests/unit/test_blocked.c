@@ -105,7 +105,7 @@ unblocks_in_between(void **state)
 	chat(BALCONY, "romeo@localhost/home");
 	world_silent(archived);
 	say_blocks("romeo@localhost", "");
-	say_stored(first.seq, 52);
+	say_stored(first.seq, next_id + 52);
 	got = world_expect(c2sd, FRAME_STANZA);
 	assert_int_equal(got.subtype, TYPE_CHAT);
 	expect_error(BALCONY, "service-unavailable"); /* nobody sees what is not on disk */
@@ -123,13 +123,13 @@ offline(void **state)
 	everybody_in();
 	f = chat(BALCONY, "verona@localhost");
 	world_expect(archived, FRAME_STANZA);
-	say_stored(f.seq, 60);
+	say_stored(f.seq, next_id + 60);
 	world_expect(authd, FRAME_ACCOUNT_ASK);
 	expect_ack(f.seq);
 	world_say(authd, &is);
 	expect_error(BALCONY, "service-unavailable");
 	got = world_expect(archived, FRAME_DROP);
-	assert_true(got.archive_id == 60 && (got.flags & FLAG_BOUNCE));
+	assert_true(got.archive_id == next_id + 60 && (got.flags & FLAG_BOUNCE));
 	/* Known for a while: refused before it is stored; another's message is not. */
 	chat(BALCONY, "verona@localhost");
 	expect_error(BALCONY, "service-unavailable");
@@ -179,7 +179,8 @@ spool_waits(void **state)
 		.archive_id = 70, .flags = FLAG_SPOOL | BODY, .number = 77,
 		.payload = SLICE("<body>a</body>") };
 	struct frame pause = { .type = FRAME_SESSION_PAUSE, .handle = handle_of(HOME) };
-	struct frame more = { .type = FRAME_SESSION_DRAIN, .handle = handle_of(HOME) };
+	struct frame more = { .type = FRAME_SESSION_DRAIN, .handle = handle_of(HOME),
+		.archive_id = next_id };
 
 	(void)state;
 	everybody_in();

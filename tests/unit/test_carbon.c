@@ -93,9 +93,9 @@ static const struct rule {
 	    false },
 	{ TYPE_NORMAL, BODY, "romeo@localhost/work", SENT, BIT(HOME) | BIT(QUIET) | BIT(HALL),
 	    BIT(WORK), false },
-	/* to the bare JID: who takes those has the message; who has no presence yet will */
-	{ TYPE_CHAT, BODY, "romeo@localhost", SENT, BIT(QUIET), BIT(HOME) | BIT(WORK), false },
-	{ TYPE_CHAT, BODY, "romeo@localhost/gone", SENT, BIT(QUIET), BIT(HOME) | BIT(WORK), false },
+	/* to the bare JID: who takes those has the message */
+	{ TYPE_CHAT, BODY, "romeo@localhost", SENT, BIT(QUIET) | BIT(HALL), BIT(HOME) | BIT(WORK), false },
+	{ TYPE_CHAT, BODY, "romeo@localhost/gone", SENT, BIT(QUIET) | BIT(HALL), BIT(HOME) | BIT(WORK), false },
 	/* what is not stored: chat states */
 	{ TYPE_CHAT, FLAG_IM, "romeo@localhost/home", SENT, BIT(QUIET) | BIT(HALL), BIT(HOME), false },
 	{ TYPE_NORMAL, FLAG_IM, "romeo@localhost/home", SENT, BIT(QUIET) | BIT(HALL), BIT(HOME),
@@ -120,7 +120,7 @@ static const struct rule {
 	    false },
 	/* to oneself: one copy for each */
 	{ TYPE_CHAT, BODY, "juliet@localhost/garden", 0, SENT, BIT(GARDEN), false },
-	{ TYPE_CHAT, BODY, "juliet@localhost", 0, 0, BIT(BALCONY) | BIT(CHAMBER) | BIT(GARDEN), false },
+	{ TYPE_CHAT, BODY, "juliet@localhost", 0, BIT(MUTE), BIT(BALCONY) | BIT(CHAMBER) | BIT(GARDEN), false },
 	/* what bounces: the siblings see the message, and what became of it */
 	{ TYPE_NORMAL, BODY, "romeo@localhost/gone", SENT, SENT, 0, true },
 	{ TYPE_CHAT, BODY, "romeo@elsewhere.example", SENT, SENT, 0, true },
@@ -248,6 +248,105 @@ occupants(void **state)
 	world_silent(c2sd);
 }
 
+/* -- sessions that are fed ------------------------------------------------------------------------- */
+
+static void
+feed(unsigned n, const char *from, const char *to, uint32_t flags, uint64_t id)
+{
+	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
+		.handle = handle_of(n), .from = slice_string(from), .to = slice_string(to),
+		.payload = SLICE("<body>a</body>"), .flags = FLAG_SPOOL | flags, .number = 77,
+		.archive_id = id };
+
+	world_say(archived, &f);
+}
+
+static void
+expect_fed(unsigned n, uint32_t flags, uint64_t archive_id, uint64_t copy_of)
+{
+	struct frame got = world_expect(c2sd, FRAME_STANZA);
+
+	assert_true(got.handle == handle_of(n));
+	assert_int_equal(got.flags & (FLAG_SPOOL | FLAG_CARBON), flags);
+	assert_true(got.archive_id == archive_id);
+	assert_true(copy_of == 0 || got.number == copy_of);
+}
+
+/* What it missed comes as it would have come: for itself, or as a copy of either direction. */
+static void
+copies_are_fed(void **state)
+{
+	struct frame pause = { .type = FRAME_SESSION_PAUSE, .handle = handle_of(HOME) };
+	struct frame more = { .type = FRAME_SESSION_DRAIN, .handle = handle_of(HOME) };
+	struct frame ask, f;
+
+	(void)state;
+	everybody_in();
+	world_say(c2sd, &pause);
+	f = stanza(BALCONY, STANZA_MESSAGE, TYPE_CHAT, "romeo@localhost/work");
+	f.flags = BODY;
+	world_say(c2sd, &f);
+	more.archive_id = next_id;
+	say_stored(f.seq, ++next_id);
+	world_expect(c2sd, FRAME_STANZA); /* of juliet's */
+	world_expect(c2sd, FRAME_STANZA);
+	ask = world_expect(c2sd, FRAME_STANZA);
+	assert_int_equal(receivers_of(&ask), BIT(QUIET) | BIT(HALL)); /* no copy to who is paused */
+	expect_ack(f.seq);
+	world_discard(archived);
+	world_say(c2sd, &more);
+	ask = world_expect(archived, FRAME_DRAIN);
+	assert_true((ask.flags & FLAG_CARBONS) && ask.stamp == more.archive_id);
+	feed(HOME, "juliet@localhost/balcony", "romeo@localhost/work", BODY, next_id);
+	expect_fed(HOME, FLAG_SPOOL | FLAG_CARBON, 0, next_id);
+	feed(HOME, "juliet@localhost/balcony", "romeo@localhost", BODY, next_id + 1);
+	expect_fed(HOME, FLAG_SPOOL, next_id + 1, 0);
+	feed(HOME, "romeo@localhost/work", "juliet@localhost", BODY, next_id + 2);
+	expect_fed(HOME, FLAG_SPOOL | FLAG_CARBON, 0, next_id + 2);
+	feed(HOME, "romeo@localhost/home", "juliet@localhost", BODY, next_id + 3); /* its own */
+	feed(HOME, "juliet@localhost/balcony", "romeo@localhost/work", BODY | FLAG_PRIVATE, next_id + 4);
+	world_silent(c2sd);
+	next_id += 4;
+}
+
+/* With a negative priority it has had a copy: when that rises the spool's message is only marked. */
+static void
+copy_is_no_second(void **state)
+{
+	struct frame f, got;
+
+	(void)state;
+	log_in(BALCONY, "juliet@localhost", "balcony");
+	log_in(QUIET, "romeo@localhost", "quiet");
+	send_presence(QUIET, -1);
+	f = stanza(BALCONY, STANZA_MESSAGE, TYPE_CHAT, "romeo@localhost");
+	f.flags = BODY;
+	world_say(c2sd, &f);
+	say_stored(f.seq, ++next_id); /* before it wants copies */
+	expect_ack(f.seq);
+	got = want(QUIET, TYPE_SET, "enable", NULL);
+	assert_true(got.number == next_id);
+	world_discard(c2sd);
+	f = stanza(BALCONY, STANZA_MESSAGE, TYPE_CHAT, "romeo@localhost");
+	f.flags = BODY;
+	world_say(c2sd, &f);
+	say_stored(f.seq, ++next_id);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true((got.flags & FLAG_CARBON) && got.number == next_id);
+	expect_ack(f.seq);
+	world_discard(archived);
+	f = stanza(QUIET, STANZA_PRESENCE, TYPE_AVAILABLE, NULL);
+	f.number = 128;
+	world_say(c2sd, &f);
+	world_discard(c2sd);
+	world_expect(archived, FRAME_DRAIN);
+	feed(QUIET, "juliet@localhost/balcony", "romeo@localhost", BODY, next_id - 1);
+	expect_fed(QUIET, FLAG_SPOOL, next_id - 1, 0);
+	feed(QUIET, "juliet@localhost/balcony", "romeo@localhost", BODY, next_id);
+	expect_fed(QUIET, FLAG_SPOOL | FLAG_CARBON, next_id, 0);
+	world_silent(c2sd);
+}
+
 /* -- on and off ----------------------------------------------------------------------------------- */
 
 static void
@@ -332,6 +431,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(rules_of_copies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(occupants, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(copies_are_fed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(copy_is_no_second, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(requests, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_replayed, set_up, tear_down),
 	};

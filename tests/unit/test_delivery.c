@@ -247,7 +247,7 @@ no_such_account(void **state)
 	f.flags = FLAG_CONTENT;
 	world_say(c2sd, &f);
 	world_expect(archived, FRAME_STANZA);
-	say_stored(f.seq, 500);
+	say_stored(f.seq, ++next_id);
 	got = world_expect(authd, FRAME_ACCOUNT_ASK);
 	assert_true(slice_is(got.jid, "nobody@localhost"));
 	expect_ack(f.seq);
@@ -256,7 +256,7 @@ no_such_account(void **state)
 	assert_int_equal(got.subtype, TYPE_ERROR);
 	assert_true(slice_is(got.from, "nobody@localhost/x"));
 	got = world_expect(archived, FRAME_DROP);
-	assert_true(got.archive_id == 500 && (got.flags & FLAG_BOUNCE));
+	assert_true(got.archive_id == next_id && (got.flags & FLAG_BOUNCE));
 	/* What is known is not asked again, and not stored either. */
 	f = stanza(JULIET_N, STANZA_MESSAGE, TYPE_CHAT, "nobody@localhost");
 	f.flags = FLAG_CONTENT;
@@ -551,6 +551,18 @@ say_delivered(unsigned n, uint64_t id)
 	buf_free(&numbers);
 }
 
+/* archived feeds a session with a message. */
+static void
+say_fed(unsigned n, const char *from, const char *to, uint64_t id)
+{
+	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
+		.handle = handle_of(n), .from = slice_string(from), .to = slice_string(to),
+		.payload = SLICE(""), .flags = FLAG_SPOOL | FLAG_CONTENT | FLAG_BODY, .number = 77,
+		.archive_id = id };
+
+	world_say(archived, &f);
+}
+
 /* After a restart the number of a spool is not known: the message must go by its address. */
 static void
 delivered_without_spool(void **state)
@@ -567,35 +579,52 @@ delivered_without_spool(void **state)
 	assert_true(frame_count(&got) == 0 && got.seq == next_seq);
 }
 
-/* Messages of two origins come live in another order than that of their ids: what was kept from a
- * session while it was paused is asked for from the beginning. */
+/* What a session missed while it was paused it is fed out of the archive, from where c2sd says that it is;
+ * what its sibling took off the spool meanwhile as well, and nothing before. */
 static void
-resume_asks_for_all(void **state)
+fed_from_its_level(void **state)
 {
-	struct frame first, second, got;
+	struct frame f, got;
 	struct frame pause = { .type = FRAME_SESSION_PAUSE, .handle = handle_of(HOME_N) };
-	struct frame drain = { .type = FRAME_SESSION_DRAIN, .handle = handle_of(HOME_N) };
+	struct frame drain = { .type = FRAME_SESSION_DRAIN, .handle = handle_of(HOME_N), .number = 3 };
+	uint64_t level;
 
 	(void)state;
 	log_in(JULIET_N, "juliet@localhost", "balcony");
-	log_in(PARIS_N, "paris@localhost", "hall");
 	log_in(HOME_N, "romeo@localhost", "home");
+	log_in(WORK_N, "romeo@localhost", "work");
 	send_presence(HOME_N, 0);
-	first = say_chat(JULIET_N, "romeo@localhost");
-	second = say_chat(PARIS_N, "romeo@localhost");
-	world_expect(archived, FRAME_STANZA);
-	world_expect(archived, FRAME_STANZA);
-	say_stored(second.seq, next_id + 2);
+	send_presence(WORK_N, 0);
+	f = say_chat(JULIET_N, "romeo@localhost");
+	say_stored(f.seq, level = ++next_id);
 	got = world_expect(c2sd, FRAME_STANZA);
-	expect_ack(second.seq);
+	assert_true(is_among(&got, handle_of(HOME_N)) && is_among(&got, handle_of(WORK_N)));
+	got = world_expect(c2sd, FRAME_ACK);
+	assert_true(got.archive_id == level);
 	world_say(c2sd, &pause);
-	say_stored(first.seq, next_id + 1);
-	next_id += 2;
-	expect_ack(first.seq);
-	world_silent(c2sd);
+	f = say_chat(JULIET_N, "romeo@localhost");
+	say_stored(f.seq, ++next_id);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_false(is_among(&got, handle_of(HOME_N)));
+	expect_ack(f.seq);
+	world_discard(archived);
+	drain.archive_id = level;
 	world_say(c2sd, &drain);
+	assert_true(world_fed.handle == drain.handle && world_fed.flags == FLAG_MORE);
+	assert_true(world_fed.archive_id == level && world_fed.number == 3);
 	got = world_expect(archived, FRAME_DRAIN);
-	assert_true(got.archive_id < next_id - 1);
+	assert_true(got.archive_id == 0 && got.stamp == level && !(got.flags & FLAG_CARBONS));
+	say_fed(HOME_N, "juliet@localhost/balcony", "romeo@localhost", next_id);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true(got.archive_id == next_id && got.handle == drain.handle);
+	/* What its account has sent is no message for it, nor what was to its sibling alone. */
+	say_fed(HOME_N, "romeo@localhost/work", "juliet@localhost", next_id + 1);
+	say_fed(HOME_N, "juliet@localhost/balcony", "romeo@localhost/work", next_id + 2);
+	world_silent(c2sd);
+	world_say(archived, &(struct frame){ .type = FRAME_DRAINED, .handle = drain.handle });
+	assert_true(world_fed.handle == drain.handle && world_fed.flags == 0);
+	assert_true(world_fed.archive_id == hold_turned());
+	next_id += 2;
 }
 
 /* A link that was full: nothing stored overtakes what was kept back, until a drain is over. */
@@ -638,34 +667,62 @@ congestion_keeps_order(void **state)
 	assert_true(got.archive_id == next_id);
 }
 
-/* A message whose turn comes after a drain has passed it is not given twice. */
+/* A new router waits for the roster of a sender, whose message is on disk: it comes in its turn, behind
+ * messages with higher ids, once to each, also to who is fed meanwhile. */
 static void
-late_turn_is_no_second(void **state)
+late_turn_is_the_only_one(void **state)
 {
-	struct frame f, got, drain = { .type = FRAME_SESSION_DRAIN, .handle = handle_of(HOME_N) };
+	struct link *other = world_start(ROLE_C2SD, 1, 6);
+	char token[32];
+	struct frame replay = { .type = FRAME_SESSION_REPLAY, .handle = HANDLE(6, 1),
+		.jid = SLICE("paris@localhost/hall"), .token = slice_of(token, 32),
+		.archive_id = next_id };
+	struct frame roster = { .type = FRAME_ROSTER, .jid = SLICE("paris@localhost"),
+		.flags = FLAG_EXISTS, .payload = SLICE("") };
 	struct frame pause = { .type = FRAME_SESSION_PAUSE, .handle = handle_of(HOME_N) };
-	struct frame done = { .type = FRAME_DRAINED, .handle = handle_of(HOME_N) };
-	struct frame spooled = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
-		.handle = handle_of(HOME_N), .from = SLICE("juliet@localhost/balcony"),
-		.to = SLICE("romeo@localhost"), .payload = SLICE(""), .flags = FLAG_SPOOL, .number = 77 };
+	struct frame drain = { .type = FRAME_SESSION_DRAIN, .handle = handle_of(HOME_N),
+		.archive_id = next_id + 2 };
+	struct frame stored = { .type = FRAME_STORED, .origin = 6 }, f, got;
+	uint64_t numbers[3] = { 1, next_id + 1, 77 };
 
 	(void)state;
 	log_in(JULIET_N, "juliet@localhost", "balcony");
 	log_in(HOME_N, "romeo@localhost", "home");
+	log_in(WORK_N, "romeo@localhost", "work");
 	send_presence(HOME_N, 0);
+	send_presence(WORK_N, 0);
+	world_hello(other, "");
+	world_token(HANDLE(6, 1), "paris@localhost", token);
+	world_say(other, &replay);
+	world_expect(authd, FRAME_ROSTER_LOAD);
+	world_ready(other);
+	world_echo(other);
+	f = (struct frame){ .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
+		.handle = HANDLE(6, 1), .to = SLICE("romeo@localhost"), .origin = 6, .seq = 1,
+		.flags = FLAG_CONTENT, .payload = SLICE("") };
+	world_say(other, &f);
+	stored.numbers = slice_of(numbers, sizeof numbers);
+	world_say(archived, &stored);
+	world_silent(c2sd);
+	/* Another one goes before it. */
 	f = say_chat(JULIET_N, "romeo@localhost");
-	world_expect(archived, FRAME_STANZA);
+	say_stored(f.seq, next_id + 2);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true(got.archive_id == next_id + 2 && frame_count(&got) == 2);
+	expect_ack(f.seq);
+	world_discard(archived);
+	/* Who is fed now is not given it by that. */
 	world_say(c2sd, &pause);
 	world_say(c2sd, &drain);
 	world_expect(archived, FRAME_DRAIN);
-	spooled.archive_id = done.archive_id = ++next_id;
-	world_say(archived, &spooled);
-	got = world_expect(c2sd, FRAME_STANZA);
-	assert_true(got.archive_id == next_id);
-	world_say(archived, &done);
-	say_stored(f.seq, next_id);
-	expect_ack(f.seq);
+	say_fed(HOME_N, "paris@localhost/hall", "romeo@localhost", next_id + 1);
 	world_silent(c2sd);
+	world_say(authd, &roster);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true(got.archive_id == next_id + 1 && frame_count(&got) == 2);
+	assert_false(hold_is_late(next_id + 1));
+	next_id += 2;
+	world_die(other);
 }
 
 /* archived sends romeo's mute session what waits for an address. */
@@ -696,10 +753,10 @@ mute_is_fed(void **state)
 	(void)state;
 	bind_only(MUTE_N, "romeo@localhost", "mute");
 	world_expect(archived, FRAME_DRAIN);
-	say_spooled("romeo@localhost/mute", 101);
-	expect_message(101);
-	say_spooled("romeo@localhost", 102);
-	say_spooled("romeo@localhost/mute", 103);
+	say_spooled("romeo@localhost/mute", next_id + 1);
+	expect_message(next_id + 1);
+	say_spooled("romeo@localhost", next_id + 2);
+	say_spooled("romeo@localhost/mute", next_id + 3);
 	world_silent(c2sd);
 	world_say(archived, &(struct frame){ .type = FRAME_DRAINED, .handle = handle_of(MUTE_N) });
 	drains_tick();
@@ -709,12 +766,12 @@ mute_is_fed(void **state)
 	drains_tick();
 	assert_false(drains_waiting());
 	world_expect(archived, FRAME_DRAIN);
-	say_spooled("romeo@localhost/mute", 101);
-	expect_message(101);
-	say_spooled("romeo@localhost", 102);
+	say_spooled("romeo@localhost/mute", next_id + 1);
+	expect_message(next_id + 1);
+	say_spooled("romeo@localhost", next_id + 2);
 	world_silent(c2sd);
-	say_spooled("romeo@localhost/mute", 103);
-	expect_message(103);
+	say_spooled("romeo@localhost/mute", next_id + 3);
+	expect_message(next_id + 3);
 }
 
 /* A message to the full address of a new session does not overtake what waits for its presence. */
@@ -727,11 +784,11 @@ presence_is_awaited(void **state)
 	log_in(JULIET_N, "juliet@localhost", "balcony");
 	bind_only(MUTE_N, "romeo@localhost", "mute");
 	world_expect(archived, FRAME_DRAIN);
-	say_spooled("romeo@localhost", 101);
+	say_spooled("romeo@localhost", next_id + 1);
 	world_say(archived, &(struct frame){ .type = FRAME_DRAINED, .handle = handle_of(MUTE_N) });
 	f = say_chat(JULIET_N, "romeo@localhost/mute");
 	world_expect(archived, FRAME_STANZA);
-	say_stored(f.seq, 102);
+	say_stored(f.seq, next_id + 2);
 	expect_ack(f.seq);
 	world_silent(c2sd);
 	f = stanza(MUTE_N, STANZA_PRESENCE, TYPE_AVAILABLE, NULL);
@@ -739,10 +796,10 @@ presence_is_awaited(void **state)
 	world_say(c2sd, &f);
 	world_discard(c2sd);
 	world_expect(archived, FRAME_DRAIN);
-	say_spooled("romeo@localhost", 101);
-	say_spooled("romeo@localhost/mute", 102);
-	expect_message(101);
-	expect_message(102);
+	say_spooled("romeo@localhost", next_id + 1);
+	say_spooled("romeo@localhost/mute", next_id + 2);
+	expect_message(next_id + 1);
+	expect_message(next_id + 2);
 }
 
 /* The same when nothing waited yet: the first one comes while the client is about to send presence. */
@@ -756,11 +813,11 @@ late_one_is_not_overtaken(void **state)
 	log_in(MUTE_N, "romeo@localhost", "mute");
 	f = say_chat(JULIET_N, "romeo@localhost");
 	world_expect(archived, FRAME_STANZA);
-	say_stored(f.seq, 101);
+	say_stored(f.seq, next_id + 1);
 	expect_ack(f.seq);
 	f = say_chat(JULIET_N, "romeo@localhost/mute");
 	world_expect(archived, FRAME_STANZA);
-	say_stored(f.seq, 102);
+	say_stored(f.seq, next_id + 2);
 	expect_ack(f.seq);
 	world_silent(c2sd);
 	assert_true(drains_waiting());
@@ -818,13 +875,13 @@ replayed_is_fed_first(void **state)
 	char token[32];
 	struct frame f = { .type = FRAME_SESSION_REPLAY, .handle = HANDLE(6, 1),
 		.jid = SLICE("romeo@localhost/mute"), .token = slice_of(token, 32),
-		.flags = FLAG_AVAILABLE, .number = 128, .payload = SLICE("") };
+		.flags = FLAG_AVAILABLE, .number = 128, .payload = SLICE(""), .archive_id = next_id };
 	struct frame roster = { .type = FRAME_ROSTER, .jid = SLICE("romeo@localhost"),
 		.flags = FLAG_EXISTS, .payload = SLICE("") };
 	struct frame spooled = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
 		.handle = HANDLE(6, 1), .from = SLICE("juliet@localhost/balcony"),
 		.to = SLICE("romeo@localhost"), .payload = SLICE(""), .flags = FLAG_SPOOL,
-		.number = 77, .archive_id = 101 };
+		.number = 77, .archive_id = next_id + 1 };
 	struct frame got;
 
 	(void)state;
@@ -840,19 +897,19 @@ replayed_is_fed_first(void **state)
 	world_echo(other);
 	f = say_chat(JULIET_N, "romeo@localhost/mute");
 	world_expect(archived, FRAME_STANZA);
-	say_stored(f.seq, 102);
+	say_stored(f.seq, next_id + 2);
 	expect_ack(f.seq);
 	world_silent(other);
 	world_say(authd, &roster);
 	world_expect(archived, FRAME_DRAIN);
 	world_say(archived, &spooled);
 	spooled.to = SLICE("romeo@localhost/mute");
-	spooled.archive_id = 102;
+	spooled.archive_id = next_id + 2;
 	world_say(archived, &spooled);
 	got = world_expect(other, FRAME_STANZA);
-	assert_true(got.archive_id == 101);
+	assert_true(got.archive_id == next_id + 1);
 	got = world_expect(other, FRAME_STANZA);
-	assert_true(got.archive_id == 102);
+	assert_true(got.archive_id == next_id + 2);
 	world_die(other);
 }
 
@@ -1094,9 +1151,9 @@ main(void)
 		TEST(conflict_replaces),
 		TEST(pause_and_drain),
 		TEST(delivered_without_spool),
-		TEST(resume_asks_for_all),
+		TEST(fed_from_its_level),
 		TEST(congestion_keeps_order),
-		TEST(late_turn_is_no_second),
+		TEST(late_turn_is_the_only_one),
 		TEST(mute_is_fed),
 		TEST(presence_is_awaited),
 		TEST(replayed_is_fed_first),

@@ -239,6 +239,29 @@ test_sums(void **state)
 	assert_int_equal(outqueue_memory(), before);
 }
 
+/* A copy is held under the id of its message, is not among what is not stored, and can become what is to be
+ * reported. */
+static void
+test_copies(void **state)
+{
+	struct outqueue q = { 0 }, other = { 0 };
+
+	(void)state;
+	add(&other, 7);
+	outqueue_copy(&other);
+	add(&other, 8);
+	outqueue_append(&q, &other);
+	assert_int_equal(q.loose, 0);
+	assert_true(outqueue_holds(&q, 7));
+	assert_true(q.items[q.first].copy);
+	assert_false(q.items[q.first + 1].copy);
+	assert_false(outqueue_own(&q, 9));
+	assert_true(outqueue_own(&q, 7));
+	assert_false(q.items[q.first].copy);
+	outqueue_clear(&q, NULL, NULL);
+	assert_int_equal(outqueue_total(), 0);
+}
+
 int
 main(void)
 {
@@ -249,6 +272,7 @@ main(void)
 		cmocka_unit_test(test_acknowledged_covers_early),
 		cmocka_unit_test(test_rewind),
 		cmocka_unit_test(test_append),
+		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_ring_turns),
 		cmocka_unit_test(test_sums),
 	};

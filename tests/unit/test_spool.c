@@ -111,7 +111,7 @@ static void
 drain(struct slice jid, uint64_t after, uint64_t number)
 {
 	struct frame f = { .type = FRAME_DRAIN, .jid = jid, .archive_id = after,
-		.number = number, .handle = HANDLE(9, 1) };
+		.number = number, .stamp = UINT64_MAX, .handle = HANDLE(9, 1) };
 
 	add(&f);
 }
@@ -294,6 +294,96 @@ test_store_and_deliver(void **arg)
 	/* the archive keeps them */
 	assert_int_equal(rows(TABLE_MESSAGE), 2);
 	assert_int_equal(rows(TABLE_ARCHIVE), 4);
+}
+
+/* What a session asks for that has all up to a level. */
+static void
+feed(struct slice jid, uint64_t after, uint64_t level, uint64_t number, uint32_t flags)
+{
+	struct frame f = { .type = FRAME_DRAIN, .jid = jid, .archive_id = after, .stamp = level,
+		.number = number, .flags = flags, .handle = HANDLE(9, 1) };
+
+	add(&f);
+}
+
+/* Up to its level a session is fed from the spool, behind it from the archive: also with what another one
+ * has taken off the spool, and with what the account has sent if it wants copies. */
+static void
+test_feed(void **arg)
+{
+	unsigned round;
+
+	(void)arg;
+	begin();
+	chat(1, "one");
+	chat(2, "two");
+	chat(3, "three");
+	message(4, SLICE("juliet@capulet.example/x"), ROMEO, BOTH, "four");
+	chat(5, "five");
+	answers();
+	delivered(6, 2, ids[0]);
+	delivered(7, 2, ids[2]);
+	answers();
+	/* out of memory, and out of the table */
+	for (round = 0; round < 2; round++) {
+		feed(JULIET, 0, ids[1], 0, 0);
+		assert_string_equal(answers(), "#2 two 2; #3 three 2; #5 five 2; drained #5 2; ");
+		feed(JULIET, 0, ids[1], 0, FLAG_CARBONS);
+		assert_string_equal(answers(),
+		    "#2 two 2; #3 three 2; #4 four 2; #5 five 2; drained #5 2; ");
+		feed(JULIET, 0, ids[1], 2, FLAG_CARBONS);
+		assert_string_equal(answers(), "#2 two 2; #3 three 2; drained #3 more 2; ");
+		feed(JULIET, ids[2], ids[1], 1, 0);
+		assert_string_equal(answers(), "drained #4 more 2; ");
+		feed(JULIET, ids[3], ids[1], 1, 0);
+		assert_string_equal(answers(), "#5 five 2; drained #5 2; ");
+		feed(JULIET, ids[4], ids[4], 0, 0);
+		feed(JULIET, 0, ids[4], 0, 0);
+		assert_string_equal(answers(), "drained #5 2; #2 two 2; #5 five 2; drained #5 2; ");
+		rows(TABLE_ARCHIVE);
+	}
+	/* What comes with it, in its order. */
+	chat(8, "six");
+	feed(JULIET, 0, ids[4], 0, 0);
+	chat(9, "seven");
+	assert_string_equal(answers(),
+	    "stored 8 #6 2; #2 two 2; #5 five 2; #6 six 2; drained #6 2; stored 9 #7 2; ");
+}
+
+/* STORED comes in the order of ids, whoever the messages are from. */
+static void
+test_stored_in_order(void **arg)
+{
+	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_CHAT,
+		.flags = FLAG_STORE | FLAG_CONTENT | BOTH, .from = SLICE("romeo@montague.example/x"),
+		.to = JULIET, .payload = SLICE("a") }, got;
+	static const uint32_t origins[] = { ORIGIN, ORIGIN, ORIGIN + 1, ORIGIN };
+	struct slice whole, rest;
+	uint64_t last = 0;
+	size_t i, at = 0;
+
+	(void)arg;
+	begin();
+	for (i = 0; i < 4; i++) {
+		f.origin = origins[i];
+		f.seq = i + 1;
+		add(&f);
+	}
+	assert_int_equal(batch_run(now, &out), OK);
+	for (rest = buf_slice(&out.frames); frame_next(rest, &whole) == OK;
+	    rest = slice_part(rest, whole.len, rest.len)) {
+		assert_int_equal(frame_read(whole, &got), OK);
+		assert_int_equal(got.type, FRAME_STORED);
+		for (i = 0; i + 2 < frame_count(&got); i += 3, at++) {
+			assert_int_equal(got.origin, origins[at]);
+			assert_int_equal(frame_at(&got, i), at + 1);
+			assert_true(frame_at(&got, i + 1) > last);
+			last = frame_at(&got, i + 1);
+		}
+	}
+	assert_int_equal(at, 4);
+	buf_clear(&out.frames);
+	buf_clear(&out.acks);
 }
 
 static void
@@ -933,6 +1023,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_store_and_deliver),
+		TEST(test_feed),
+		TEST(test_stored_in_order),
 		TEST(test_stanza_survives),
 		TEST(test_order),
 		TEST(test_repeated),
