@@ -385,7 +385,9 @@ main(void)
 {
 	static const struct daemon_hooks hooks = {
 		.role = ROLE_ARCHIVED,
+		/* Some clients look for it among the features of the server (profanity). */
 		.serves = "account-ns " NS_MAM "\n"
+		    "feature " NS_MAM "\n"
 		    "account-feature " NS_MAM "\n"
 		    "account-feature " NS_MAM_EXTENDED "\n"
 		    "account-feature " NS_FULLTEXT "\n"

@@ -110,8 +110,15 @@ on_bound(const struct frame *f)
 		bind_answer(c, f);
 }
 
+static void
+on_ack(const struct frame *f)
+{
+	uplink_ack(f);
+	feed_seen(f->archive_id);
+}
+
 static void (*const handlers[FRAME_COUNT])(const struct frame *) = {
-	[FRAME_ACK] = uplink_ack,
+	[FRAME_ACK] = on_ack,
 	[FRAME_STANZA] = sessions_stanza,
 	[FRAME_MECHANISMS] = on_mechanisms,
 	[FRAME_CAPS] = on_caps,

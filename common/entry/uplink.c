@@ -105,7 +105,6 @@ uplink_ack(const struct frame *f)
 
 	if (f->origin != daemon_incarnation())
 		return;
-	feed_seen(f->archive_id);
 	for (i = 0; i + 1 < frame_count(f); i += 2)
 		custody_ack(custody, frame_at(f, i), frame_at(f, i + 1), taken, NULL);
 }
