@@ -114,7 +114,8 @@ static void
 on_ack(const struct frame *f)
 {
 	uplink_ack(f);
-	feed_seen(f->archive_id);
+	if (f->origin == daemon_incarnation())
+		feed_seen(f->archive_id);
 }
 
 static void (*const handlers[FRAME_COUNT])(const struct frame *) = {
