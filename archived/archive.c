@@ -124,7 +124,7 @@ message_keep_removed(uint64_t id)
 		return OK;
 	store_key_u64(key, id);
 	error = store_get(state.store, TABLE_MESSAGE, slice_of(key, sizeof key), &value);
-	if (error || message_read(value, &stamp, &f) != OK || (f.flags & FLAG_NO_STORE))
+	if (error || message_read(value, &stamp, &f) != OK || !message_is_archived(&f))
 		return error == E_NOT_FOUND ? OK : error;
 	buf_add_slice(&copy, value);
 	error = store_put(state.store, TABLE_REMOVED, slice_of(key, sizeof key), buf_slice(&copy));

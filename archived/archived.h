@@ -123,6 +123,12 @@ void account_settle(bool committed);
 
 enum direction { DIRECTION_OUT = 1, DIRECTION_IN = 2, DIRECTION_SELF = 3 };
 
+/* Whether a message belongs into archives at all, and not on the spool alone. */
+static inline bool
+message_is_archived(const struct frame *f)
+{
+	return !(f->flags & (FLAG_NO_STORE | FLAG_NO_PERMANENT));
+}
 int message_add(uint64_t id, uint64_t stamp, struct slice frame);
 /* Reads a message; *f points into the store. Returns 0, E_NOT_FOUND, E_MALFORMED or of the
  * store. */

@@ -166,14 +166,6 @@ refused_revert(void)
 }
 
 /* -- messages -- */
-
-/* Whether a message goes into archives. */
-static bool
-is_archived(const struct frame *f)
-{
-	return !(f->flags & (FLAG_NO_STORE | FLAG_NO_PERMANENT));
-}
-
 /* What the two sides of a message want: FLAG_FROM_SKIPS, FLAG_TO_SKIPS; *ask: of which of them the
  * roster must be asked, in the same bits. */
 static int
@@ -217,7 +209,7 @@ message_write(const struct frame *f, struct slice whole, uint64_t id)
 static bool
 has_copies(const struct frame *f)
 {
-	return is_archived(f) &&
+	return message_is_archived(f) &&
 	    ((f->flags & (FLAG_FROM_LOCAL | FLAG_FROM_SKIPS)) == FLAG_FROM_LOCAL ||
 	    (f->flags & (FLAG_TO_LOCAL | FLAG_TO_SKIPS)) == FLAG_TO_LOCAL);
 }
@@ -245,7 +237,7 @@ message_take(const struct frame *asked, struct slice whole)
 	owner = to;
 	if (error == OK && remote)
 		error = account_make(spool_owner(f), &owner);
-	if (error == OK && is_archived(f))
+	if (error == OK && message_is_archived(f))
 		error = sides_want(f, from, to, &skips, &ask);
 	if (error)
 		return error;
@@ -259,7 +251,7 @@ message_take(const struct frame *asked, struct slice whole)
 	id = id_next(run.now);
 	if (has_copies(f) || receives)
 		error = message_write(f, whole, id);
-	if (is_archived(f))
+	if (message_is_archived(f))
 		index_add(f, id, from, to);
 	if (error == OK && (ask & FLAG_FROM_SKIPS))
 		error = prefs_ask(from, id, f->to, run.out);

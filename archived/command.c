@@ -159,7 +159,7 @@ nearest_try(void *arg, struct slice key, struct slice value)
 	(void)value;
 	if (nearest->left-- == 0)
 		return false;
-	if (message_get(id, &stamp, &f) == OK && !(f.flags & (FLAG_NO_STORE | FLAG_NO_PERMANENT)) &&
+	if (message_get(id, &stamp, &f) == OK && message_is_archived(&f) &&
 	    (is_of_domain(f.from, nearest->domain) || is_of_domain(f.to, nearest->domain)))
 		nearest->id = id;
 	return nearest->id == 0;

@@ -295,7 +295,7 @@ message_load(void *arg, struct slice key, struct slice value)
 	struct frame f;
 
 	(void)value;
-	if (message_get(id, &stamp, &f) != OK || (f.flags & (FLAG_NO_STORE | FLAG_NO_PERMANENT)))
+	if (message_get(id, &stamp, &f) != OK || !message_is_archived(&f))
 		return true;
 	*error = account_sides(&f, &from, &to);
 	if (*error == OK)

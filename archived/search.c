@@ -255,7 +255,7 @@ message_gather(void *arg, struct slice key, struct slice value)
 	}
 	--*left;
 	job.cursor = id;
-	if (message_read(value, &stamp, &f) == OK && !(f.flags & FLAG_NO_STORE))
+	if (message_read(value, &stamp, &f) == OK && message_is_archived(&f))
 		row_gather(id, &f);
 	return true;
 }
