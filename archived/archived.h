@@ -41,6 +41,7 @@ enum table {
 	TABLE_PREFS,     /* prefs.c */
 	TABLE_ASKED,     /* prefs.c */
 	TABLE_USAGE,     /* usage.c */
+	TABLE_ONCE,      /* once.c */
 	TABLE_COUNT
 };
 
@@ -471,10 +472,17 @@ int batch_expire(uint64_t now);
 /* Stores a message of our own making, within the open transaction. */
 int batch_store(struct frame *f);
 
+/* -- once.c: messages of other servers that come twice -------------------------------------------- */
+
+/* Notes that a message with an id of its server (its token) is stored; *repeated: it was noted before. */
+int once_take(const struct frame *f, uint64_t now, bool *repeated);
+/* Forgets some of what is old. */
+int once_expire(uint64_t now, bool *more);
+
 /* -- undeliverable.c: messages to domains elsewhere that never arrive --------------------------- */
 
 /* UNDELIVERABLE of s2sd. */
-int undeliverable_take(const struct frame *f, struct buf *out);
+int undeliverable_take(const struct frame *f, uint64_t now, struct buf *out);
 /* Gives up some of what has waited for too long; *more when that was not all. */
 int undeliverable_expire(uint64_t now, struct buf *out, bool *more);
 /* Appends REMOTE_WAITING frames: the domains for which something waits. */

@@ -301,6 +301,8 @@ static int
 take_stanza(const struct frame *f, struct slice whole)
 {
 	struct jid from, to;
+	bool repeated = false;
+	int error;
 
 	if (!(f->flags & FLAG_STORE) ||
 	    !(f->flags & (FLAG_FROM_LOCAL | FLAG_TO_LOCAL | FLAG_TO_REMOTE)) ||
@@ -308,7 +310,16 @@ take_stanza(const struct frame *f, struct slice whole)
 		daemon_refuse(f, "not a message to be stored");
 		return refuse(f);
 	}
-	return message_take(f, whole);
+	if (f->token.len == ONCE_SIZE && !(f->flags & FLAG_FROM_LOCAL)) {
+		error = once_take(f, run.now, &repeated);
+		if (error)
+			return error;
+	}
+	if (!repeated)
+		return message_take(f, whole);
+	run.repeated++;
+	stored_add(f, 0, 0);
+	return OK;
 }
 
 /* -- the other frames -- */
@@ -442,7 +453,7 @@ static int
 take_undeliverable(const struct frame *f, struct slice whole)
 {
 	(void)whole;
-	return undeliverable_take(f, &run.out->frames);
+	return undeliverable_take(f, run.now, &run.out->frames);
 }
 
 static int
@@ -610,6 +621,8 @@ batch_give_up(uint64_t now, struct out *out, bool *more)
 	run.out = out;
 	run.refused_at = refused_at;
 	error = undeliverable_expire(now, &out->frames, more);
+	if (error == OK && !*more)
+		error = once_expire(now, more);
 	if (error)
 		state_abort();
 	else

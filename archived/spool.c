@@ -323,6 +323,7 @@ drain_message(struct drain *drain, uint64_t id)
 	f.seq = 0;
 	f.handle = drain->asked->handle;
 	f.numbers = SLICE_NONE;
+	f.token = SLICE_NONE;
 	f.archive_id = id;
 	f.number = drain->account;
 	f.stamp = stamp;

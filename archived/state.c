@@ -23,6 +23,7 @@ const char *const state_tables[] = {
 	[TABLE_PREFS] = "prefs",
 	[TABLE_ASKED] = "asked",
 	[TABLE_USAGE] = "usage",
+	[TABLE_ONCE] = "once",
 	[TABLE_COUNT] = NULL,
 };
 

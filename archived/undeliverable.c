@@ -17,27 +17,31 @@
 
 /* -- giving up --------------------------------------------------------------------------------- */
 
-/* Puts an error for the sender of a message on the sender's spool, and tells the router. */
+/* Puts an error for the sender of a message on the sender's spool, and gives it to the router. */
 static int
-answer(const struct frame *f, struct frame *reply, struct buf *out)
+answer(const struct frame *f, struct frame *reply, uint64_t now, struct buf *out)
 {
-	struct frame spooled = { .type = FRAME_SPOOLED };
+	struct frame spooled;
 	int error;
 
 	reply->type = FRAME_STANZA;
 	reply->flags = FLAG_STORE | FLAG_CONTENT | FLAG_ERROR |
 	    (f->flags & FLAG_FROM_LOCAL ? FLAG_TO_LOCAL : FLAG_TO_REMOTE);
-	reply->handle = reply->archive_id = reply->stamp = 0;
+	reply->handle = reply->archive_id = 0;
+	reply->stamp = now;
 	error = batch_store(reply);
 	if (error)
 		return error;
-	spooled.jid = spool_owner(reply);
+	spooled = *reply;
+	spooled.type = FRAME_SPOOLED;
+	spooled.flags &= FLAG_FROM_ENTRY;
+	spooled.archive_id = id_last();
 	return frame_write(&spooled, out);
 }
 
 /* Gives one message up. Returns 0 also when it is not there any more. */
 static int
-give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice text,
+give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice text, uint64_t now,
     struct buf *out)
 {
 	struct buf copy = { 0 }, scratch = { 0 };
@@ -54,7 +58,7 @@ give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice
 		error = frame_read(buf_slice(&copy), &f);
 	if (error == OK && (f.flags & FLAG_TO_REMOTE) &&
 	    stanza_error_reply(&f, condition, text, &scratch, &reply))
-		error = answer(&f, &reply, out);
+		error = answer(&f, &reply, now, out);
 	if (error == E_NOT_FOUND || error == E_MALFORMED)
 		error = OK; /* unreadable: nobody can be told */
 	if (error == OK)
@@ -79,14 +83,14 @@ condition_of(struct slice text)
 }
 
 int
-undeliverable_take(const struct frame *f, struct buf *out)
+undeliverable_take(const struct frame *f, uint64_t now, struct buf *out)
 {
 	int error = OK;
 	size_t i;
 
 	for (i = 0; i + 1 < frame_count(f) && error == OK; i += 2)
 		error = give_up(frame_at(f, i), frame_at(f, i + 1), condition_of(f->condition), f->text,
-		    out);
+		    now, out);
 	return error;
 }
 
@@ -136,7 +140,7 @@ undeliverable_expire(uint64_t now, struct buf *out, bool *more)
 		if (search.error || search.id == 0)
 			return search.error;
 		error = give_up(search.account, search.id, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
-		    SLICE("The server could not be reached in time"), out);
+		    SLICE("The server could not be reached in time"), now, out);
 	}
 	*more = true;
 	return error;

@@ -29,6 +29,7 @@ static const struct slice strip[] = {
 	{ NS_SID, sizeof NS_SID - 1 },
 	{ NS_CARBONS, sizeof NS_CARBONS - 1 },
 	{ NS_OCCUPANT_ID, sizeof NS_OCCUPANT_ID - 1 },
+	{ NS_ONCE, sizeof NS_ONCE - 1 },
 	{ NULL, 0 },
 };
 

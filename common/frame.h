@@ -119,6 +119,10 @@ enum frame_field {
 	FIELD_COUNT
 };
 
+/* Bytes of the token in a STANZA from s2sd: what the message is named by on its server, so that it is
+ * stored once when it comes twice. */
+#define ONCE_SIZE 16
+
 /* In KEY_USE, as archive_id: not a key, but a secret of another kind is used (by s2sd). */
 #define KEY_SECRET UINT64_MAX
 

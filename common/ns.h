@@ -17,6 +17,7 @@
 #define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
 #define NS_BIDI       "urn:xmpp:bidi"                         /* XEP-0288 */
 #define NS_BIDI_FEATURE "urn:xmpp:features:bidi"
+#define NS_ONCE       "urn:x-aldis:once:0"                    /* of ours: s2sd/once.c */
 #define NS_COMPONENT  "jabber:component:accept"               /* XEP-0114 */
 #define NS_ROSTER     "jabber:iq:roster"                      /* RFC 6121 */
 #define NS_ROSTERVER  "urn:xmpp:features:rosterver"

@@ -12,7 +12,7 @@
 
 #include "buf.h"
 
-#define STORE_TABLES_MAX 16
+#define STORE_TABLES_MAX 32
 #define STORE_KEY_MAX    64
 
 struct store;

@@ -107,6 +107,7 @@ held_turn(struct held *h)
 
 	ASSERT(frame_read(slice_of(h->frame, h->len), &f) == 0);
 	f.archive_id = h->archive_id;
+	f.token = SLICE_NONE;
 	f.flags |= h->skips;
 	if (!h->refused && f.archive_id > turned)
 		turned = f.archive_id;
@@ -271,6 +272,13 @@ hold_stored(struct peer *archived, const struct frame *f)
 		peer_refuse(archived, f, "not triples");
 	else if (!waited)
 		peer_drop(archived, f, "nobody waits for it");
+}
+
+void
+hold_turn(uint64_t id)
+{
+	if (turned != UINT64_MAX && id > turned)
+		turned = id;
 }
 
 uint64_t

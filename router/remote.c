@@ -102,13 +102,24 @@ remote_waiting(struct peer *peer, const struct frame *f)
 void
 remote_spooled(struct peer *archived, const struct frame *f)
 {
-	struct account *account = account_find(f->jid);
-	struct jid jid;
+	struct frame out = { .type = FRAME_STANZA, .kind = f->kind, .subtype = f->subtype, .id = f->id,
+		.from = f->from, .to = f->to, .lang = f->lang, .payload = f->payload, .name = f->name,
+		.ns = f->ns, .flags = f->flags & FLAG_FROM_ENTRY, .archive_id = f->archive_id,
+		.stamp = f->stamp };
+	struct jid from, to;
 
-	if (jid_parse(f->jid, &jid) != 0)
-		peer_refuse(archived, f, "malformed address");
-	else if (account != NULL)
-		drain_account(account);
+	if (f->kind != STANZA_MESSAGE || f->subtype != TYPE_ERROR || f->archive_id == 0 ||
+	    f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != 0 ||
+	    jid_parse(f->to, &to) != 0 || registry_local_domain(from.domain)) {
+		peer_refuse(archived, f, "not an error of a domain elsewhere");
+		return;
+	}
+	/* Those that are fed get it from archived, in its place. */
+	hold_turn(f->archive_id);
+	if (registry_local_domain(to.domain))
+		deliver_message(&out);
+	else
+		remote_send(&out);
 }
 
 const char *

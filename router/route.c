@@ -209,6 +209,7 @@ frame_size(const struct frame *f)
 static bool
 inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f, struct frame *out)
 {
+	struct slice token = s->remote && f->token.len == ONCE_SIZE ? f->token : SLICE_NONE;
 	const char *fault = s->remote ? remote_fault(s, f) : NULL;
 	struct slice from = s->remote ? f->from : session_jid(s);
 	struct jid to;
@@ -227,6 +228,7 @@ inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f,
 	out->archive_id = 0;
 	out->stamp = daemon_now();
 	frame_limit(out);
+	out->token = token; /* for archived */
 	/* With the addresses that it gets here it must still be a frame. */
 	if (frame_size(out) > FRAME_MAX - 2 * (4 + JID_MAX)) {
 		route_error(out, STANZA_ERROR_NOT_ACCEPTABLE, "Too large");

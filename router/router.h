@@ -319,6 +319,8 @@ void hold_peer_gone(struct peer *peer);
 /* The highest archive id whose turn it was: all before it were given to those that are up to date, but
  * for those that are late. UINT64_MAX while it is not known. */
 uint64_t hold_turned(void);
+/* One that no queue has held has had its turn. */
+void hold_turn(uint64_t id);
 bool hold_is_late(uint64_t id);            /* the turn of this message is to come */
 uint64_t hold_announced(void);             /* the last id that there was when archived registered */
 void hold_catch_up(void);                  /* what was announced comes from archived, not by its turn */

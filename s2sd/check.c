@@ -316,5 +316,6 @@ features_read(const struct xml_element *element, struct features *features)
 		features->dialback |= slice_is(child.ns, NS_DIALBACK_FEATURE);
 		features->bidi |= slice_is(child.ns, NS_BIDI_FEATURE);
 		features->sm |= slice_is(child.ns, NS_SM);
+		features->once |= slice_is(child.ns, NS_ONCE);
 	}
 }

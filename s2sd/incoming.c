@@ -61,6 +61,7 @@ send_features(struct stream *s, const char *why)
 		buf_add_string(out, "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
 	if (in->trusted)
 		buf_add_string(out, "<bidi xmlns='" NS_BIDI_FEATURE "'/>");
+	buf_add_string(out, ONCE_FEATURE);
 	buf_add_string(out, "</stream:features>");
 }
 
@@ -120,7 +121,8 @@ on_header(struct stream *s, const struct xml_header *h)
 		    "</stream:features>");
 	} else if (in->authenticated) {
 		out = stream_out(s);
-		buf_add_string(out, "<stream:features><sm xmlns='" NS_SM "'/></stream:features>");
+		buf_add_string(out, "<stream:features><sm xmlns='" NS_SM "'/>" ONCE_FEATURE
+		    "</stream:features>");
 		stream_ready(s);
 		if (in->bidi)
 			path_up(path_get(LIST_FIRST(&s->proofs)->remote, slice_string(s->domain->name)), s);

@@ -529,6 +529,10 @@ take_features(struct outgoing *o, const struct xml_element *element)
 	struct stream *s = o->stream;
 
 	features_read(element, &o->features);
+	/* On a stream in both directions the peer learns that we do the same. */
+	if (o->features.once && o->stage == STAGE_LAST && o->bidi)
+		buf_add_string(stream_out(s), ONCE_FEATURE);
+	s->once |= s->secured && o->features.once;
 	if (o->stage == STAGE_TLS) {
 		if (!o->features.starttls) {
 			fail(o, "tls", "It does not offer TLS");

@@ -22,6 +22,7 @@
 #include "jid.h"
 #include "key.h"
 #include "listener.h"
+#include "ns.h"
 #include "outqueue.h"
 #include "resolve.h"
 #include "sm.h"
@@ -125,6 +126,7 @@ struct stream {
 	bool secured;            /* TLS is there */
 	bool authenticated;      /* the headers of this time are the last ones */
 	bool probed;             /* silence was answered with a probe */
+	bool once;               /* the peer tells by their ids what comes twice (once.c) */
 	struct xml_stream *xml;
 	struct domain *domain;   /* ours: that of its `to` (incoming), or whom it is from (outgoing) */
 	char *remote;            /* the other side's, as it says (prepared); NULL: unknown */
@@ -203,7 +205,7 @@ void check_report(struct attempt *attempt, const struct stream *s, const struct 
 
 /* Adds the child elements of <features/>, of which these are of interest. */
 struct features {
-	bool starttls, external, dialback, bidi, sm;
+	bool starttls, external, dialback, bidi, sm, once;
 };
 void features_read(const struct xml_element *element, struct features *features);
 
@@ -220,6 +222,16 @@ void traffic_stanza(struct stream *s, const struct frame *f);
 void traffic_taken(struct stream *s, uint64_t seq);
 /* Reads no more, or again, as the window and the link allow. */
 void traffic_ease(struct stream *s);
+
+/* -- once.c: messages that are stored once though they come twice. No input or output ------------- */
+
+#define ONCE_FEATURE "<once xmlns='" NS_ONCE "'/>"
+
+/* Writes the payload of a stored message with the element that names it. */
+void once_add(const struct frame *f, struct buf *payload);
+/* Takes that element out of a payload; *payload may point into scratch then. Returns whether there was one,
+ * and its id. */
+bool once_take(struct slice *payload, struct buf *scratch, char token[ONCE_SIZE]);
 
 /* -- remote.c: remote domains, as the router knows them ----------------------------------------- */
 

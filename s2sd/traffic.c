@@ -101,6 +101,8 @@ on_stanza(struct stream *s, const struct xml_element *element)
 		.name = element->child_name, .ns = element->child_ns, .node = element->child_node,
 		.flags = element->flags & FLAG_FROM_ENTRY,
 	};
+	struct buf scratch = { 0 };
+	char token[ONCE_SIZE];
 	uint64_t seq = 0;
 	size_t len = 0;
 	int wrong;
@@ -118,6 +120,9 @@ on_stanza(struct stream *s, const struct xml_element *element)
 	}
 	f.from = from.full;
 	f.to = to.full;
+	if (f.kind == STANZA_MESSAGE && s->kind != STREAM_COMPONENT &&
+	    once_take(&f.payload, &scratch, token))
+		f.token = slice_of(token, sizeof token);
 	if (f.kind == STANZA_PRESENCE)
 		f.number = (uint64_t)(element->priority + 128);
 	if (wrong || element->id.len > ID_MAX || (f.kind == STANZA_IQ && !iq_fits(element, f.subtype)))
@@ -126,6 +131,7 @@ on_stanza(struct stream *s, const struct xml_element *element)
 		refuse(s, &f, STANZA_ERROR_NOT_ACCEPTABLE); /* larger than a frame can be */
 	sm_read(&s->sm, seq, len);
 	hold_back(s);
+	buf_free(&scratch);
 }
 
 /* -- acknowledgements --------------------------------------------------------------------------- */
@@ -199,6 +205,8 @@ traffic_element(struct stream *s, const struct xml_element *element)
 {
 	if (slice_is(element->ns, incoming_role.ns) || slice_is(element->ns, component_role.ns))
 		on_stanza(s, element);
+	else if (slice_is(element->ns, NS_ONCE) && s->kind != STREAM_COMPONENT)
+		s->once = true;
 	else if (slice_is(element->ns, NS_SM) && s->kind != STREAM_COMPONENT)
 		on_management(s, element);
 	else
@@ -234,13 +242,19 @@ traffic_stanza(struct stream *s, const struct frame *f)
 {
 	struct buf *out = stream_out(s);
 	size_t before = buf_len(out);
+	struct buf payload = { 0 };
 	struct frame copy = *f;
 	struct jid from;
 
+	if (s->once && f->archive_id != 0) {
+		once_add(f, &payload);
+		copy.payload = buf_slice(&payload);
+	}
 	/* The ids of our archives are for those whose archives they are. */
 	copy.archive_id = 0;
 	jid_split(f->from, &from);
 	stanza_write(&copy, SLICE_NONE, from.domain, out);
 	sm_wrote(&s->sm, buf_len(out) - before);
 	COUNT(stanzas_out);
+	buf_free(&payload);
 }

@@ -23,7 +23,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from suite import BUILD, Suite  # noqa: E402
 
-PROGRAMS = ("aldisd", "aldisctl", "aldis-router", "aldis-authd", "aldis-archived", "aldis-c2sd")
+PROGRAMS = ("aldisd", "aldisctl", "aldis-router", "aldis-authd", "aldis-archived", "aldis-c2sd",
+            "aldis-s2sd")
 TEST_TIME = 60      # seconds, unless a test says otherwise
 LOG_SHOWN = 12000   # characters
 

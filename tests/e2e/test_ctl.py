@@ -62,7 +62,7 @@ def test_unique_prefixes(suite, words):
     (("user",), ("add", "del", "import", "list", "passwd")),
     (("u", "x"), ("add", "del", "import", "list", "passwd")),
     (("session", ""), ("kick", "list")),
-    (("nonsense",), ("archive", "check", "help", "queue", "reload", "session", "show", "status", "user")),
+    (("nonsense",), ("archive", "check", "help", "peer", "queue", "reload", "session", "show", "status", "user")),
 ])
 def test_possibilities(suite, words, said):
     """What is possible is said, and nothing else."""
@@ -94,7 +94,7 @@ def test_no_suite(suite, tmp_path):
 
 def test_status(suite):
     rows = suite.ctl("status")
-    assert {r["process"] for r in rows} == {"router", "authd", "archived", "c2sd.0", "c2sd.1"}
+    assert {r["process"] for r in rows} == {"router", "authd", "archived", "c2sd.0", "c2sd.1", "s2sd"}
     for row in rows:
         assert row["state"] == "running" and row["pid"] > 1 and row["since"].endswith("Z")
         assert os.path.exists("/proc/%d" % row["pid"])

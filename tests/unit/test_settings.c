@@ -335,7 +335,8 @@ test_slices(void **state)
 	    "contact-abuse = {\"a:b\"} contact-admin = {\"a:b\"} contact-feedback = {\"a:b\"}\n"
 	    "contact-sales = {\"a:b\"} contact-security = {\"a:b\"} contact-status = {\"a:b\"}\n"
 	    "contact-support = {\"a:b\"} }\nauth { pkcs11-paths = {\"/dev/null\"} }\n"
-	    "s2s { listen-tls = {\"[::]:5270\"} listen-component = {\"[::1]:5347\"} }\n"
+	    "s2s { listen-tls = {\"[::]:5270\"} listen-component = {\"[::1]:5347\"}\n"
+	    "crl-files = {\"/x\"} }\n"
 	    "component \"example.org.test\" { secret = \"x\" name = \"y\" }\n"
 	    "peer \"*.example.net\" { address = {\"192.0.2.1:5269\"} }\n");
 	size_t i, r;
