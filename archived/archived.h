@@ -51,7 +51,6 @@ struct state {
 	struct store *store;
 	uint64_t spool_messages; /* undelivered messages of one account */
 	size_t index_copies;     /* copies to gather before they go into the archive table */
-	uint64_t message_time;   /* milliseconds that one to a domain elsewhere waits; 0: for ever */
 	uint32_t page_messages;  /* messages of one answer to a query, at most */
 };
 
@@ -481,6 +480,9 @@ int once_expire(uint64_t now, bool *more);
 
 /* -- undeliverable.c: messages to domains elsewhere that never arrive --------------------------- */
 
+/* How long they wait: for all, and for some peers. */
+void undeliverable_configure(const struct config *config);
+void undeliverable_close(void);
 /* UNDELIVERABLE of s2sd. */
 int undeliverable_take(const struct frame *f, uint64_t now, struct buf *out);
 /* Gives up some of what has waited for too long; *more when that was not all. */

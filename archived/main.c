@@ -344,7 +344,7 @@ on_configure(const struct config *config)
 {
 	int error;
 
-	state.message_time = config_number(config, "s2s", "", "message-time") * 1000;
+	undeliverable_configure(config);
 	retention_configure(config);
 	state.page_messages = (uint32_t)config_number(config, "archive", "", "page-messages");
 	error = state_open(daemon_state_dir(), config_number(config, "archive", "", "size"),

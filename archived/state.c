@@ -72,6 +72,7 @@ state_open(const char *directory, uint64_t size, uint64_t spool_messages, uint64
 void
 state_close(void)
 {
+	undeliverable_close();
 	mam_close();
 	batch_close();
 	index_close();

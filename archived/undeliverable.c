@@ -7,13 +7,71 @@
  */
 #include "archived.h"
 
+#include <stdlib.h>
+
 #include "counter.h"
 #include "jid.h"
 #include "log.h"
+#include "mem.h"
 #include "stanza.h"
 
 #define STEP         100       /* messages given up in one transaction */
 #define DOMAIN_BYTES (64 << 10) /* of names in one frame */
+
+/* -- how long messages wait --------------------------------------------------------------------- */
+
+/* What the configuration says of a peer: its domain, or "*.example.net" for all below one. */
+struct patience {
+	char *name;
+	uint64_t time; /* milliseconds */
+};
+
+static struct patience *peers;
+static size_t peer_count;
+static uint64_t message_time; /* for all others; 0: for ever */
+
+void
+undeliverable_close(void)
+{
+	while (peer_count > 0)
+		free(peers[--peer_count].name);
+	MEM_FREE(&peers);
+}
+
+void
+undeliverable_configure(const struct config *config)
+{
+	struct slice title;
+
+	undeliverable_close();
+	message_time = config_number(config, "s2s", "", "message-time") * 1000;
+	for (; config_title(config, "peer", peer_count, &title); peer_count++) {
+		struct patience *peer;
+
+		peers = mem_grow(peers, (peer_count + 1) * sizeof *peers);
+		peer = &peers[peer_count];
+		peer->name = slice_dup(title);
+		peer->time = config_number(config, "peer", peer->name, "message-time") * 1000;
+	}
+}
+
+/* Milliseconds for which a message to a domain waits; 0: for ever. The longest name that fits counts. */
+static uint64_t
+patience_of(struct slice domain)
+{
+	uint64_t time = message_time;
+	size_t i, longest = 0;
+
+	for (i = 0; i < peer_count; i++) {
+		struct slice name = slice_string(peers[i].name);
+
+		if (peers[i].time != 0 && domain_fits(name, domain) && domain_weight(name) > longest) {
+			time = peers[i].time;
+			longest = domain_weight(name);
+		}
+	}
+	return time;
+}
 
 /* -- giving up --------------------------------------------------------------------------------- */
 
@@ -97,24 +155,29 @@ undeliverable_take(const struct frame *f, uint64_t now, struct buf *out)
 /* -- what has waited for too long -------------------------------------------------------------- */
 
 struct search {
-	uint64_t before; /* ids below it are too old */
+	uint64_t now;
 	uint64_t account;
 	uint64_t id;     /* 0: none found */
 	int error;
 };
 
+/* Whether the oldest message of a domain has waited for too long. */
 static void
 search_account(void *arg, uint64_t account)
 {
 	struct search *search = arg;
-	uint64_t id;
+	uint64_t id, stamp, time;
+	struct frame f;
 
 	if (search->id != 0 || search->error)
 		return;
 	search->error = spool_first(account, &id);
-	if (search->error == E_NOT_FOUND) {
+	if (search->error == E_NOT_FOUND)
 		search->error = OK;
-	} else if (search->error == OK && id < search->before) {
+	if (search->error || id == 0 || message_get(id, &stamp, &f))
+		return;
+	time = patience_of(spool_owner(&f));
+	if (time != 0 && search->now > time && id < id_floor(search->now - time)) {
 		search->account = account;
 		search->id = id;
 	}
@@ -123,13 +186,11 @@ search_account(void *arg, uint64_t account)
 int
 undeliverable_expire(uint64_t now, struct buf *out, bool *more)
 {
-	struct search search = { .before = id_floor(now - state.message_time) };
+	struct search search = { .now = now };
 	unsigned count;
 	int error = OK;
 
 	*more = false;
-	if (state.message_time == 0 || now < state.message_time)
-		return OK;
 	for (count = 0; count < STEP && error == OK; count++) {
 		/* Of the same domain as long as it has some. */
 		search.id = 0;

@@ -488,3 +488,19 @@ jid_domain_ascii(struct slice domain, char *out)
 	idn2_free(ascii);
 	return error == OK ? OK : E_MALFORMED;
 }
+
+bool
+domain_fits(struct slice name, struct slice domain)
+{
+	if (!slice_starts(name, SLICE("*.")))
+		return slice_equal(name, domain);
+	name = slice_part(name, 1, name.len); /* ".example.net" */
+	return domain.len > name.len &&
+	    slice_equal(slice_part(domain, domain.len - name.len, domain.len), name);
+}
+
+size_t
+domain_weight(struct slice name)
+{
+	return name.len + (slice_starts(name, SLICE("*.")) ? 0 : JID_PART_MAX);
+}

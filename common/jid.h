@@ -66,4 +66,8 @@ int jid_prepare_password(struct slice text, char *out, struct slice *password);
  * out holds 256 bytes, NUL-terminated. Returns 0 or E_MALFORMED. */
 int jid_domain_ascii(struct slice domain, char *out);
 
+/* Names of domains in the configuration: a domain, or "*." and one, which stands for all below it. */
+bool domain_fits(struct slice name, struct slice domain);
+size_t domain_weight(struct slice name); /* of several that fit, the one with most counts; at least 1 */
+
 #endif

@@ -54,17 +54,6 @@ policies_configure(const struct config *config)
 	fallback.dialback = settings.dialback;
 }
 
-/* Whether a name of the configuration stands for this domain. */
-static bool
-fits(struct slice name, struct slice domain)
-{
-	if (!slice_starts(name, SLICE("*.")))
-		return slice_equal(name, domain);
-	name = slice_part(name, 1, name.len); /* ".example.net" */
-	return domain.len > name.len &&
-	    slice_equal(slice_part(domain, domain.len - name.len, domain.len), name);
-}
-
 const struct policy *
 policy_of(struct slice domain)
 {
@@ -73,11 +62,10 @@ policy_of(struct slice domain)
 
 	for (i = 0; i < policy_count; i++) {
 		struct slice name = slice_string(policies[i].name);
-		size_t weight = name.len + (name.ptr[0] != '*' ? JID_PART_MAX : 0);
 
-		if (fits(name, domain) && weight > longest) {
+		if (domain_fits(name, domain) && domain_weight(name) > longest) {
 			best = &policies[i];
-			longest = weight;
+			longest = domain_weight(name);
 		}
 	}
 	return best != NULL ? best : &fallback;

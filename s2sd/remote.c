@@ -88,6 +88,14 @@ remote_send(struct remote *remote, struct frame *f, uint64_t *seq, size_t *len)
 	return error;
 }
 
+/* Whether its sender is told when a stanza does not arrive: not of presence, but for subscriptions. */
+static bool
+is_missed(const struct frame *f)
+{
+	return f->kind != STANZA_PRESENCE || (f->subtype >= TYPE_SUBSCRIBE &&
+	    f->subtype <= TYPE_UNSUBSCRIBED);
+}
+
 void
 remote_bounce(struct remote *remote, const struct frame *f, enum stanza_error error, const char *text)
 {
@@ -102,8 +110,7 @@ remote_bounce(struct remote *remote, const struct frame *f, enum stanza_error er
 	if (f->archive_id != 0) {
 		if (uplink_send(&remote->sender, &hopeless, &seq, &len) == OK)
 			remote->untaken++;
-	} else if (f->from.ptr != NULL && f->to.ptr != NULL &&
-	    (f->kind == STANZA_IQ || f->kind == STANZA_MESSAGE) &&
+	} else if (f->from.ptr != NULL && f->to.ptr != NULL && is_missed(f) &&
 	    stanza_error_reply(f, error, slice_string(text), &scratch, &reply)) {
 		COUNT(bounced);
 		remote_send(remote, &reply, &seq, &len);

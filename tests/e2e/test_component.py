@@ -304,3 +304,11 @@ def test_slixmpp_component(hosting, juliet):
         component.disconnect()
         await asyncio.sleep(0.2)
     run_async(run())
+
+
+def test_a_peer_has_a_time_of_its_own():
+    with Suite(s2s={"message-time": "1h"}, components={DOMAIN: {"secret": SECRET}},
+               peers={"*.localhost": {"message-time": "1s"}}) as suite:
+        client = suite.login(suite.account(), "balcony", available=0)
+        client.say("bot@" + DOMAIN, "too late", id="lost1")
+        assert client.message(15 * SLOW).get("id") == "lost1"
