@@ -204,6 +204,9 @@ account_set_password(struct slice bare, struct slice password)
 	error = keys_make(&a, password);
 	if (error == OK)
 		error = account_write(&a);
+	/* Whoever got in with the old one does not stay in with a token. */
+	if (error == OK)
+		fast_revoke_all(a.id);
 	if (error == OK)
 		log_info("password changed", "account=%s", log_quote(bare));
 	gnutls_memset(a.keys, 0, sizeof a.keys);
@@ -244,7 +247,7 @@ account_remove(struct slice bare)
 {
 	static const enum table tables[] = {
 		TABLE_ROSTER, TABLE_REQUEST, TABLE_VERSION, TABLE_VCARD, TABLE_PRIVATE, TABLE_LAST,
-		TABLE_BLOCK
+		TABLE_BLOCK, TABLE_FAST
 	};
 	struct removal removal = { .account = bare };
 	struct account a;

@@ -35,6 +35,7 @@ enum table {
 	TABLE_WATERMARK, /* origin -> sequence number */
 	TABLE_META,      /* name -> secrets, next account id */
 	TABLE_BLOCK,     /* account id -> its block list, block.c */
+	TABLE_FAST,      /* account id, hash of user agent -> tokens, fast.c */
 	TABLE_COUNT
 };
 
@@ -51,6 +52,7 @@ struct state {
 	struct domain *domains;
 	size_t domain_count;
 	char *mechanisms;            /* offered, in order, separated by spaces */
+	char *fast_mechanisms;       /* the same, of those that take a token */
 	uint32_t iterations;
 	unsigned failures_account;
 	unsigned failures_address;
@@ -60,6 +62,9 @@ struct state {
 	size_t private_size;
 	size_t private_items;
 	size_t block_items;
+	size_t tokens;               /* user agents of an account that may have one */
+	uint64_t token_lifetime;     /* milliseconds */
+	uint64_t token_rotation;
 	uint8_t grant_key[SECRET_SIZE];
 	uint8_t salt_key[SECRET_SIZE];
 	uint8_t dialback_key[SECRET_SIZE];
@@ -253,7 +258,65 @@ void sasl_gauges(void);
 void sasl_forget(void); /* the router is gone, and with it who waits for answers */
 /* The text of MECHANISMS; the word "register" at the end of a line: in-band registration. */
 void sasl_mechanisms(struct buf *out);
-bool sasl_mechanism_known(struct slice name);
+/* fast: among those that take a token. */
+bool sasl_mechanism_known(struct slice name, bool fast);
+const char *sasl_fast_name(unsigned mechanism); /* of an enum fast_mechanism, below */
+
+/* -- fast.c: tokens of clients (XEP-0484) ------------------------------------------------- */
+
+/* What a token is bound to; in the store: append only. */
+enum fast_mechanism {
+	FAST_NO, FAST_NONE, FAST_EXPORTER, FAST_UNIQUE, FAST_ENDPOINT, FAST_MECHANISMS
+};
+
+#define FAST_TOKEN 64  /* bytes of a token */
+#define FAST_HASH  32  /* bytes of a proof */
+#define FAST_AGENT 36  /* bytes of the id of a user agent, at most */
+#define FAST_WORDS 128 /* bytes of its words about itself that are kept */
+
+/* The client's message: user name and proof. Returns 0 or E_MALFORMED. */
+int fast_message_read(struct slice message, struct slice *user, struct slice *hash);
+
+struct fast_proof {
+	uint64_t id;               /* of the account; 0: there is none */
+	struct slice agent;
+	enum fast_mechanism mechanism;
+	struct slice binding;      /* data of its channel binding; absent: none */
+	struct slice hash;         /* FAST_HASH bytes */
+	uint64_t count;            /* 0: none */
+	bool invalidate;
+	uint64_t now;
+};
+
+struct fast_result {
+	uint8_t answer[FAST_HASH]; /* what proves to the client that we know the token */
+	bool due;                  /* it should be given another */
+	bool stored;               /* something was: it holds when it is committed */
+};
+
+/* Returns 0, E_MISMATCH (fits no token), E_FORBIDDEN (it has expired), E_EXISTS (the count was used
+ * before), or an error of the store. */
+int fast_check(const struct fast_proof *proof, struct fast_result *result);
+
+struct fast_wish {
+	uint64_t id;
+	struct slice agent;
+	struct slice words;        /* of the client about itself; may be absent */
+	enum fast_mechanism mechanism;
+	uint64_t now;
+};
+
+/* Appends a new token. Returns 0 with the time at which it ends, or an error. */
+int fast_issue(const struct fast_wish *wish, struct buf *token, uint64_t *expiry);
+int fast_revoke(uint64_t id, struct slice agent); /* 0 or E_NOT_FOUND */
+void fast_revoke_all(uint64_t id);
+
+struct fast_entry {
+	struct slice agent, words;
+	uint64_t used, issued, expiry; /* milliseconds since 1970 */
+	enum fast_mechanism mechanism;
+};
+void fast_each(uint64_t id, void (*each)(void *arg, const struct fast_entry *entry), void *arg);
 
 /* -- login.c: timer and threads for sasl.c ------------------------------------------------ */
 

@@ -204,10 +204,76 @@ user_list(struct slice *words, size_t count, json_t **result)
 	return OK;
 }
 
+/* One row of "user tokens". */
+static void
+token_add(void *arg, const struct fast_entry *entry)
+{
+	json_t *object = json_object(), *words = json_stringn(entry->words.ptr, entry->words.len);
+
+	json_object_set_new(object, "agent", json_stringn(entry->agent.ptr, entry->agent.len));
+	json_object_set_new(object, "client", words != NULL ? words : json_null());
+	json_object_set_new(object, "mechanism", json_string(sasl_fast_name(entry->mechanism)));
+	json_object_set_new(object, "issued", json_stamp(entry->issued));
+	json_object_set_new(object, "used", json_stamp(entry->used));
+	json_object_set_new(object, "expires", json_stamp(entry->expiry));
+	json_array_append_new(arg, object);
+}
+
+/* Finds the account that the first word names; at most max words. */
+static int
+account_word(struct slice *words, size_t count, size_t max, struct account *a, json_t **result)
+{
+	char out[JID_MAX + 1];
+	struct slice bare;
+	int error;
+
+	if (count < 1 || count > max)
+		return refuse(result, E_MALFORMED, "an address is needed");
+	error = address_read(words[0], out, &bare, result);
+	if (error)
+		return error;
+	if (account_find(bare, a) != OK)
+		return refuse(result, E_NOT_FOUND, "no such account");
+	gnutls_memset(a->keys, 0, sizeof a->keys);
+	return OK;
+}
+
+static int
+user_tokens(struct slice *words, size_t count, json_t **result)
+{
+	struct account a;
+	int error = account_word(words, count, 1, &a, result);
+
+	if (error)
+		return error;
+	*result = json_array();
+	fast_each(a.id, token_add, *result);
+	return OK;
+}
+
+static int
+user_revoke(struct slice *words, size_t count, json_t **result)
+{
+	struct account a;
+	int error = account_word(words, count, 2, &a, result);
+
+	if (error)
+		return error;
+	log_info("tokens revoked", "account=%s agent=%s", log_quote(a.jid),
+	    log_quote(count > 1 ? words[1] : SLICE("all")));
+	if (count == 1)
+		fast_revoke_all(a.id);
+	else if (fast_revoke(a.id, words[1]) == E_NOT_FOUND)
+		return refuse(result, E_NOT_FOUND, "this client has no token");
+	return finish(OK, result);
+}
+
 const struct command command_table[] = {
 	{ "user add", "JID PASSWORD", "make an account; the password is asked for", user_add },
 	{ "user passwd", "JID PASSWORD", "change the password of an account", user_passwd },
 	{ "user del", "JID", "delete an account with all its data", user_del },
 	{ "user list", "[DOMAIN]", "list accounts", user_list },
+	{ "user tokens", "JID", "list clients that may log in with a token", user_tokens },
+	{ "user revoke", "JID [AGENT]", "end the tokens of all clients, or of one", user_revoke },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -208,10 +208,18 @@ question_again(const struct frame *f)
 	handlers[f->type].handle(f);
 }
 
-/* Sends what has nothing to do with the transaction. */
+/* Sends what has nothing to do with the transaction. A token that was not stored is none, and a use
+ * of one that left no trace could be repeated. */
 static void
 login_send(const struct frame *f)
 {
+	struct frame failure = { .type = FRAME_AUTH_FAILURE, .handle = f->handle,
+		.condition = SLICE("temporary-auth-failure") };
+
+	if (f->type == FRAME_AUTH_SUCCESS && (f->flags & FLAG_STORE)) {
+		daemon_send(&failure);
+		return;
+	}
 	if (f->type == FRAME_AUTH_CHALLENGE || f->type == FRAME_AUTH_SUCCESS ||
 	    f->type == FRAME_AUTH_FAILURE)
 		daemon_send(f);

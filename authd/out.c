@@ -12,6 +12,8 @@ static struct buf out;
 void
 out_send(const struct frame *f)
 {
+	if (frame_senders(f->type) & IS_SECRET)
+		out.secret = true;
 	if (frame_write(f, &out) != OK)
 		log_error("frame dropped", "type=%s reason=\"too big\"", frame_text(f->type));
 }
@@ -32,5 +34,6 @@ void
 out_clear(void)
 {
 	buf_clear(&out);
+	out.secret = false;
 	buf_trim(&out, KEEP);
 }

@@ -7,7 +7,8 @@
  *	first message -> DELAYED       an account or address with failures waits here
  *	           -> FINAL            SCRAM: the server-first-message was sent
  *	           -> CHECKING         PLAIN: PBKDF2 runs in a thread
- *	then success or failure, and the exchange is gone. Nothing of it is durable.
+ *	           -> ends             a token (XEP-0484): its proof is all
+ *	then success or failure, and the exchange is gone. Nothing of it is durable but tokens (fast.c).
  *
  * Every client-first-message is read here, so that the account, its keys, the delay and the rules
  * for channel bindings are the same for all SCRAM mechanisms, which scram_mech.c then runs. The
@@ -40,16 +41,21 @@ struct mechanism {
 	enum scram_hash hash;
 	bool plus;
 	bool plain;
+	enum fast_mechanism fast; /* it takes a token */
 };
 
 static const struct mechanism mechanisms[] = {
-	{ "SCRAM-SHA-512-PLUS", SCRAM_SHA512, true, false },
-	{ "SCRAM-SHA-256-PLUS", SCRAM_SHA256, true, false },
-	{ "SCRAM-SHA-1-PLUS", SCRAM_SHA1, true, false },
-	{ "SCRAM-SHA-512", SCRAM_SHA512, false, false },
-	{ "SCRAM-SHA-256", SCRAM_SHA256, false, false },
-	{ "SCRAM-SHA-1", SCRAM_SHA1, false, false },
-	{ "PLAIN", SCRAM_SHA256, false, true },
+	{ "SCRAM-SHA-512-PLUS", SCRAM_SHA512, true, false, FAST_NO },
+	{ "SCRAM-SHA-256-PLUS", SCRAM_SHA256, true, false, FAST_NO },
+	{ "SCRAM-SHA-1-PLUS", SCRAM_SHA1, true, false, FAST_NO },
+	{ "SCRAM-SHA-512", SCRAM_SHA512, false, false, FAST_NO },
+	{ "SCRAM-SHA-256", SCRAM_SHA256, false, false, FAST_NO },
+	{ "SCRAM-SHA-1", SCRAM_SHA1, false, false, FAST_NO },
+	{ "PLAIN", SCRAM_SHA256, false, true, FAST_NO },
+	{ "HT-SHA-256-NONE", SCRAM_SHA256, false, false, FAST_NONE },
+	{ "HT-SHA-256-EXPR", SCRAM_SHA256, false, false, FAST_EXPORTER },
+	{ "HT-SHA-256-UNIQ", SCRAM_SHA256, false, false, FAST_UNIQUE },
+	{ "HT-SHA-256-ENDP", SCRAM_SHA256, false, false, FAST_ENDPOINT },
 };
 
 enum binding { EXPORTER, UNIQUE, ENDPOINT, BINDINGS };
@@ -72,6 +78,13 @@ struct exchange {
 	char *domain;
 	char *from;                     /* bare JID of the stream's header, NULL for none */
 	char *account;                  /* bare JID, canonical; of no account when !exists */
+	uint64_t account_id;            /* 0: of none */
+	char *agent;                    /* id of the client's installation, NULL for none */
+	char *words;                    /* its words about itself */
+	enum fast_mechanism wanted;     /* it is to get a token for this */
+	uint64_t count;                 /* with which it uses its token; 0: none */
+	bool invalidate;
+	bool stored;                    /* something of it must be committed */
 	bool exists;
 	bool disabled;
 	bool counted;                   /* in open_exchanges */
@@ -111,20 +124,37 @@ mechanism_find(struct slice name)
 }
 
 bool
-sasl_mechanism_known(struct slice name)
+sasl_mechanism_known(struct slice name, bool fast)
 {
-	return mechanism_find(name) != NULL;
+	const struct mechanism *mechanism = mechanism_find(name);
+
+	return mechanism != NULL && (mechanism->fast != FAST_NO) == fast;
+}
+
+const char *
+sasl_fast_name(unsigned fast)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof mechanisms / sizeof mechanisms[0]; i++) {
+		if (fast != FAST_NO && mechanisms[i].fast == fast)
+			return mechanisms[i].name;
+	}
+	return "";
 }
 
 /* Whether the configuration offers a mechanism. */
 static bool
-mechanism_offered(const char *name)
+mechanism_offered(const struct mechanism *mechanism)
 {
+	const char *name = mechanism->name;
+	const char *list = mechanism->fast == FAST_NO ? state.mechanisms :
+	    state.tokens != 0 ? state.fast_mechanisms : "";
+	const char *at = list;
 	size_t len = strlen(name);
-	const char *at = state.mechanisms;
 
 	while ((at = strstr(at, name)) != NULL) {
-		if ((at == state.mechanisms || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
+		if ((at == list || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
 			return true;
 		at += len;
 	}
@@ -137,7 +167,8 @@ sasl_mechanisms(struct buf *out)
 	size_t i;
 
 	for (i = 0; i < state.domain_count; i++)
-		buf_printf(out, "%s %s%s\n", state.domains[i].name, state.mechanisms,
+		buf_printf(out, "%s %s %s%s\n", state.domains[i].name, state.mechanisms,
+		    state.tokens != 0 ? state.fast_mechanisms : "",
 		    state.domains[i].registration ? " register" : "");
 }
 
@@ -181,6 +212,8 @@ exchange_free(struct exchange *ex)
 	buf_free(&ex->message);
 	free(ex->domain);
 	free(ex->from);
+	free(ex->agent);
+	free(ex->words);
 	free(ex->account);
 	gnutls_memset(&ex->keys, 0, sizeof ex->keys);
 	free(ex);
@@ -247,11 +280,32 @@ challenge(struct exchange *ex, struct slice data)
 	out_send(&f);
 }
 
+/* Gives the client a token, if it is to have one. */
+static void
+token_give(struct exchange *ex, struct frame *f, struct buf *token)
+{
+	const struct fast_wish wish = {
+		.id = ex->account_id,
+		.agent = slice_string(ex->agent),
+		.words = slice_string(ex->words),
+		.mechanism = ex->wanted,
+		.now = daemon_now(),
+	};
+
+	if (ex->wanted == FAST_NO || fast_issue(&wish, token, &f->stamp) != OK)
+		return;
+	f->text = buf_slice(token);
+	ex->stored = true;
+	log_info("token issued", "account=%s agent=%s mechanism=%s",
+	    log_quote(slice_string(ex->account)), log_quote(wish.agent), sasl_fast_name(ex->wanted));
+}
+
 /* Ends an exchange with the grant. data: additional data, may be absent. */
 static void
 succeed(struct exchange *ex, struct slice data)
 {
 	struct frame f = { .type = FRAME_AUTH_SUCCESS, .handle = ex->handle };
+	struct buf fresh = { .secret = true };
 	uint8_t token[SECRET_SIZE];
 	gnutls_hmac_hd_t mac;
 
@@ -265,9 +319,12 @@ succeed(struct exchange *ex, struct slice data)
 	gnutls_hmac_deinit(mac, token);
 	f.data = data;
 	f.token = slice_of(token, sizeof token);
+	token_give(ex, &f, &fresh);
+	f.flags = ex->stored ? FLAG_STORE : 0;
 	COUNT(logins);
 	log_info("login", "account=%s mechanism=%s", log_quote(f.jid), ex->mechanism->name);
 	out_send(&f);
+	buf_free(&fresh);
 	exchange_free(ex);
 }
 
@@ -291,6 +348,7 @@ account_load(struct exchange *ex, struct slice username)
 	scram_false(ex->mechanism->hash, state.salt_key, jid, state.iterations, &ex->keys);
 	ex->exists = valid && account_find(jid, &account) == OK;
 	if (ex->exists) {
+		ex->account_id = account.id;
 		ex->disabled = account.flags & ACCOUNT_DISABLED;
 		ex->keys = account.keys[ex->mechanism->hash];
 		gnutls_memset(account.keys, 0, sizeof account.keys);
@@ -322,7 +380,7 @@ plus_offered(const struct exchange *ex)
 	for (i = 0; i < BINDINGS; i++)
 		bound |= buf_len(&ex->bindings[i]) != 0;
 	for (i = 0; bound && i < sizeof mechanisms / sizeof mechanisms[0]; i++) {
-		if (mechanisms[i].plus && mechanism_offered(mechanisms[i].name))
+		if (mechanisms[i].plus && mechanism_offered(&mechanisms[i]))
 			return true;
 	}
 	return false;
@@ -448,11 +506,70 @@ plain_begin(struct exchange *ex)
 	verify(job);
 }
 
+/* The binding of a mechanism that takes a token. */
+static enum binding
+token_binding(const struct mechanism *mechanism)
+{
+	static const enum binding bindings[FAST_MECHANISMS] = {
+		[FAST_NO] = BINDINGS,
+		[FAST_NONE] = BINDINGS,
+		[FAST_EXPORTER] = EXPORTER,
+		[FAST_UNIQUE] = UNIQUE,
+		[FAST_ENDPOINT] = ENDPOINT,
+	};
+
+	return bindings[mechanism->fast];
+}
+
+/* Checks the proof of a token, which needs no second message. */
+static void
+token_begin(struct exchange *ex)
+{
+	enum binding binding = token_binding(ex->mechanism);
+	struct fast_result result;
+	struct slice user;
+	struct fast_proof proof = {
+		.id = ex->account_id,
+		.agent = slice_string(ex->agent),
+		.mechanism = ex->mechanism->fast,
+		.binding = binding < BINDINGS ? buf_slice(&ex->bindings[binding]) : SLICE_NONE,
+		.count = ex->count,
+		.invalidate = ex->invalidate,
+		.now = daemon_now(),
+	};
+	int error = fast_message_read(buf_slice(&ex->message), &user, &proof.hash);
+
+	if (error == OK)
+		error = fast_check(&proof, &result);
+	if (error != OK)
+		COUNT(tokens_refused);
+	if (ex->disabled)
+		fast_revoke_all(ex->account_id);
+	if (error == E_FORBIDDEN) {
+		fail(ex, "credentials-expired", "token has expired");
+	} else if (error == E_EXISTS) {
+		fail(ex, "not-authorized", "count was used before");
+	} else if (error == E_MISMATCH || error == E_MALFORMED || !ex->exists) {
+		fail_proof(ex);
+	} else if (error != OK) {
+		fail(ex, "temporary-auth-failure", "the store failed");
+	} else if (ex->disabled) {
+		fail(ex, "account-disabled", "disabled");
+	} else {
+		ex->stored = result.stored;
+		if (result.due && ex->wanted == FAST_NO)
+			ex->wanted = ex->mechanism->fast;
+		succeed(ex, slice_of(result.answer, sizeof result.answer));
+	}
+}
+
 static void
 exchange_go(struct exchange *ex)
 {
 	if (ex->mechanism->plain)
 		plain_begin(ex);
+	else if (ex->mechanism->fast != FAST_NO)
+		token_begin(ex);
 	else
 		scram_begin(ex);
 }
@@ -495,6 +612,11 @@ first_message(struct exchange *ex, struct slice message)
 
 	if (ex->mechanism->plain) {
 		error = plain_split(message, part);
+	} else if (ex->mechanism->fast != FAST_NO) {
+		error = fast_message_read(message, &part[1], &part[2]);
+		binding = token_binding(ex->mechanism);
+		if (ex->agent == NULL || (binding < BINDINGS && buf_len(&ex->bindings[binding]) == 0))
+			condition = "malformed-request";
 	} else {
 		error = scram_first_read(message, &scratch, &first);
 		part[0] = first.authzid;
@@ -507,6 +629,9 @@ first_message(struct exchange *ex, struct slice message)
 		goto done;
 	}
 	account_load(ex, part[1]);
+	/* A token is for whom the header of the stream names. */
+	if (ex->mechanism->fast != FAST_NO && ex->from != NULL)
+		part[0] = slice_string(ex->from);
 	if (!authzid_fits(ex, part[0])) {
 		fail(ex, "invalid-authzid", "authorization identity");
 		goto done;
@@ -578,7 +703,7 @@ static const char *
 start_refused(const struct frame *f, const struct mechanism *mechanism)
 {
 	if (f->domain.ptr == NULL || state_domain(f->domain) == NULL || mechanism == NULL ||
-	    !mechanism_offered(mechanism->name))
+	    !mechanism_offered(mechanism))
 		return "invalid-mechanism";
 	if (mechanism->plain && !(f->flags & FLAG_TLS))
 		return "encryption-required";
@@ -589,6 +714,35 @@ start_refused(const struct frame *f, const struct mechanism *mechanism)
 		return "temporary-auth-failure";
 	}
 	return NULL;
+}
+
+/* The beginning of a text that ends with a whole character. */
+static struct slice
+words_cut(struct slice words)
+{
+	size_t len = FAST_WORDS;
+
+	if (words.len <= len)
+		return words;
+	while (len > 0 && ((unsigned char)words.ptr[len] & 0xc0) == 0x80)
+		len--;
+	return slice_part(words, 0, len);
+}
+
+/* Takes what a client of SASL2 says of itself, and what it wants. */
+static void
+agent_take(struct exchange *ex, const struct frame *f)
+{
+	const struct mechanism *wanted = mechanism_find(f->wanted);
+
+	if (f->agent.ptr == NULL || f->agent.len == 0 || f->agent.len > FAST_AGENT)
+		return;
+	ex->agent = slice_dup(f->agent);
+	ex->words = slice_dup(words_cut(f->node));
+	ex->count = f->stamp;
+	ex->invalidate = f->flags & FLAG_INVALIDATE;
+	if (wanted != NULL && wanted->fast != FAST_NO && mechanism_offered(wanted))
+		ex->wanted = wanted->fast;
 }
 
 static void
@@ -621,7 +775,8 @@ start(const struct frame *f)
 	buf_add_slice(&ex->bindings[EXPORTER], f->binding_exporter);
 	buf_add_slice(&ex->bindings[UNIQUE], f->binding_unique);
 	buf_add_slice(&ex->bindings[ENDPOINT], f->binding_endpoint);
-	if (!mechanism->plain)
+	agent_take(ex, f);
+	if (!mechanism->plain && mechanism->fast == FAST_NO)
 		downgrade_attributes(mechanism->hash, slice_part(f->text, 0, OFFERED_MAX), f->number,
 		    &ex->attributes);
 	map_put(exchanges, slice_of(&ex->handle, sizeof ex->handle), ex);

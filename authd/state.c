@@ -24,6 +24,7 @@ static const char *const tables[] = {
 	[TABLE_WATERMARK] = "watermark",
 	[TABLE_META] = "meta",
 	[TABLE_BLOCK] = "block",
+	[TABLE_FAST] = "fast",
 	[TABLE_COUNT] = NULL,
 };
 
@@ -31,7 +32,7 @@ static const char *const tables[] = {
 
 /* Adds the known mechanisms of one value, which may name several, to the list. */
 static void
-mechanisms_add(struct buf *list, struct slice value)
+mechanisms_add(struct buf *list, struct slice value, bool fast)
 {
 	size_t at = 0, end;
 
@@ -43,7 +44,7 @@ mechanisms_add(struct buf *list, struct slice value)
 		name = slice_part(value, at, end - at);
 		if (name.len == 0)
 			continue;
-		if (!sasl_mechanism_known(name)) {
+		if (!sasl_mechanism_known(name, fast)) {
 			log_warn("mechanism unknown", "name=%s", log_quote(name));
 			continue;
 		}
@@ -53,17 +54,19 @@ mechanisms_add(struct buf *list, struct slice value)
 	}
 }
 
-static void
-mechanisms_read(const struct config *config)
+static char *
+mechanisms_read(const struct config *config, const char *option, bool fast)
 {
+	char *names;
 	struct buf list = { 0 };
 	struct slice value;
 	size_t i;
 
-	for (i = 0; config_list(config, "auth", "", "mechanisms", i, &value); i++)
-		mechanisms_add(&list, value);
-	state.mechanisms = slice_dup(buf_slice(&list));
+	for (i = 0; config_list(config, "auth", "", option, i, &value); i++)
+		mechanisms_add(&list, value, fast);
+	names = slice_dup(buf_slice(&list));
 	buf_free(&list);
+	return names;
 }
 
 /* Reads the titles of the domains. */
@@ -104,12 +107,16 @@ state_configure(const struct config *config)
 	state.private_size = (size_t)config_number(config, "auth", "", "private-size");
 	state.private_items = (size_t)config_number(config, "auth", "", "private-items");
 	state.block_items = (size_t)config_number(config, "auth", "", "block-items");
+	state.tokens = (size_t)config_number(config, "auth", "", "tokens");
+	state.token_lifetime = 1000 * config_number(config, "auth", "", "token-lifetime");
+	state.token_rotation = 1000 * config_number(config, "auth", "", "token-rotation");
 	if (state.iterations < 4096 || state.iterations > 10000000) {
 		log_error("option refused", "option=iterations value=%u range=4096-10000000",
 		    state.iterations);
 		return E_MALFORMED;
 	}
-	mechanisms_read(config);
+	state.mechanisms = mechanisms_read(config, "mechanisms", false);
+	state.fast_mechanisms = mechanisms_read(config, "fast-mechanisms", true);
 	return domains_read(config);
 }
 
@@ -178,6 +185,7 @@ state_close(void)
 		free(state.domains[i].name);
 	free(state.domains);
 	free(state.mechanisms);
+	free(state.fast_mechanisms);
 	state = (struct state){ 0 };
 }
 

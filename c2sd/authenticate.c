@@ -21,6 +21,7 @@
 
 #define TAG_MAX      256u /* bytes of its part of the resource */
 #define SM_ID_MAX    256u
+#define MECH_MAX     64u  /* of a mechanism */
 #define WORD_BYTES   8u   /* of a resource, written in hexadecimal */
 
 #define MALFORMED "malformed-request"
@@ -31,6 +32,7 @@ wishes_new(void)
 	struct wishes *w = mem_alloc(sizeof *w);
 
 	w->data.secret = true;
+	w->token.secret = true;
 	return w;
 }
 
@@ -43,6 +45,8 @@ wishes_free(struct wishes **wishes)
 		return;
 	buf_free(&w->data);
 	buf_free(&w->final);
+	buf_free(&w->token);
+	free(w->wanted);
 	free(w->software);
 	free(w->device);
 	free(w->tag);
@@ -204,6 +208,50 @@ read_resume(const struct xmlin_element *element, struct wishes *w)
 	return NULL;
 }
 
+/* Reads an attribute that is true, false, or not there. */
+static int
+read_flag(const struct xmlin_element *element, const char *name, bool *flag)
+{
+	struct buf scratch = { 0 };
+	struct slice value;
+	int error = xmlin_attribute(element, name, &scratch, &value);
+
+	if (error == OK && !slice_is(value, "0") && !slice_is(value, "false")) {
+		*flag = slice_is(value, "1") || slice_is(value, "true");
+		error = *flag ? OK : E_MALFORMED;
+	}
+	buf_free(&scratch);
+	return error == E_NOT_FOUND ? OK : error;
+}
+
+static const char *
+read_fast(const struct xmlin_element *element, struct wishes *w)
+{
+	struct buf scratch = { 0 };
+	struct slice count;
+	int error = xmlin_attribute(element, "count", &scratch, &count);
+
+	w->fast = true;
+	if (error == OK)
+		error = slice_number(count, INT64_MAX, &w->count);
+	if (error == OK && w->count == 0)
+		error = E_MALFORMED; /* it counts from one */
+	if (error == E_NOT_FOUND)
+		error = OK;
+	if (error == OK)
+		error = read_flag(element, "invalidate", &w->invalidate);
+	buf_free(&scratch);
+	return error == OK ? NULL : MALFORMED;
+}
+
+static const char *
+read_request_token(const struct xmlin_element *element, struct wishes *w)
+{
+	w->wanted = attribute_copy(element, "mechanism");
+	return w->wanted != NULL && w->wanted[0] != '\0' && strlen(w->wanted) <= MECH_MAX ? NULL :
+	    MALFORMED;
+}
+
 static const struct {
 	const char *name, *ns;
 	const char *(*read)(const struct xmlin_element *element, struct wishes *w);
@@ -212,6 +260,8 @@ static const struct {
 	{ "user-agent", NS_SASL2, read_agent },
 	{ "bind", NS_BIND2, read_bind },
 	{ "resume", NS_SM, read_resume },
+	{ "fast", NS_FAST, read_fast },
+	{ "request-token", NS_FAST, read_request_token },
 };
 
 #define CHILDREN (sizeof children / sizeof *children)

@@ -56,6 +56,7 @@ struct domain {
 	char ascii[256];                 /* for SNI */
 	struct certificate *certificate; /* NULL: none, no TLS */
 	char *mechanisms;                /* " PLAIN SCRAM-SHA-1": NULL while unknown */
+	char *fast;                      /* the same, of those that take a token (XEP-0484) */
 	char *caps;                      /* its verification string (XEP-0115): NULL while unknown */
 	bool registration;
 	bool served;                     /* it is in the configuration */
@@ -74,14 +75,24 @@ void domains_forget_mechanisms(void);                 /* the router is gone */
 void domains_caps(struct slice lines);                /* CAPS has come; absent: the last again */
 /* Whether a domain offers a mechanism; binding: -PLUS may be used. */
 bool domain_offers(const struct domain *domain, struct slice mechanism, bool binding);
+/* The same for a mechanism that takes a token; bindings: enum feature_binding bits. */
+bool domain_offers_fast(const struct domain *domain, struct slice mechanism, unsigned bindings);
 
 /* -- features.c: what a stream offers. No input or output -------------------------------------- */
 
 enum feature_binding { BINDING_EXPORTER = 1, BINDING_UNIQUE = 2, BINDING_ENDPOINT = 4 };
 
 void features_starttls(struct buf *out);
-/* mechanisms: names with spaces between; bindings: enum feature_binding bits. */
-void features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool registration);
+/* What a stream offers before authentication. */
+struct feature_login {
+	struct slice mechanisms; /* names with spaces between */
+	struct slice fast;       /* the same, of those that take a token (XEP-0484) */
+	unsigned bindings;       /* enum feature_binding bits */
+	bool registration;
+};
+void features_login(struct buf *out, const struct feature_login *offer);
+/* Whether a mechanism that takes a token can be used with these bindings. */
+bool features_fast_fits(struct slice mechanism, unsigned bindings);
 /* After authentication. bound: a resource is there already (XEP-0386); caps: the verification string of
  * the domain (XEP-0115), absent while unknown. */
 void features_bound(struct buf *out, bool bound, struct slice caps);
@@ -264,11 +275,17 @@ struct wishes {
 	bool enable;              /* with stream management, */
 	bool enable_resume;       /* that can be resumed, */
 	uint64_t enable_max;      /* for so many seconds at most */
+	bool fast;                /* it has a token (XEP-0484), */
+	bool invalidate;          /* which is to end, */
+	uint64_t count;           /* and uses it so many times; 0: it does not say */
+	char *wanted;             /* the mechanism for which it wants one, NULL for none */
 	bool resume;              /* a session resumed (XEP-0198), before all this: */
 	char *previd, *h;         /* as it was written, NULL for nothing */
 	const char *unresumed;    /* that has failed: a condition */
 	struct buf final;         /* additional data of authd with success, until that is said */
 	bool has_final;
+	struct buf token;         /* the new one, and when it expires, likewise */
+	uint64_t token_expiry;
 };
 
 struct wishes *wishes_new(void);
@@ -285,7 +302,7 @@ void wishes_resource(const struct wishes *w, struct slice account, struct buf *r
 /* -- sasl2.c: XEP-0388, on top of sasl.c ------------------------------------------------------- */
 
 void sasl2_element(struct conn *c, const struct xml_element *element);
-void sasl2_granted(struct conn *c, struct slice data); /* AUTH_SUCCESS; data: may be absent */
+void sasl2_granted(struct conn *c, const struct frame *f); /* AUTH_SUCCESS */
 /* What was wished for is done, or not: <success/> is written, with all of that. */
 void sasl2_bound(struct conn *c, struct session *s);
 void sasl2_unbound(struct conn *c, struct slice condition);

@@ -181,13 +181,13 @@ lines_each(struct slice lines, void (*take)(struct slice line))
 	}
 }
 
-/* One line of MECHANISMS: "DOMAIN MECHANISM ... [register]". */
+/* One line of MECHANISMS: "DOMAIN MECHANISM ... [register]". Those that take a token begin with HT. */
 static void
 take_line(struct slice line)
 {
 	struct slice name, word;
 	struct domain *domain;
-	struct buf names = { 0 };
+	struct buf names = { 0 }, fast = { 0 };
 
 	if (!features_word(&line, &name))
 		return;
@@ -200,12 +200,15 @@ take_line(struct slice line)
 			domain->registration = true;
 			continue;
 		}
-		buf_add_char(&names, ' ');
-		buf_add_slice(&names, word);
+		buf_add_char(slice_starts(word, SLICE("HT-")) ? &fast : &names, ' ');
+		buf_add_slice(slice_starts(word, SLICE("HT-")) ? &fast : &names, word);
 	}
 	MEM_FREE(&domain->mechanisms);
 	domain->mechanisms = slice_dup(buf_slice(&names));
+	MEM_FREE(&domain->fast);
+	domain->fast = slice_dup(buf_slice(&fast));
 	buf_free(&names);
+	buf_free(&fast);
 }
 
 void
@@ -265,8 +268,22 @@ domains_forget_mechanisms(void)
 	size_t i;
 
 	buf_clear(&mechanisms);
-	for (i = 0; i < domain_count; i++)
+	for (i = 0; i < domain_count; i++) {
 		MEM_FREE(&domains[i]->mechanisms);
+		MEM_FREE(&domains[i]->fast);
+	}
+}
+
+bool
+domain_offers_fast(const struct domain *domain, struct slice mechanism, unsigned bindings)
+{
+	struct slice list = slice_string(domain->fast), word;
+
+	while (features_word(&list, &word)) {
+		if (slice_equal(word, mechanism))
+			return features_fast_fits(word, bindings);
+	}
+	return false;
 }
 
 bool

@@ -4,6 +4,8 @@
  */
 #include "c2sd.h"
 
+#include <limits.h>
+
 #include "ns.h"
 #include "xmlout.h"
 
@@ -80,32 +82,75 @@ features_offered(struct buf *out, struct slice mechanisms, unsigned bindings)
 	}
 }
 
+bool
+features_fast_fits(struct slice mechanism, unsigned bindings)
+{
+	static const struct {
+		const char *end;
+		unsigned bits; /* one of them must be there */
+	} ends[] = {
+		{ "-EXPR", BINDING_EXPORTER },
+		{ "-UNIQ", BINDING_UNIQUE },
+		{ "-ENDP", BINDING_ENDPOINT },
+		{ "-NONE", UINT_MAX },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof ends / sizeof *ends; i++) {
+		size_t len = strlen(ends[i].end);
+
+		if (mechanism.len > len &&
+		    slice_is(slice_part(mechanism, mechanism.len - len, len), ends[i].end))
+			return ends[i].bits == UINT_MAX || (bindings & ends[i].bits) != 0;
+	}
+	return false;
+}
+
+/* XEP-0484, unless there is no mechanism for it. */
+static void
+add_fast(struct buf *out, const struct feature_login *offer)
+{
+	struct slice list = offer->fast, word;
+	bool any = false;
+
+	while (features_word(&list, &word)) {
+		if (!features_fast_fits(word, offer->bindings))
+			continue;
+		buf_add_string(out, any ? "" : "<fast xmlns='" NS_FAST "'>");
+		xml_add_element(out, "mechanism", word);
+		any = true;
+	}
+	buf_add_string(out, any ? "</fast>" : "");
+}
+
 /* XEP-0388, unless there is no mechanism at all. */
 static void
-add_authentication(struct buf *out, struct slice mechanisms, unsigned bindings)
+add_authentication(struct buf *out, const struct feature_login *offer)
 {
 	struct buf list = { 0 };
 
-	add_mechanisms(&list, mechanisms, bindings);
+	add_mechanisms(&list, offer->mechanisms, offer->bindings);
 	if (buf_len(&list) != 0) {
 		buf_add_string(out, "<authentication xmlns='" NS_SASL2 "'>");
 		buf_add_slice(out, buf_slice(&list));
 		buf_add_string(out, "<inline><bind xmlns='" NS_BIND2 "'><inline>"
-		    "<feature var='" NS_CARBONS "'/><feature var='" NS_SM "'/></inline></bind><sm xmlns='" NS_SM "'/></inline>"
-		    "</authentication>");
+		    "<feature var='" NS_CARBONS "'/><feature var='" NS_SM "'/></inline></bind><sm xmlns='" NS_SM "'/>");
+		add_fast(out, offer);
+		buf_add_string(out, "</inline></authentication>");
 	}
 	buf_free(&list);
 }
 
 void
-features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool registration)
+features_login(struct buf *out, const struct feature_login *offer)
 {
+	unsigned bindings = offer->bindings;
 	size_t i;
 
 	buf_add_string(out, "<stream:features><mechanisms xmlns='" NS_SASL "'>");
-	add_mechanisms(out, mechanisms, bindings);
+	add_mechanisms(out, offer->mechanisms, bindings);
 	buf_add_string(out, "</mechanisms>");
-	add_authentication(out, mechanisms, bindings);
+	add_authentication(out, offer);
 	if (bindings != 0) {
 		buf_add_string(out, "<sasl-channel-binding xmlns='" NS_SASL_CB "'>");
 		for (i = 0; i < sizeof bindings_known / sizeof *bindings_known; i++) {
@@ -115,7 +160,7 @@ features_login(struct buf *out, struct slice mechanisms, unsigned bindings, bool
 		}
 		buf_add_string(out, "</sasl-channel-binding>");
 	}
-	if (registration)
+	if (offer->registration)
 		buf_add_string(out, "<register xmlns='" NS_REGISTER_FEATURE "'/>");
 	buf_add_string(out, "</stream:features>");
 }

@@ -176,10 +176,41 @@ decode(struct slice text, struct buf *data)
 
 /* -- what clients send ------------------------------------------------------------------------- */
 
+/* What a client says of itself, and its wishes for a token (XEP-0484). */
+static void
+agent_tell(struct conn *c, const struct wishes *w, struct buf *words, struct frame *f)
+{
+	if (w->agent[0] == '\0')
+		return;
+	buf_printf(words, "%s%s%s", w->software != NULL ? w->software : "",
+	    w->software != NULL && w->device != NULL ? ", " : "",
+	    w->device != NULL ? w->device : "");
+	f->agent = slice_string(w->agent);
+	f->node = buf_slice(words);
+	f->stamp = w->count;
+	f->flags |= w->invalidate ? FLAG_INVALIDATE : 0u;
+	if (domain_offers_fast(c->domain, slice_string(w->wanted), sasl_bindings(c)))
+		f->wanted = slice_string(w->wanted);
+}
+
+/* Whether a mechanism may be used on this stream: with a token another than without. */
+static bool
+offers(struct conn *c, struct slice mechanism)
+{
+	const struct wishes *w = c->login->wishes;
+	unsigned bindings = sasl_bindings(c);
+
+	if (mechanism.ptr == NULL)
+		return false;
+	return w != NULL && w->fast ? domain_offers_fast(c->domain, mechanism, bindings) :
+	    domain_offers(c->domain, mechanism, bindings != 0);
+}
+
 static void
 start_send(struct conn *c, struct slice mechanism, struct slice response)
 {
-	struct buf offered = { 0 };
+	const struct wishes *w = c->login->wishes;
+	struct buf offered = { 0 }, words = { 0 };
 	struct bindings b;
 	struct frame f = {
 		.type = FRAME_AUTH_START,
@@ -201,11 +232,14 @@ start_send(struct conn *c, struct slice mechanism, struct slice response)
 		f.binding_unique = slice_of(b.unique.data, b.unique.size);
 	if (b.endpoint_len != 0)
 		f.binding_endpoint = slice_of(b.endpoint, b.endpoint_len);
+	if (w != NULL)
+		agent_tell(c, w, &words, &f);
 	stream_know(c);
 	f.handle = c->handle;
 	daemon_send(&f);
 	bindings_free(&b);
 	buf_free(&offered);
+	buf_free(&words);
 	c->stream = STREAM_LOGIN_WAIT;
 }
 
@@ -214,8 +248,7 @@ sasl_start(struct conn *c, struct slice mechanism, struct slice response)
 {
 	if (c->domain->mechanisms == NULL || !daemon_router_up() || uplink_congested())
 		sasl_fail(c, "temporary-auth-failure", SLICE_NONE);
-	else if (mechanism.ptr == NULL || !domain_offers(c->domain, mechanism,
-	    sasl_bindings(c) != 0))
+	else if (!offers(c, mechanism))
 		sasl_fail(c, "invalid-mechanism", SLICE_NONE);
 	else
 		start_send(c, mechanism, response);
@@ -320,7 +353,7 @@ on_success(struct conn *c, const struct frame *f)
 	log_info("login", "jid=%s address=%s handle=%016llx", login->jid, conn_address(c),
 	    (unsigned long long)c->handle);
 	if (login->wishes != NULL) {
-		sasl2_granted(c, f->data);
+		sasl2_granted(c, f);
 		return;
 	}
 	add_coded(conn_out(c), "success", NS_SASL, f->data);

@@ -20,6 +20,8 @@
 #include "ns.h"
 #include "xmlout.h"
 
+#define TOKEN_MAX 1024u
+
 static void
 on_authenticate(struct conn *c, const struct xml_element *element)
 {
@@ -86,6 +88,24 @@ success_begin(struct conn *c, struct slice jid)
 	xml_add_element(out, "authorization-identifier", jid);
 }
 
+/* The new token, and it is gone from here: from the output too, when that has been sealed. */
+static void
+add_token(struct conn *c)
+{
+	struct wishes *w = c->login->wishes;
+	struct buf *out = conn_out(c);
+	char stamp[32];
+
+	if (buf_len(&w->token) == 0)
+		return;
+	out->secret = true;
+	stanza_stamp(w->token_expiry, stamp);
+	buf_printf(out, "<token xmlns='" NS_FAST "' expiry='%s'", stamp);
+	xml_add_attribute(out, "token", buf_slice(&w->token));
+	buf_add_string(out, "/>");
+	buf_free(&w->token);
+}
+
 /* <success/> for who authenticated or was bound as jid; s: the session that it was bound to, or
  * NULL. */
 static void
@@ -98,6 +118,7 @@ success(struct conn *c, struct slice jid, struct session *s)
 	if (w->unresumed != NULL)
 		buf_printf(out, "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZAS "'/></failed>",
 		    w->unresumed);
+	add_token(c);
 	if (s != NULL) {
 		buf_add_string(out, "<bound xmlns='" NS_BIND2 "'>");
 		if (w->enable)
@@ -130,15 +151,17 @@ go_on(struct conn *c)
 }
 
 void
-sasl2_granted(struct conn *c, struct slice data)
+sasl2_granted(struct conn *c, const struct frame *f)
 {
 	struct wishes *w = c->login->wishes;
 
 	if (w->software != NULL || w->device != NULL)
 		log_info("client", "jid=%s software=%s device=%s", c->login->jid,
 		    log_quote(slice_string(w->software)), log_quote(slice_string(w->device)));
-	w->has_final = data.ptr != NULL;
-	buf_add_slice(&w->final, data);
+	w->has_final = f->data.ptr != NULL;
+	buf_add_slice(&w->final, f->data);
+	buf_add_slice(&w->token, slice_part(f->text, 0, TOKEN_MAX));
+	w->token_expiry = f->stamp;
 	stream_granted(c);
 	if (w->resume)
 		resume_begin(c, slice_string(w->previd), slice_string(w->h));
@@ -170,6 +193,7 @@ sasl2_resumed(struct conn *c, const struct session *s)
 
 	success_begin(c, session_bare(s));
 	add_resumed(out, s);
+	add_token(c);
 	buf_add_string(out, "</success>");
 }
 

@@ -258,14 +258,20 @@ set_lang(struct conn *c, struct slice lang)
 static void
 login_features(struct conn *c)
 {
+	struct feature_login offer = {
+		.mechanisms = slice_string(c->domain->mechanisms),
+		.fast = slice_string(c->domain->fast),
+		.registration = c->domain->registration,
+	};
+
 	if (c->domain->mechanisms == NULL) {
 		c->login->features_owed = true;
 		stream_know(c);
 		return;
 	}
 	c->login->features_owed = false;
-	features_login(conn_out(c), slice_string(c->domain->mechanisms), sasl_bindings(c),
-	    c->domain->registration);
+	offer.bindings = sasl_bindings(c);
+	features_login(conn_out(c), &offer);
 }
 
 static void

@@ -101,6 +101,7 @@ give_back(struct buf *b)
 	for (i = 0; i < 2; i++) {
 		if (spares[i].bytes == NULL && b->room <= SPARE_SIZE) {
 			buf_clear(b);
+			b->secret = false;
 			spares[i] = *b;
 			*b = (struct buf){ 0 };
 			return;

@@ -59,8 +59,8 @@ def test_unique_prefixes(suite, words):
 
 @pytest.mark.parametrize("words,said", [
     (("s",), ("session", "show", "status")),
-    (("user",), ("add", "del", "import", "list", "passwd")),
-    (("u", "x"), ("add", "del", "import", "list", "passwd")),
+    (("user",), ("add", "del", "import", "list", "passwd", "revoke", "tokens")),
+    (("u", "x"), ("add", "del", "import", "list", "passwd", "revoke", "tokens")),
     (("session", ""), ("kick", "list")),
     (("nonsense",), ("archive", "check", "help", "peer", "queue", "reload", "session", "show", "status", "user")),
 ])

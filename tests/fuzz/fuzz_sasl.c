@@ -36,12 +36,20 @@ static const char configuration[] =
     "auth\t\tprivate-size\t2000\n"
     "auth\t\tprivate-items\t3\n"
     "auth\t\tblock-items\t5\n"
+    "auth\t\tfast-mechanisms\tHT-SHA-256-EXPR HT-SHA-256-UNIQ HT-SHA-256-ENDP HT-SHA-256-NONE\n"
+    "auth\t\ttokens\t3\n"
+    "auth\t\ttoken-lifetime\t2592000\n"
+    "auth\t\ttoken-rotation\t86400\n"
     "domain\texample.org\tregistration\tyes\n"
     "domain\texample.net\tregistration\tno\n";
 
 static const char *const mechanisms[] = {
 	"SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-512",
 	"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "DIGEST-MD5",
+};
+
+static const char *const fast[] = {
+	"HT-SHA-256-NONE", "HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP",
 };
 
 static const char *const conditions[] = {
@@ -219,6 +227,14 @@ start(struct fuzz *f, uint8_t what, uint64_t handle)
 	struct slice message = message_take(f, 20);
 
 	frame.name = slice_string(mechanisms[details % COUNT_OF(mechanisms)]);
+	if (what & 0x80) { /* with a token (XEP-0484) */
+		frame.name = slice_string(fast[details % COUNT_OF(fast)]);
+		frame.agent = details & 4 ? SLICE("d4565fa7-4d72-4749-b3d3-740edbf87770") : message;
+		frame.node = message;
+		frame.wanted = frame.name;
+		frame.stamp = details & 8 ? 1 : 0;
+		frame.flags |= details & 0x20 ? FLAG_INVALIDATE : 0u;
+	}
 	frame.domain = details & 8 ? SLICE("example.net") : SLICE("example.org");
 	frame.domain = (details & 0xF8) == 0xF8 ? SLICE_NONE : frame.domain;
 	frame.flags = details & 0x10 ? 0 : FLAG_TLS;

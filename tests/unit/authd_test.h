@@ -36,6 +36,10 @@ static const char test_config[] =
     "auth\t\tprivate-size\t2000\n"
     "auth\t\tprivate-items\t3\n"
     "auth\t\tblock-items\t5\n"
+    "auth\t\tfast-mechanisms\tHT-SHA-256-EXPR HT-SHA-256-UNIQ HT-SHA-256-ENDP HT-SHA-256-NONE\n"
+    "auth\t\ttokens\t3\n"
+    "auth\t\ttoken-lifetime\t2592000\n"
+    "auth\t\ttoken-rotation\t86400\n"
     "domain\texample.org\tregistration\tyes\n"
     "domain\texample.net\tregistration\tno\n";
 

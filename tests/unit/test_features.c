@@ -20,7 +20,14 @@ login(const char *mechanisms, unsigned bindings, bool registration)
 	struct buf out = { 0 };
 	char *text;
 
-	features_login(&out, slice_string(mechanisms), bindings, registration);
+	const struct feature_login offer = {
+		.mechanisms = slice_string(mechanisms),
+		.fast = SLICE(" HT-SHA-256-EXPR HT-SHA-256-UNIQ HT-SHA-256-ENDP HT-SHA-256-NONE"),
+		.bindings = bindings,
+		.registration = registration,
+	};
+
+	features_login(&out, &offer);
 	text = slice_dup(buf_slice(&out));
 	buf_free(&out);
 	return text;
@@ -88,6 +95,27 @@ test_authentication(void **state)
 	text = login("SCRAM-SHA-1-PLUS", 0, false);
 	assert_null(strstr(text, "authentication"));
 	free(text);
+}
+
+/* XEP-0484: those whose channel binding is there. */
+static void
+test_fast(void **state)
+{
+	char *text = login("PLAIN", BINDING_EXPORTER | BINDING_ENDPOINT, false);
+
+	(void)state;
+	assert_non_null(strstr(text, "<fast xmlns='" NS_FAST "'><mechanism>HT-SHA-256-EXPR</mechanism>"
+	    "<mechanism>HT-SHA-256-ENDP</mechanism><mechanism>HT-SHA-256-NONE</mechanism></fast>"
+	    "</inline></authentication>"));
+	free(text);
+	text = login("PLAIN", 0, false);
+	assert_non_null(strstr(text, "<fast xmlns='" NS_FAST "'><mechanism>HT-SHA-256-NONE</mechanism>"
+	    "</fast>"));
+	free(text);
+	assert_true(features_fast_fits(SLICE("HT-SHA-256-UNIQ"), BINDING_UNIQUE));
+	assert_false(features_fast_fits(SLICE("HT-SHA-256-UNIQ"), BINDING_EXPORTER));
+	assert_false(features_fast_fits(SLICE("HT-SHA-256"), BINDING_EXPORTER));
+	assert_false(features_fast_fits(SLICE("-EXPR"), BINDING_EXPORTER));
 }
 
 /* What authd is told was offered: the same. */
@@ -166,6 +194,7 @@ main(void)
 		cmocka_unit_test(test_starttls_alone),
 		cmocka_unit_test(test_bindings),
 		cmocka_unit_test(test_authentication),
+		cmocka_unit_test(test_fast),
 		cmocka_unit_test(test_offered),
 		cmocka_unit_test(test_registration),
 		cmocka_unit_test(test_bound),
