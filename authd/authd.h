@@ -233,35 +233,6 @@ size_t throttle_size(const struct throttle *throttle, uint64_t now); /* keys tha
 #define THROTTLE_ADDRESS 64
 struct slice throttle_address(struct slice text, char out[THROTTLE_ADDRESS]);
 
-/* -- sasl.c: exchanges by handle ---------------------------------------------------------- */
-
-/* A password that must be checked by PBKDF2; sasl_job_run() may run in any thread. */
-struct sasl_job {
-	uint64_t handle;
-	uint64_t serial;
-	char password[JID_PART_MAX + 1];
-	size_t len;
-	struct scram_keys keys;
-	bool right;
-};
-
-/* verify: takes a job, has it run, gives it to sasl_job_done(), and frees it. */
-int sasl_open(void (*verify)(struct sasl_job *job));
-void sasl_close(void);
-void sasl_frame(const struct frame *f, uint64_t ticks); /* AUTH_START, AUTH_STEP, AUTH_ABORT */
-void sasl_job_run(struct sasl_job *job);
-void sasl_job_done(const struct sasl_job *job, uint64_t ticks);
-/* Goes on with what was delayed and ends what is too old. Returns whether any is delayed. */
-bool sasl_tick(uint64_t ticks);
-bool sasl_busy(void);   /* whether there is any exchange */
-void sasl_gauges(void);
-void sasl_forget(void); /* the router is gone, and with it who waits for answers */
-/* The text of MECHANISMS; the word "register" at the end of a line: in-band registration. */
-void sasl_mechanisms(struct buf *out);
-/* fast: among those that take a token. */
-bool sasl_mechanism_known(struct slice name, bool fast);
-const char *sasl_fast_name(unsigned mechanism); /* of an enum fast_mechanism, below */
-
 /* -- fast.c: tokens of clients (XEP-0484) ------------------------------------------------- */
 
 /* What a token is bound to; in the store: append only. */
@@ -317,6 +288,51 @@ struct fast_entry {
 	enum fast_mechanism mechanism;
 };
 void fast_each(uint64_t id, void (*each)(void *arg, const struct fast_entry *entry), void *arg);
+
+/* -- mechanism.c: SASL mechanisms --------------------------------------------------------- */
+
+struct mechanism {
+	const char *name;
+	enum scram_hash hash;
+	bool plus;
+	bool plain;
+	enum fast_mechanism fast; /* it takes a token */
+};
+
+const struct mechanism *mechanism_find(struct slice name); /* NULL: there is none */
+bool mechanism_offered(const struct mechanism *mechanism); /* by the configuration */
+bool mechanism_plus_offered(void);                         /* any with a channel binding */
+/* Whether a mechanism that is offered needs what this hash makes of a password. */
+bool mechanism_hash_used(enum scram_hash hash);
+/* fast: among those that take a token. */
+bool mechanism_known(struct slice name, bool fast);
+const char *mechanism_fast_name(unsigned fast);            /* of an enum fast_mechanism */
+/* The text of MECHANISMS; the word "register" at the end of a line: in-band registration. */
+void mechanism_list(struct buf *out);
+
+/* -- sasl.c: exchanges by handle ---------------------------------------------------------- */
+
+/* A password that must be checked by PBKDF2; sasl_job_run() may run in any thread. */
+struct sasl_job {
+	uint64_t handle;
+	uint64_t serial;
+	char password[JID_PART_MAX + 1];
+	size_t len;
+	struct scram_keys keys;
+	bool right;
+};
+
+/* verify: takes a job, has it run, gives it to sasl_job_done(), and frees it. */
+int sasl_open(void (*verify)(struct sasl_job *job));
+void sasl_close(void);
+void sasl_frame(const struct frame *f, uint64_t ticks); /* AUTH_START, AUTH_STEP, AUTH_ABORT */
+void sasl_job_run(struct sasl_job *job);
+void sasl_job_done(const struct sasl_job *job, uint64_t ticks);
+/* Goes on with what was delayed and ends what is too old. Returns whether any is delayed. */
+bool sasl_tick(uint64_t ticks);
+bool sasl_busy(void);   /* whether there is any exchange */
+void sasl_gauges(void);
+void sasl_forget(void); /* the router is gone, and with it who waits for answers */
 
 /* -- login.c: timer and threads for sasl.c ------------------------------------------------ */
 

@@ -212,7 +212,7 @@ token_add(void *arg, const struct fast_entry *entry)
 
 	json_object_set_new(object, "agent", json_stringn(entry->agent.ptr, entry->agent.len));
 	json_object_set_new(object, "client", words != NULL ? words : json_null());
-	json_object_set_new(object, "mechanism", json_string(sasl_fast_name(entry->mechanism)));
+	json_object_set_new(object, "mechanism", json_string(mechanism_fast_name(entry->mechanism)));
 	json_object_set_new(object, "issued", json_stamp(entry->issued));
 	json_object_set_new(object, "used", json_stamp(entry->used));
 	json_object_set_new(object, "expires", json_stamp(entry->expiry));

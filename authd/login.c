@@ -88,7 +88,7 @@ login_router(void)
 	struct frame f = { .type = FRAME_MECHANISMS };
 	struct buf text = { 0 };
 
-	sasl_mechanisms(&text);
+	mechanism_list(&text);
 	f.text = buf_slice(&text);
 	f.token = slice_of(state.grant_key, SECRET_SIZE);
 	daemon_send(&f);

@@ -36,28 +36,6 @@
 #define CHECKS_MAX    64    /* passwords that are checked or wait for a thread */
 #define CHECK_LATER   100   /* milliseconds until there may be room for one more */
 
-struct mechanism {
-	const char *name;
-	enum scram_hash hash;
-	bool plus;
-	bool plain;
-	enum fast_mechanism fast; /* it takes a token */
-};
-
-static const struct mechanism mechanisms[] = {
-	{ "SCRAM-SHA-512-PLUS", SCRAM_SHA512, true, false, FAST_NO },
-	{ "SCRAM-SHA-256-PLUS", SCRAM_SHA256, true, false, FAST_NO },
-	{ "SCRAM-SHA-1-PLUS", SCRAM_SHA1, true, false, FAST_NO },
-	{ "SCRAM-SHA-512", SCRAM_SHA512, false, false, FAST_NO },
-	{ "SCRAM-SHA-256", SCRAM_SHA256, false, false, FAST_NO },
-	{ "SCRAM-SHA-1", SCRAM_SHA1, false, false, FAST_NO },
-	{ "PLAIN", SCRAM_SHA256, false, true, FAST_NO },
-	{ "HT-SHA-256-NONE", SCRAM_SHA256, false, false, FAST_NONE },
-	{ "HT-SHA-256-EXPR", SCRAM_SHA256, false, false, FAST_EXPORTER },
-	{ "HT-SHA-256-UNIQ", SCRAM_SHA256, false, false, FAST_UNIQUE },
-	{ "HT-SHA-256-ENDP", SCRAM_SHA256, false, false, FAST_ENDPOINT },
-};
-
 enum binding { EXPORTER, UNIQUE, ENDPOINT, BINDINGS };
 
 static const char *const binding_names[BINDINGS] = {
@@ -109,68 +87,7 @@ static void (*verify)(struct sasl_job *job);
 static uint64_t serial;
 static unsigned checks; /* passwords with verify(), also of exchanges that have gone */
 
-/* -- opening, mechanisms -- */
-
-static const struct mechanism *
-mechanism_find(struct slice name)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof mechanisms / sizeof mechanisms[0]; i++) {
-		if (slice_is(name, mechanisms[i].name))
-			return &mechanisms[i];
-	}
-	return NULL;
-}
-
-bool
-sasl_mechanism_known(struct slice name, bool fast)
-{
-	const struct mechanism *mechanism = mechanism_find(name);
-
-	return mechanism != NULL && (mechanism->fast != FAST_NO) == fast;
-}
-
-const char *
-sasl_fast_name(unsigned fast)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof mechanisms / sizeof mechanisms[0]; i++) {
-		if (fast != FAST_NO && mechanisms[i].fast == fast)
-			return mechanisms[i].name;
-	}
-	return "";
-}
-
-/* Whether the configuration offers a mechanism. */
-static bool
-mechanism_offered(const struct mechanism *mechanism)
-{
-	const char *name = mechanism->name;
-	const char *list = mechanism->fast == FAST_NO ? state.mechanisms :
-	    state.tokens != 0 ? state.fast_mechanisms : "";
-	const char *at = list;
-	size_t len = strlen(name);
-
-	while ((at = strstr(at, name)) != NULL) {
-		if ((at == list || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
-			return true;
-		at += len;
-	}
-	return false;
-}
-
-void
-sasl_mechanisms(struct buf *out)
-{
-	size_t i;
-
-	for (i = 0; i < state.domain_count; i++)
-		buf_printf(out, "%s %s %s%s\n", state.domains[i].name, state.mechanisms,
-		    state.tokens != 0 ? state.fast_mechanisms : "",
-		    state.domains[i].registration ? " register" : "");
-}
+/* -- opening -- */
 
 int
 sasl_open(void (*verifier)(struct sasl_job *job))
@@ -297,7 +214,7 @@ token_give(struct exchange *ex, struct frame *f, struct buf *token)
 	f->text = buf_slice(token);
 	ex->stored = true;
 	log_info("token issued", "account=%s agent=%s mechanism=%s",
-	    log_quote(slice_string(ex->account)), log_quote(wish.agent), sasl_fast_name(ex->wanted));
+	    log_quote(slice_string(ex->account)), log_quote(wish.agent), mechanism_fast_name(ex->wanted));
 }
 
 /* Ends an exchange with the grant. data: additional data, may be absent. */
@@ -379,11 +296,7 @@ plus_offered(const struct exchange *ex)
 
 	for (i = 0; i < BINDINGS; i++)
 		bound |= buf_len(&ex->bindings[i]) != 0;
-	for (i = 0; bound && i < sizeof mechanisms / sizeof mechanisms[0]; i++) {
-		if (mechanisms[i].plus && mechanism_offered(&mechanisms[i]))
-			return true;
-	}
-	return false;
+	return bound && mechanism_plus_offered();
 }
 
 /*

@@ -44,7 +44,7 @@ mechanisms_add(struct buf *list, struct slice value, bool fast)
 		name = slice_part(value, at, end - at);
 		if (name.len == 0)
 			continue;
-		if (!sasl_mechanism_known(name, fast)) {
+		if (!mechanism_known(name, fast)) {
 			log_warn("mechanism unknown", "name=%s", log_quote(name));
 			continue;
 		}

@@ -595,7 +595,7 @@ test_list(void **unused)
 	struct buf text = { 0 };
 
 	(void)unused;
-	sasl_mechanisms(&text);
+	mechanism_list(&text);
 	assert_true(slice_starts(buf_slice(&text), SLICE("example.org SCRAM-SHA-512-PLUS ")));
 	assert_true(slice_has(buf_slice(&text), " PLAIN HT-SHA-256-EXPR "));
 	assert_true(slice_has(buf_slice(&text), "-NONE register\nexample.net SCRAM-SHA-512-PLUS "));
