@@ -4,7 +4,7 @@
  * this iteration fails as well.
  *
  * Row: version, u64 id, u64 created, u32 flags, JID, then for each hash u32 iterations, salt,
- * StoredKey, ServerKey.
+ * StoredKey, ServerKey: 0 and empty when there are none.
  */
 #include <stdlib.h>
 #include <gnutls/gnutls.h>
@@ -52,9 +52,10 @@ account_read(struct slice value, struct account *a)
 
 		keys->iterations = value_u32(&r);
 		keys->salt_len = bytes_read(&r, keys->salt, sizeof keys->salt);
+		size = keys->iterations != 0 ? size : 0;
 		if (bytes_read(&r, keys->stored, sizeof keys->stored) != size ||
 		    bytes_read(&r, keys->server, sizeof keys->server) != size ||
-		    keys->iterations == 0 || keys->salt_len == 0)
+		    (keys->iterations == 0) != (keys->salt_len == 0))
 			return E_MALFORMED;
 	}
 	return r.error || a->jid.len == 0 ? E_MALFORMED : OK;
@@ -75,7 +76,7 @@ account_write(const struct account *a)
 	value_add_slice(&value, a->jid);
 	for (i = 0; i < SCRAM_HASHES; i++) {
 		const struct scram_keys *keys = &a->keys[i];
-		size_t size = scram_size((enum scram_hash)i);
+		size_t size = keys->iterations != 0 ? scram_size((enum scram_hash)i) : 0;
 
 		value_add_u32(&value, keys->iterations);
 		value_add_slice(&value, slice_of(keys->salt, keys->salt_len));
@@ -142,15 +143,19 @@ id_take(uint64_t *id)
 	return error;
 }
 
-/* Makes the keys for all hashes. */
+/* Makes the keys for those hashes that are offered: none is kept that nobody can use. */
 static int
 keys_make(struct account *a, struct slice password)
 {
 	unsigned i;
 	int error = OK;
 
-	for (i = 0; error == OK && i < SCRAM_HASHES; i++)
-		error = scram_make((enum scram_hash)i, password, state.iterations, &a->keys[i]);
+	memset(a->keys, 0, sizeof a->keys);
+	for (i = 0; error == OK && i < SCRAM_HASHES; i++) {
+		if (mechanism_hash_used((enum scram_hash)i))
+			error = scram_make((enum scram_hash)i, password, state.iterations,
+			    &a->keys[i]);
+	}
 	return error;
 }
 
@@ -219,7 +224,36 @@ account_check_password(struct slice bare, struct slice password)
 	struct account a;
 
 	return account_find(bare, &a) == OK &&
-	    scram_check(SCRAM_SHA256, password, &a.keys[SCRAM_SHA256]);
+	    scram_check(account_hash(&a), password, &a.keys[account_hash(&a)]);
+}
+
+enum scram_hash
+account_hash(const struct account *a)
+{
+	return a->keys[SCRAM_SHA256].iterations != 0 ? SCRAM_SHA256 :
+	    a->keys[SCRAM_SHA512].iterations != 0 ? SCRAM_SHA512 : SCRAM_SHA1;
+}
+
+int
+account_add_keys(struct slice bare, enum scram_hash hash, const struct scram_keys *keys,
+    enum scram_hash proven_hash, const struct scram_keys *proven)
+{
+	struct account a;
+	int error = account_find(bare, &a);
+
+	if (error == OK && (a.keys[proven_hash].iterations == 0 ||
+	    gnutls_memcmp(a.keys[proven_hash].stored, proven->stored, scram_size(proven_hash)) != 0))
+		error = E_MISMATCH;
+	if (error == OK) {
+		a.jid = bare; /* that of the store moves */
+		a.keys[hash] = *keys;
+		error = account_write(&a);
+	}
+	if (error == OK)
+		log_info("password keys added", "account=%s mechanism=%s", log_quote(bare),
+		    scram_name(hash));
+	gnutls_memset(a.keys, 0, sizeof a.keys);
+	return error;
 }
 
 struct removal {

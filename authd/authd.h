@@ -127,7 +127,8 @@ enum scram_hash { SCRAM_SHA1, SCRAM_SHA256, SCRAM_SHA512, SCRAM_HASHES };
 #define SCRAM_KEY_MAX 64
 #define SCRAM_SALT_MAX 64
 
-/* What a server keeps of a password for one hash (RFC 5802 section 3). */
+/* What a server keeps of a password for one hash (RFC 5802 section 3). iterations 0: nothing, since the
+ * account was made when this was not offered, or elsewhere. */
 struct scram_keys {
 	uint32_t iterations;
 	size_t salt_len;
@@ -152,6 +153,12 @@ bool account_exists(struct slice bare);
 /* password: prepared. Returns 0, E_EXISTS, or an error of the store. Tells the router. */
 int account_create(struct slice bare, struct slice password, uint64_t now);
 int account_set_password(struct slice bare, struct slice password);
+/* Adds the keys for one hash. proven: the keys by which the client has just proven its password; when the
+ * account has others now, its password is another: E_MISMATCH. */
+int account_add_keys(struct slice bare, enum scram_hash hash, const struct scram_keys *keys,
+    enum scram_hash proven_hash, const struct scram_keys *proven);
+/* The hash by which a password is best checked. */
+enum scram_hash account_hash(const struct account *a);
 bool account_check_password(struct slice bare, struct slice password);
 /* Removes it with all its data, and cancels its subscriptions. Tells the router. */
 int account_remove(struct slice bare);
@@ -168,7 +175,11 @@ int scram_mac(enum scram_hash hash);          /* a gnutls_mac_algorithm_t */
 int scram_digest(enum scram_hash hash);       /* a gnutls_digest_algorithm_t */
 /* Keys of a prepared password for a salt and iterations already in *keys. Takes milliseconds. */
 int scram_derive(enum scram_hash hash, struct slice password, struct scram_keys *keys);
-/* The same with a new random salt. */
+/* The same from what PBKDF2 makes, scram_size() bytes. */
+int scram_derive_salted(enum scram_hash hash, const uint8_t *salted, struct scram_keys *keys);
+/* A new random salt. */
+int scram_salt(uint32_t iterations, struct scram_keys *keys);
+/* The same as scram_derive() with a new random salt. */
 int scram_make(enum scram_hash hash, struct slice password, uint32_t iterations,
     struct scram_keys *keys);
 /* Keys of an account that does not exist: always the same for the same JID, and fit no password. */
@@ -318,8 +329,11 @@ struct sasl_job {
 	uint64_t serial;
 	char password[JID_PART_MAX + 1];
 	size_t len;
+	enum scram_hash hash;
 	struct scram_keys keys;
 	bool right;
+	bool missing[SCRAM_HASHES];           /* to be made if it is */
+	struct scram_keys made[SCRAM_HASHES];
 };
 
 /* verify: takes a job, has it run, gives it to sasl_job_done(), and frees it. */

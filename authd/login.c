@@ -52,6 +52,7 @@ work_done(uv_work_t *request, int status)
 
 	if (status == 0)
 		sasl_job_done(work->job, daemon_ticks());
+	gnutls_memset(work->job, 0, sizeof *work->job);
 	free(work->job);
 	free(work);
 	daemon_dirty();

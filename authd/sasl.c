@@ -8,6 +8,8 @@
  *	           -> FINAL            SCRAM: the server-first-message was sent
  *	           -> CHECKING         PLAIN: PBKDF2 runs in a thread
  *	           -> ends             a token (XEP-0484): its proof is all
+ *	FINAL, proven -> TASK          a task was offered that adds keys (XEP-0480)
+ *	           -> SALTED           the client has begun it and got a salt; then TASK again, for the next
  *	then success or failure, and the exchange is gone. Nothing of it is durable but tokens (fast.c).
  *
  * Every client-first-message is read here, so that the account, its keys, the delay and the rules
@@ -42,7 +44,9 @@ static const char *const binding_names[BINDINGS] = {
 	"tls-exporter", "tls-unique", "tls-server-end-point"
 };
 
-enum exchange_state { FIRST, DELAYED, FINAL, CHECKING };
+enum exchange_state { FIRST, DELAYED, FINAL, CHECKING, TASK, SALTED };
+
+#define UPGRADE "UPGR-" /* before the name of a mechanism: the task that adds its keys */
 
 struct exchange {
 	TAILQ_ENTRY(exchange) by_age;
@@ -69,7 +73,12 @@ struct exchange {
 	char address[THROTTLE_ADDRESS]; /* throttle_address() of the peer */
 	size_t address_len;
 	struct buf bindings[BINDINGS];  /* empty: none */
+	enum scram_hash hash;           /* of keys */
 	struct scram_keys keys;
+	bool missing[SCRAM_HASHES];     /* keys that the account should have, and has not */
+	bool upgrade[SCRAM_HASHES];     /* the client would add them */
+	enum scram_hash task;           /* TASK, SALTED: which it is about to add */
+	struct scram_keys added;        /* SALTED */
 	struct scram_mech *scram;
 	struct buf attributes;          /* of the server-first-message, see downgrade.c */
 	struct buf message;             /* DELAYED: the first message */
@@ -133,6 +142,7 @@ exchange_free(struct exchange *ex)
 	free(ex->words);
 	free(ex->account);
 	gnutls_memset(&ex->keys, 0, sizeof ex->keys);
+	gnutls_memset(&ex->added, 0, sizeof ex->added);
 	free(ex);
 }
 
@@ -256,7 +266,9 @@ account_load(struct exchange *ex, struct slice username)
 	struct account account;
 	struct buf text = { 0 };
 	bool valid = jid_prepare_local(username, out, &local) == OK;
+	unsigned i;
 
+	ex->hash = ex->mechanism->hash;
 	buf_add_slice(&text, valid ? local : slice_part(username, 0, JID_PART_MAX));
 	buf_printf(&text, "@%s", ex->domain);
 	jid = buf_slice(&text);
@@ -267,7 +279,11 @@ account_load(struct exchange *ex, struct slice username)
 	if (ex->exists) {
 		ex->account_id = account.id;
 		ex->disabled = account.flags & ACCOUNT_DISABLED;
-		ex->keys = account.keys[ex->mechanism->hash];
+		ex->hash = ex->mechanism->plain ? account_hash(&account) : ex->mechanism->hash;
+		ex->keys = account.keys[ex->hash];
+		for (i = 0; i < SCRAM_HASHES; i++)
+			ex->missing[i] = account.keys[i].iterations == 0 &&
+			    mechanism_hash_used((enum scram_hash)i);
 		gnutls_memset(account.keys, 0, sizeof account.keys);
 	}
 	buf_free(&text);
@@ -408,7 +424,9 @@ plain_begin(struct exchange *ex)
 	job = mem_alloc(sizeof *job);
 	job->handle = ex->handle;
 	job->serial = ex->serial;
+	job->hash = ex->hash;
 	job->keys = ex->keys;
+	memcpy(job->missing, ex->missing, sizeof job->missing);
 	/* A password that cannot be prepared fits no key, but takes its time all the same. */
 	if (plain_split(buf_slice(&ex->message), part) == OK &&
 	    jid_prepare_password(part[2], job->password, &password) == OK)
@@ -549,6 +567,12 @@ first_message(struct exchange *ex, struct slice message)
 		fail(ex, "invalid-authzid", "authorization identity");
 		goto done;
 	}
+	/* No guess, so that the client goes on to one that its account has keys for; that tells who asks that
+	 * there is such an account. */
+	if (ex->exists && ex->mechanism->fast == FAST_NO && ex->keys.iterations == 0) {
+		fail(ex, "invalid-mechanism", "no keys for this mechanism");
+		goto done;
+	}
 	buf_add_slice(&ex->message, message);
 	exchange_admit(ex);
 done:
@@ -556,6 +580,74 @@ done:
 }
 
 /* -- the final message -- */
+
+/* Offers the next task that the client would do, if there is one. data: additional data. */
+static bool
+task_offer(struct exchange *ex, struct slice data)
+{
+	struct frame f = { .type = FRAME_AUTH_CHALLENGE, .handle = ex->handle };
+	struct buf name = { 0 };
+	unsigned i;
+
+	for (i = SCRAM_HASHES; i-- > 0; ) {
+		if (ex->upgrade[i] && ex->missing[i])
+			break;
+	}
+	if (i >= SCRAM_HASHES)
+		return false;
+	ex->missing[i] = false;
+	ex->task = (enum scram_hash)i;
+	ex->state = TASK;
+	buf_printf(&name, UPGRADE "%s", scram_name(ex->task));
+	f.name = buf_slice(&name);
+	f.data = data;
+	out_send(&f);
+	buf_free(&name);
+	return true;
+}
+
+/* The client begins the task that was offered: it gets a salt. */
+static void
+task_begin(struct exchange *ex, struct slice name)
+{
+	struct frame f = { .type = FRAME_AUTH_CHALLENGE, .handle = ex->handle };
+	size_t len = sizeof UPGRADE - 1;
+
+	if (!slice_starts(name, SLICE(UPGRADE)) ||
+	    !slice_is(slice_part(name, len, name.len), scram_name(ex->task))) {
+		fail(ex, "malformed-request", "another task than was offered");
+		return;
+	}
+	if (scram_salt(state.iterations, &ex->added) != OK) {
+		fail(ex, "temporary-auth-failure", "no random bytes");
+		return;
+	}
+	ex->state = SALTED;
+	f.number = ex->added.iterations;
+	f.data = slice_of(ex->added.salt, ex->added.salt_len);
+	out_send(&f);
+}
+
+/* The client has done the task: salted is what PBKDF2 makes of its password. */
+static void
+task_end(struct exchange *ex, struct slice salted)
+{
+	int error;
+
+	if (salted.len != scram_size(ex->task)) {
+		fail(ex, "malformed-request", "of another length than the hash");
+		return;
+	}
+	error = scram_derive_salted(ex->task, (const uint8_t *)salted.ptr, &ex->added);
+	if (error == OK)
+		error = account_add_keys(slice_string(ex->account), ex->task, &ex->added, ex->hash,
+		    &ex->keys);
+	ex->stored = true;
+	if (error != OK)
+		fail(ex, "temporary-auth-failure", "keys not added");
+	else if (!task_offer(ex, SLICE_NONE))
+		succeed(ex, SLICE_NONE);
+}
 
 /* What a proven identity still must be. */
 static void
@@ -565,7 +657,7 @@ proven(struct exchange *ex, struct slice data)
 		fail_proof(ex);
 	else if (ex->disabled)
 		fail(ex, "account-disabled", "disabled");
-	else
+	else if (!task_offer(ex, data))
 		succeed(ex, data);
 }
 
@@ -589,8 +681,15 @@ final_message(struct exchange *ex, struct slice message)
 void
 sasl_job_run(struct sasl_job *job)
 {
-	job->right = scram_check(SCRAM_SHA256, slice_of(job->password, job->len), &job->keys) &&
-	    job->len != 0;
+	struct slice password = slice_of(job->password, job->len);
+	unsigned i;
+
+	job->right = scram_check(job->hash, password, &job->keys) && job->len != 0;
+	for (i = 0; i < SCRAM_HASHES; i++) {
+		if (job->missing[i])
+			job->missing[i] = job->right && scram_make((enum scram_hash)i, password,
+			    state.iterations, &job->made[i]) == OK;
+	}
 	gnutls_memset(job->password, 0, sizeof job->password);
 }
 
@@ -598,11 +697,18 @@ void
 sasl_job_done(const struct sasl_job *job, uint64_t ticks)
 {
 	struct exchange *ex = exchange_find(job->handle);
+	unsigned i;
 
 	now = ticks;
 	checks--;
 	if (ex == NULL || ex->serial != job->serial || ex->state != CHECKING)
 		return;
+	/* With the password at hand its client need not do it. */
+	for (i = 0; job->right && ex->exists && i < SCRAM_HASHES; i++) {
+		if (job->missing[i] && account_add_keys(slice_string(ex->account), (enum scram_hash)i,
+		    &job->made[i], ex->hash, &ex->keys) == OK)
+			ex->missing[i] = false;
+	}
 	if (job->right)
 		proven(ex, SLICE_NONE);
 	else
@@ -642,11 +748,34 @@ words_cut(struct slice words)
 	return slice_part(words, 0, len);
 }
 
+/* Whether the task that adds keys for a mechanism is in a list of names. */
+static bool
+task_named(struct slice list, const char *mechanism)
+{
+	size_t len, at = 0;
+
+	for (; at < list.len; at += len + 1) {
+		const char *end = memchr(list.ptr + at, ' ', list.len - at);
+		struct slice name;
+
+		len = end != NULL ? (size_t)(end - list.ptr) - at : list.len - at;
+		name = slice_part(list, at, len);
+		if (slice_starts(name, SLICE(UPGRADE)) && slice_is(slice_part(name,
+		    sizeof UPGRADE - 1, len), mechanism))
+			return true;
+	}
+	return false;
+}
+
 /* Takes what a client of SASL2 says of itself, and what it wants. */
 static void
 agent_take(struct exchange *ex, const struct frame *f)
 {
 	const struct mechanism *wanted = mechanism_find(f->wanted);
+	unsigned i;
+
+	for (i = SCRAM_SHA256; i < SCRAM_HASHES; i++)
+		ex->upgrade[i] = task_named(f->tasks, scram_name((enum scram_hash)i));
 
 	if (f->agent.ptr == NULL || f->agent.len == 0 || f->agent.len > FAST_AGENT)
 		return;
@@ -713,8 +842,12 @@ step(const struct frame *f)
 		fail(ex, "malformed-request", "message too long");
 	else if (ex->state == FIRST)
 		first_message(ex, data);
-	else if (ex->state == FINAL)
+	else if (ex->state == FINAL && f->name.ptr == NULL)
 		final_message(ex, data);
+	else if (ex->state == TASK && f->name.ptr != NULL)
+		task_begin(ex, f->name);
+	else if (ex->state == SALTED && f->name.ptr == NULL)
+		task_end(ex, data);
 	else
 		fail(ex, "malformed-request", "a response that nobody asked for");
 }

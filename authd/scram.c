@@ -50,29 +50,45 @@ scram_derive(enum scram_hash hash, struct slice password, struct scram_keys *key
 	const gnutls_datum_t salt = { keys->salt, (unsigned)keys->salt_len };
 	gnutls_mac_algorithm_t mac = hashes[hash].mac;
 	size_t size = hashes[hash].size;
-	uint8_t salted[SCRAM_KEY_MAX], client[SCRAM_KEY_MAX];
-	int code;
+	uint8_t salted[SCRAM_KEY_MAX];
+	int error;
 
-	code = gnutls_pbkdf2(mac, &key, &salt, keys->iterations, salted, size);
-	if (code == 0)
-		code = gnutls_hmac_fast(mac, salted, size, "Client Key", 10, client);
+	error = gnutls_pbkdf2(mac, &key, &salt, keys->iterations, salted, size) == 0 ?
+	    scram_derive_salted(hash, salted, keys) : E_SYSTEM;
+	gnutls_memset(salted, 0, sizeof salted);
+	return error;
+}
+
+int
+scram_derive_salted(enum scram_hash hash, const uint8_t *salted, struct scram_keys *keys)
+{
+	gnutls_mac_algorithm_t mac = hashes[hash].mac;
+	size_t size = hashes[hash].size;
+	uint8_t client[SCRAM_KEY_MAX];
+	int code = gnutls_hmac_fast(mac, salted, size, "Client Key", 10, client);
+
 	if (code == 0)
 		code = gnutls_hash_fast(hashes[hash].digest, client, size, keys->stored);
 	if (code == 0)
 		code = gnutls_hmac_fast(mac, salted, size, "Server Key", 10, keys->server);
-	gnutls_memset(salted, 0, sizeof salted);
 	gnutls_memset(client, 0, sizeof client);
 	return code == 0 ? OK : E_SYSTEM;
+}
+
+int
+scram_salt(uint32_t iterations, struct scram_keys *keys)
+{
+	*keys = (struct scram_keys){ .iterations = iterations, .salt_len = SCRAM_SALT };
+	return gnutls_rnd(GNUTLS_RND_NONCE, keys->salt, SCRAM_SALT) == 0 ? OK : E_SYSTEM;
 }
 
 int
 scram_make(enum scram_hash hash, struct slice password, uint32_t iterations,
     struct scram_keys *keys)
 {
-	*keys = (struct scram_keys){ .iterations = iterations, .salt_len = SCRAM_SALT };
-	if (gnutls_rnd(GNUTLS_RND_NONCE, keys->salt, SCRAM_SALT) != 0)
-		return E_SYSTEM;
-	return scram_derive(hash, password, keys);
+	int error = scram_salt(iterations, keys);
+
+	return error ? error : scram_derive(hash, password, keys);
 }
 
 /* HMAC-SHA512 of a purpose, a hash and a JID. */

@@ -22,6 +22,7 @@
 #define TAG_MAX      256u /* bytes of its part of the resource */
 #define SM_ID_MAX    256u
 #define MECH_MAX     64u  /* of a mechanism */
+#define TASKS_MAX    8u
 #define WORD_BYTES   8u   /* of a resource, written in hexadecimal */
 
 #define MALFORMED "malformed-request"
@@ -46,6 +47,7 @@ wishes_free(struct wishes **wishes)
 	buf_free(&w->data);
 	buf_free(&w->final);
 	buf_free(&w->token);
+	buf_free(&w->tasks);
 	free(w->wanted);
 	free(w->software);
 	free(w->device);
@@ -252,16 +254,54 @@ read_request_token(const struct xmlin_element *element, struct wishes *w)
 	    MALFORMED;
 }
 
+/* The name of a task; authd knows which there are. Too many are left out. */
+static const char *
+read_upgrade(const struct xmlin_element *element, struct wishes *w)
+{
+	struct buf scratch = { 0 };
+	const char *condition = NULL;
+	struct slice name;
+
+	if (text_only(element, &scratch, &name) != OK || name.len == 0 || name.len > MECH_MAX ||
+	    memchr(name.ptr, ' ', name.len) != NULL) {
+		condition = MALFORMED;
+	} else if (w->task_names++ < TASKS_MAX) {
+		if (buf_len(&w->tasks) != 0)
+			buf_add_char(&w->tasks, ' ');
+		buf_add_slice(&w->tasks, name);
+	}
+	buf_free(&scratch);
+	return condition;
+}
+
+int
+task_data_read(const struct xml_element *element, struct buf *data)
+{
+	struct buf scratch = { .secret = true };
+	struct xmlin_element hash;
+	struct slice text;
+	int error = E_MALFORMED;
+
+	data->secret = true;
+	if (xmlin_find(element->payload, SLICE(NS_SASL2), "hash", NS_SCRAM_UPGRADE, &hash) &&
+	    text_only(&hash, &scratch, &text) == OK && text.len != 0)
+		error = sasl_decode(text, data);
+	buf_free(&scratch);
+	return error;
+}
+
 static const struct {
 	const char *name, *ns;
 	const char *(*read)(const struct xmlin_element *element, struct wishes *w);
+	bool many; /* may be there several times */
 } children[] = {
-	{ "initial-response", NS_SASL2, read_initial },
-	{ "user-agent", NS_SASL2, read_agent },
-	{ "bind", NS_BIND2, read_bind },
-	{ "resume", NS_SM, read_resume },
-	{ "fast", NS_FAST, read_fast },
-	{ "request-token", NS_FAST, read_request_token },
+	{ "initial-response", NS_SASL2, read_initial, false },
+	{ "user-agent", NS_SASL2, read_agent, false },
+	{ "bind", NS_BIND2, read_bind, false },
+	{ "resume", NS_SM, read_resume, false },
+	{ "fast", NS_FAST, read_fast, false },
+	{ "request-token", NS_FAST, read_request_token, false },
+	{ "upgrade", NS_UPGRADE, read_upgrade, true },
 };
 
 #define CHILDREN (sizeof children / sizeof *children)
@@ -281,7 +321,7 @@ authenticate_read(const struct xml_element *element, struct wishes *w)
 			if (!slice_is(child.name, children[i].name) ||
 			    !slice_is(child.ns, children[i].ns))
 				continue;
-			condition = seen[i] ? MALFORMED : children[i].read(&child, w);
+			condition = seen[i] && !children[i].many ? MALFORMED : children[i].read(&child, w);
 			seen[i] = true;
 		}
 	}

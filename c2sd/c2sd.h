@@ -259,10 +259,17 @@ void sasl_fail(struct conn *c, const char *condition, struct slice text);
  * secret, in any case. */
 int sasl_decode(struct slice text, struct buf *data);
 void sasl_encode(struct buf *out, struct slice data); /* appends base64 */
+/* Sends AUTH_STEP for the exchange that is under way; name: of a task, or absent. */
+void sasl_step(struct conn *c, struct slice name, struct slice data);
+/* The client says what it must not in the middle of an exchange: that ends. */
+void sasl_confused(struct conn *c, const char *condition);
 
 /* -- authenticate.c: what a client says with <authenticate/> (XEP-0388). No input or output ----- */
 
 #define UUID_LEN 36
+
+/* Where a task stands (XEP-0480): authd has offered one, and it has sent a salt for it. */
+enum sasl2_task { TASK_NONE, TASK_OFFERED, TASK_BEGUN };
 
 struct wishes {
 	struct buf data;          /* the initial response */
@@ -275,6 +282,9 @@ struct wishes {
 	bool enable;              /* with stream management, */
 	bool enable_resume;       /* that can be resumed, */
 	uint64_t enable_max;      /* for so many seconds at most */
+	struct buf tasks;         /* names of those that it would do (XEP-0480) */
+	unsigned task_names;
+	uint8_t task;             /* enum sasl2_task */
 	bool fast;                /* it has a token (XEP-0484), */
 	bool invalidate;          /* which is to end, */
 	uint64_t count;           /* and uses it so many times; 0: it does not say */
@@ -292,6 +302,9 @@ struct wishes *wishes_new(void);
 void wishes_free(struct wishes **wishes);
 /* NULL, or the condition of a failure (RFC 6120 section 6.5). */
 const char *authenticate_read(const struct xml_element *element, struct wishes *w);
+/* What <task-data/> says: the base64 in its <hash/>. Returns 0 or E_MALFORMED; the caller frees data, which
+ * is secret, in any case. */
+int task_data_read(const struct xml_element *element, struct buf *data);
 /* Whether text is a UUID of version 4 (RFC 9562); uuid: the same in lower case. */
 bool uuid_read(struct slice text, char uuid[UUID_LEN + 1]);
 
@@ -308,6 +321,7 @@ void sasl2_bound(struct conn *c, struct session *s);
 void sasl2_unbound(struct conn *c, struct slice condition);
 void sasl2_resumed(struct conn *c, const struct session *s);
 void sasl2_unresumed(struct conn *c, const char *condition);
+void sasl2_challenge(struct conn *c, const struct frame *f); /* AUTH_CHALLENGE */
 /* <failure/>, and the wishes are gone. */
 void sasl2_failure(struct conn *c, const char *condition, struct slice text);
 

@@ -123,6 +123,24 @@ add_fast(struct buf *out, const struct feature_login *offer)
 	buf_add_string(out, any ? "</fast>" : "");
 }
 
+/* The tasks that add the keys of a mechanism which is offered (XEP-0480): those of newer hashes. */
+static void
+add_upgrades(struct buf *out, struct slice mechanisms)
+{
+	static const char *const names[] = { "SCRAM-SHA-512", "SCRAM-SHA-256" };
+	size_t i;
+
+	for (i = 0; i < sizeof names / sizeof *names; i++) {
+		struct slice list = mechanisms, word;
+		bool there = false;
+
+		while (features_word(&list, &word))
+			there |= slice_starts(word, slice_string(names[i]));
+		if (there)
+			buf_printf(out, "<upgrade xmlns='" NS_UPGRADE "'>UPGR-%s</upgrade>", names[i]);
+	}
+}
+
 /* XEP-0388, unless there is no mechanism at all. */
 static void
 add_authentication(struct buf *out, const struct feature_login *offer)
@@ -136,7 +154,9 @@ add_authentication(struct buf *out, const struct feature_login *offer)
 		buf_add_string(out, "<inline><bind xmlns='" NS_BIND2 "'><inline>"
 		    "<feature var='" NS_CARBONS "'/><feature var='" NS_SM "'/></inline></bind><sm xmlns='" NS_SM "'/>");
 		add_fast(out, offer);
-		buf_add_string(out, "</inline></authentication>");
+		buf_add_string(out, "</inline>");
+		add_upgrades(out, offer->mechanisms);
+		buf_add_string(out, "</authentication>");
 	}
 	buf_free(&list);
 }

@@ -180,6 +180,8 @@ decode(struct slice text, struct buf *data)
 static void
 agent_tell(struct conn *c, const struct wishes *w, struct buf *words, struct frame *f)
 {
+	if (buf_len(&w->tasks) != 0)
+		f->tasks = buf_slice(&w->tasks);
 	if (w->agent[0] == '\0')
 		return;
 	buf_printf(words, "%s%s%s", w->software != NULL ? w->software : "",
@@ -272,20 +274,36 @@ on_auth(struct conn *c, const struct xml_element *element)
 }
 
 void
-sasl_respond(struct conn *c, struct slice text)
+sasl_step(struct conn *c, struct slice name, struct slice data)
 {
 	struct frame f = { .type = FRAME_AUTH_STEP, .handle = c->handle };
+
+	f.name = name;
+	f.data = data;
+	daemon_send(&f);
+}
+
+void
+sasl_confused(struct conn *c, const char *condition)
+{
+	struct frame f = { .type = FRAME_AUTH_ABORT, .handle = c->handle };
+
+	if (c->stream == STREAM_LOGIN_WAIT)
+		daemon_send(&f);
+	sasl_fail(c, condition, SLICE_NONE);
+}
+
+void
+sasl_respond(struct conn *c, struct slice text)
+{
 	struct buf data = { 0 };
 
 	if (c->stream != STREAM_LOGIN_WAIT) {
 		sasl_fail(c, "malformed-request", SLICE_NONE);
 	} else if (sasl_decode(text, &data) != OK) {
-		f.type = FRAME_AUTH_ABORT;
-		daemon_send(&f);
-		sasl_fail(c, "incorrect-encoding", SLICE_NONE);
+		sasl_confused(c, "incorrect-encoding");
 	} else {
-		f.data = buf_slice(&data);
-		daemon_send(&f);
+		sasl_step(c, SLICE_NONE, buf_slice(&data));
 	}
 	buf_free(&data);
 }
@@ -293,11 +311,7 @@ sasl_respond(struct conn *c, struct slice text)
 void
 sasl_abort(struct conn *c)
 {
-	struct frame f = { .type = FRAME_AUTH_ABORT, .handle = c->handle };
-
-	if (c->stream == STREAM_LOGIN_WAIT)
-		daemon_send(&f);
-	sasl_fail(c, "aborted", SLICE_NONE);
+	sasl_confused(c, "aborted");
 }
 
 void
@@ -366,8 +380,11 @@ sasl_frame(struct conn *c, const struct frame *f)
 	if (c->stream != STREAM_LOGIN_WAIT)
 		return;
 	if (f->type == FRAME_AUTH_CHALLENGE) {
-		add_coded(conn_out(c), "challenge", c->login->wishes != NULL ? NS_SASL2 : NS_SASL,
-		    f->data.len > 0 ? f->data : SLICE_NONE);
+		if (c->login->wishes != NULL)
+			sasl2_challenge(c, f);
+		else
+			add_coded(conn_out(c), "challenge", NS_SASL, f->data.len > 0 ? f->data :
+			    SLICE_NONE);
 	} else if (f->type == FRAME_AUTH_FAILURE) {
 		log_info("login failed", "address=%s domain=%s condition=%s",
 		    conn_address(c), c->domain->name, log_quote(f->condition));

@@ -5,6 +5,9 @@
  * The exchange itself, its limits and its failures are those of sasl.c: a stream with wishes
  * (c->login->wishes) has begun one in this profile, and they go when it ends.
  *
+ * Between the client's proof and success may be tasks (XEP-0480), one after the other: <continue/>, <next/>,
+ * <task-data/> with a salt, <task-data/> with a hash. c2sd passes on what authd and the client say.
+ *
  *   <authenticate/> -> (sasl.c, authd) -> granted -> wants to resume -> resumed -> <success/>
  *                                            |              | failed
  *                                            +--------------+-> wants to bind -> bound -> <success/>,
@@ -15,6 +18,7 @@
  */
 #include "c2sd.h"
 
+#include "error.h"
 #include "log.h"
 #include "mem.h"
 #include "ns.h"
@@ -38,6 +42,41 @@ on_authenticate(struct conn *c, const struct xml_element *element)
 		buf_free(&c->login->wishes->data);
 }
 
+/* Base64 between tags, when there is anything. */
+static void
+add_data(struct buf *out, const char *before, struct slice data, const char *after)
+{
+	if (data.ptr == NULL)
+		return;
+	buf_add_string(out, before);
+	sasl_encode(out, data);
+	buf_add_string(out, after);
+}
+
+/* The client begins the task that was offered (XEP-0480); authd compares the names. */
+static void
+on_next(struct conn *c, const struct xml_element *element)
+{
+	struct slice name = element_attribute(element, "task");
+
+	if (c->login->wishes->task != TASK_OFFERED || name.len == 0)
+		sasl_confused(c, "malformed-request");
+	else
+		sasl_step(c, name, SLICE_NONE);
+}
+
+static void
+on_task_data(struct conn *c, const struct xml_element *element)
+{
+	struct buf data = { 0 };
+
+	if (c->login->wishes->task != TASK_BEGUN || task_data_read(element, &data) != OK)
+		sasl_confused(c, "malformed-request");
+	else
+		sasl_step(c, SLICE_NONE, buf_slice(&data));
+	buf_free(&data);
+}
+
 void
 sasl2_element(struct conn *c, const struct xml_element *element)
 {
@@ -52,12 +91,42 @@ sasl2_element(struct conn *c, const struct xml_element *element)
 		c->login->wishes = wishes_new();
 	if (slice_is(element->name, "authenticate"))
 		on_authenticate(c, element);
-	else if (slice_is(element->name, "response"))
+	else if (waits && slice_is(element->name, "next"))
+		on_next(c, element);
+	else if (waits && slice_is(element->name, "task-data"))
+		on_task_data(c, element);
+	else if (slice_is(element->name, "response") && c->login->wishes->task == TASK_NONE)
 		sasl_respond(c, element->text);
 	else if (slice_is(element->name, "abort"))
 		sasl_abort(c);
 	else
-		sasl_fail(c, "malformed-request", SLICE_NONE);
+		sasl_confused(c, "malformed-request");
+}
+
+void
+sasl2_challenge(struct conn *c, const struct frame *f)
+{
+	struct wishes *w = c->login->wishes;
+	struct buf *out = conn_out(c);
+
+	if (f->name.ptr != NULL) {
+		w->task = TASK_OFFERED;
+		buf_add_string(out, "<continue xmlns='" NS_SASL2 "'>");
+		add_data(out, "<additional-data>", f->data, "</additional-data>");
+		buf_add_string(out, "<tasks>");
+		xml_add_element(out, "task", f->name);
+		buf_add_string(out, "</tasks></continue>");
+	} else if (f->number != 0) {
+		w->task = TASK_BEGUN;
+		buf_printf(out, "<task-data xmlns='" NS_SASL2 "'><salt xmlns='" NS_SCRAM_UPGRADE
+		    "' iterations='%llu'>", (unsigned long long)f->number);
+		sasl_encode(out, f->data);
+		buf_add_string(out, "</salt></task-data>");
+	} else if (f->data.len > 0) {
+		add_data(out, "<challenge xmlns='" NS_SASL2 "'>", f->data, "</challenge>");
+	} else {
+		buf_add_string(out, "<challenge xmlns='" NS_SASL2 "'/>");
+	}
 }
 
 void

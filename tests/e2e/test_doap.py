@@ -46,6 +46,7 @@ SPECIFICATIONS = {
     "urn:xmpp:ping": "XEP-0199",
     "urn:xmpp:reporting:1": "XEP-0377",
     "urn:xmpp:sasl:2": "XEP-0388",
+    "urn:xmpp:sasl:upgrade:0": "XEP-0480",
     "urn:xmpp:sasl-cb:0": "XEP-0440",
     "urn:xmpp:ssdp:0": "XEP-0474",
     "urn:xmpp:sid:0": "XEP-0359",

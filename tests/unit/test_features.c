@@ -107,6 +107,7 @@ test_fast(void **state)
 	assert_non_null(strstr(text, "<fast xmlns='" NS_FAST "'><mechanism>HT-SHA-256-EXPR</mechanism>"
 	    "<mechanism>HT-SHA-256-ENDP</mechanism><mechanism>HT-SHA-256-NONE</mechanism></fast>"
 	    "</inline></authentication>"));
+	assert_null(strstr(text, "upgrade"));
 	free(text);
 	text = login("PLAIN", 0, false);
 	assert_non_null(strstr(text, "<fast xmlns='" NS_FAST "'><mechanism>HT-SHA-256-NONE</mechanism>"
@@ -116,6 +117,22 @@ test_fast(void **state)
 	assert_false(features_fast_fits(SLICE("HT-SHA-256-UNIQ"), BINDING_EXPORTER));
 	assert_false(features_fast_fits(SLICE("HT-SHA-256"), BINDING_EXPORTER));
 	assert_false(features_fast_fits(SLICE("-EXPR"), BINDING_EXPORTER));
+}
+
+/* XEP-0480: tasks for what is offered. */
+static void
+test_upgrades(void **state)
+{
+	char *text = login("SCRAM-SHA-512-PLUS SCRAM-SHA-256 SCRAM-SHA-1", 0, false);
+
+	(void)state;
+	assert_non_null(strstr(text, "</inline><upgrade xmlns='" NS_UPGRADE "'>UPGR-SCRAM-SHA-512"
+	    "</upgrade><upgrade xmlns='" NS_UPGRADE "'>UPGR-SCRAM-SHA-256</upgrade>"
+	    "</authentication>"));
+	free(text);
+	text = login("SCRAM-SHA-256 SCRAM-SHA-1", 0, false);
+	assert_null(strstr(text, "UPGR-SCRAM-SHA-512"));
+	free(text);
 }
 
 /* What authd is told was offered: the same. */
@@ -195,6 +212,7 @@ main(void)
 		cmocka_unit_test(test_bindings),
 		cmocka_unit_test(test_authentication),
 		cmocka_unit_test(test_fast),
+		cmocka_unit_test(test_upgrades),
 		cmocka_unit_test(test_offered),
 		cmocka_unit_test(test_registration),
 		cmocka_unit_test(test_bound),
