@@ -49,6 +49,7 @@ wishes_free(struct wishes **wishes)
 	buf_free(&w->token);
 	buf_free(&w->tasks);
 	free(w->wanted);
+	free(w->version);
 	free(w->software);
 	free(w->device);
 	free(w->tag);
@@ -254,6 +255,14 @@ read_request_token(const struct xmlin_element *element, struct wishes *w)
 	    MALFORMED;
 }
 
+/* Whatever its scheme is, it must be ours to the letter. */
+static const char *
+read_version(const struct xmlin_element *element, struct wishes *w)
+{
+	w->version = attribute_copy(element, "value");
+	return w->version != NULL ? NULL : MALFORMED;
+}
+
 /* The name of a task; authd knows which there are. Too many are left out. */
 static const char *
 read_upgrade(const struct xmlin_element *element, struct wishes *w)
@@ -302,6 +311,7 @@ static const struct {
 	{ "fast", NS_FAST, read_fast, false },
 	{ "request-token", NS_FAST, read_request_token, false },
 	{ "upgrade", NS_UPGRADE, read_upgrade, true },
+	{ "config-version", NS_IAP, read_version, false },
 };
 
 #define CHILDREN (sizeof children / sizeof *children)

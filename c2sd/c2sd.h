@@ -90,7 +90,10 @@ struct feature_login {
 	unsigned bindings;       /* enum feature_binding bits */
 	bool registration;
 };
-void features_login(struct buf *out, const struct feature_login *offer);
+/* version: what names this offer (XEP-0509): the same for the same, also in another process. */
+#define FEATURES_VERSION 24
+void features_login(struct buf *out, const struct feature_login *offer,
+    char version[FEATURES_VERSION + 1]);
 /* Whether a mechanism that takes a token can be used with these bindings. */
 bool features_fast_fits(struct slice mechanism, unsigned bindings);
 /* After authentication. bound: a resource is there already (XEP-0386); caps: the verification string of
@@ -138,6 +141,7 @@ struct login {
 	struct session *arriving;  /* comes from another c2sd */
 	struct outqueue *later;    /* what has come for it meanwhile */
 	bool features_owed;        /* MECHANISMS is not known yet */
+	char version[FEATURES_VERSION + 1]; /* of the features that were sent, "" for none */
 	char *from;                /* whom the header says it is: prepared, NULL for nobody */
 	struct wishes *wishes;     /* of an exchange of SASL2 that is under way, else NULL */
 };
@@ -289,6 +293,8 @@ struct wishes {
 	bool invalidate;          /* which is to end, */
 	uint64_t count;           /* and uses it so many times; 0: it does not say */
 	char *wanted;             /* the mechanism for which it wants one, NULL for none */
+	char *version;            /* of the features that it has in mind (XEP-0509), NULL for none, */
+	bool mismatch;            /* which are others now */
 	bool resume;              /* a session resumed (XEP-0198), before all this: */
 	char *previd, *h;         /* as it was written, NULL for nothing */
 	const char *unresumed;    /* that has failed: a condition */

@@ -6,6 +6,8 @@
 
 #include <limits.h>
 
+#include <gnutls/crypto.h>
+
 #include "ns.h"
 #include "xmlout.h"
 
@@ -161,10 +163,27 @@ add_authentication(struct buf *out, const struct feature_login *offer)
 	buf_free(&list);
 }
 
+/* The beginning of the SHA-256 of a text, in hexadecimal. */
+static void
+version_make(struct slice text, char version[FEATURES_VERSION + 1])
+{
+	unsigned char hash[32] = { 0 };
+	size_t i;
+
+	gnutls_hash_fast(GNUTLS_DIG_SHA256, text.ptr, text.len, hash);
+	for (i = 0; i < FEATURES_VERSION / 2; i++) {
+		version[2 * i] = "0123456789abcdef"[hash[i] >> 4];
+		version[2 * i + 1] = "0123456789abcdef"[hash[i] & 15];
+	}
+	version[FEATURES_VERSION] = '\0';
+}
+
 void
-features_login(struct buf *out, const struct feature_login *offer)
+features_login(struct buf *out, const struct feature_login *offer,
+    char version[FEATURES_VERSION + 1])
 {
 	unsigned bindings = offer->bindings;
+	size_t begin = buf_len(out);
 	size_t i;
 
 	buf_add_string(out, "<stream:features><mechanisms xmlns='" NS_SASL "'>");
@@ -182,6 +201,8 @@ features_login(struct buf *out, const struct feature_login *offer)
 	}
 	if (offer->registration)
 		buf_add_string(out, "<register xmlns='" NS_REGISTER_FEATURE "'/>");
+	version_make(slice_part(buf_slice(out), begin, buf_len(out)), version);
+	buf_printf(out, "<config-version xmlns='" NS_IAP "' scheme='opaque' value='%s'/>", version);
 	buf_add_string(out, "</stream:features>");
 }
 

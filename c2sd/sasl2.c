@@ -32,6 +32,11 @@ on_authenticate(struct conn *c, const struct xml_element *element)
 	struct wishes *w = c->login->wishes;
 	const char *condition = authenticate_read(element, w);
 
+	if (condition == NULL && w->version != NULL &&
+	    strcmp(w->version, c->login->version) != 0) {
+		w->mismatch = true;
+		condition = "aborted";
+	}
 	if (condition != NULL)
 		sasl_fail(c, condition, SLICE_NONE);
 	else
@@ -135,6 +140,8 @@ sasl2_failure(struct conn *c, const char *condition, struct slice text)
 	struct buf *out = conn_out(c);
 
 	buf_printf(out, "<failure xmlns='" NS_SASL2 "'><%s xmlns='" NS_SASL "'/>", condition);
+	if (c->login->wishes != NULL && c->login->wishes->mismatch)
+		buf_add_string(out, "<config-version-mismatch xmlns='" NS_IAP "'/>");
 	if (text.len > 0)
 		xml_add_element(out, "text", text);
 	buf_add_string(out, "</failure>");

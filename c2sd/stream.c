@@ -271,7 +271,7 @@ login_features(struct conn *c)
 	}
 	c->login->features_owed = false;
 	offer.bindings = sasl_bindings(c);
-	features_login(conn_out(c), &offer);
+	features_login(conn_out(c), &offer, c->login->version);
 }
 
 static void

@@ -54,6 +54,7 @@ NS = {
     "session": "urn:ietf:params:xml:ns:xmpp-session",
     "bind2": "urn:xmpp:bind:0",
     "fast": "urn:xmpp:fast:0",
+    "iap": "urn:xmpp:iap:0",
     "sm": "urn:xmpp:sm:3",
     "roster": "jabber:iq:roster",
     "rosterver": "urn:xmpp:features:rosterver",
@@ -232,6 +233,8 @@ class Client:
             self.socket.bind((source, 0))
         self.socket.settimeout(timeout)
         self.socket.connect((host, port))
+        self.round_trips = 1      # times that we had to wait for the server
+        self.unanswered = False   # something was sent since the last wait
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.elements = collections.deque()
@@ -266,11 +269,13 @@ class Client:
                 elif self.depth == 0:
                     self.ended = True
 
-    def read_some(self, deadline):
-        """Reads what comes next. TimeoutError at the deadline, Closed at the end."""
+    def read_some(self, deadline, waiting=True):
+        """Reads what comes next; waiting: there is nothing else to do. TimeoutError at the deadline, Closed at the end."""
         if self.eof:
             raise Closed("connection closed%s" % (": %s" % self.reset if self.reset else ""))
         left = max(0, deadline - time.monotonic())
+        if waiting:
+            self.waits()
         if not select.select([self.socket], [], [], left)[0]:
             raise TimeoutError("nothing came; so far: %r" % self.received[-2000:])
         try:
@@ -297,11 +302,17 @@ class Client:
                 return
             self.take(plain)
 
+    def waits(self):
+        """Counts a wait for what the server answers: several in a row are one."""
+        self.round_trips += self.unanswered
+        self.unanswered = False
+
     def raw_send(self, data, seconds=None, read=True):
         """Sends bytes on the socket; reads what comes meanwhile, so that neither side blocks. A broken
         connection is noted in self.reset and is no error. Returns how many bytes went."""
         deadline = time.monotonic() + (seconds or self.timeout)
         view, sent = memoryview(data), 0
+        self.unanswered |= len(view) > 0
         while sent < len(view) and not self.reset:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -309,7 +320,7 @@ class Client:
             readers = [self.socket] if read and not self.eof else []
             readable, writable, _ = select.select(readers, [self.socket], [], left)
             if readable:
-                self.read_some(deadline)
+                self.read_some(deadline, waiting=False)
             if writable:
                 try:
                     sent += self.socket.send(view[sent:sent + 65536])
@@ -389,6 +400,7 @@ class Client:
             if done:
                 break
             left = deadline - time.monotonic()
+            self.waits()
             if left <= 0 or not select.select([self.socket], [], [], left)[0]:
                 raise TimeoutError("TLS handshake")
             try:
@@ -401,6 +413,14 @@ class Client:
         self.restart()
         self.elements.clear()
         self.read_tls()
+
+    def starttls_at_once(self, domain="localhost", **options):
+        """The same as starttls(), with the header and <starttls/> in one flight."""
+        self.header(domain)
+        self.send("<starttls xmlns='%s'/>" % NS["tls"])
+        assert self.next().tag == q("stream", "features")
+        assert self.next().tag == q("tls", "proceed")
+        self.handshake(domain, **options)
 
     def starttls(self, domain="localhost", sni=True, **options):
         """STARTTLS, with a header before it when none was sent. sni: a name, True for the domain, or

@@ -36,6 +36,7 @@ SPECIFICATIONS = {
     "urn:xmpp:features:rosterver": "RFC 6121",
     "urn:xmpp:fast:0": "XEP-0484",
     "urn:xmpp:fulltext:0": "XEP-0431",
+    "urn:xmpp:iap:0": "XEP-0509",
     "urn:xmpp:invite": "XEP-0401",
     "urn:xmpp:mam:2": "XEP-0313",
     "urn:xmpp:mam:2#extended": "XEP-0313",

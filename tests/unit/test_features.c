@@ -14,6 +14,8 @@
 #include "c2sd.h"
 #include "ns.h"
 
+static char version[FEATURES_VERSION + 1]; /* of the last */
+
 static char *
 login(const char *mechanisms, unsigned bindings, bool registration)
 {
@@ -27,7 +29,7 @@ login(const char *mechanisms, unsigned bindings, bool registration)
 		.registration = registration,
 	};
 
-	features_login(&out, &offer);
+	features_login(&out, &offer, version);
 	text = slice_dup(buf_slice(&out));
 	buf_free(&out);
 	return text;
@@ -117,6 +119,25 @@ test_fast(void **state)
 	assert_false(features_fast_fits(SLICE("HT-SHA-256-UNIQ"), BINDING_EXPORTER));
 	assert_false(features_fast_fits(SLICE("HT-SHA-256"), BINDING_EXPORTER));
 	assert_false(features_fast_fits(SLICE("-EXPR"), BINDING_EXPORTER));
+}
+
+/* XEP-0509: the same for the same, and another for anything else. */
+static void
+test_version(void **state)
+{
+	char *text = login("PLAIN", BINDING_EXPORTER, false), first[FEATURES_VERSION + 1];
+
+	(void)state;
+	memcpy(first, version, sizeof first);
+	assert_non_null(strstr(text, version));
+	assert_int_equal(strlen(version), FEATURES_VERSION);
+	free(text);
+	free(login("PLAIN", BINDING_EXPORTER, false));
+	assert_string_equal(version, first);
+	free(login("PLAIN", BINDING_EXPORTER, true));
+	assert_string_not_equal(version, first);
+	free(login("PLAIN", BINDING_ENDPOINT, false));
+	assert_string_not_equal(version, first);
 }
 
 /* XEP-0480: tasks for what is offered. */
@@ -213,6 +234,7 @@ main(void)
 		cmocka_unit_test(test_authentication),
 		cmocka_unit_test(test_fast),
 		cmocka_unit_test(test_upgrades),
+		cmocka_unit_test(test_version),
 		cmocka_unit_test(test_offered),
 		cmocka_unit_test(test_registration),
 		cmocka_unit_test(test_bound),
