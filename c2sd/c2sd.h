@@ -83,12 +83,19 @@ bool domain_offers_fast(const struct domain *domain, struct slice mechanism, uns
 enum feature_binding { BINDING_EXPORTER = 1, BINDING_UNIQUE = 2, BINDING_ENDPOINT = 4 };
 
 void features_starttls(struct buf *out);
+/* What the stream is read within from now on (XEP-0478). */
+struct feature_limits {
+	size_t bytes;            /* of one element */
+	uint64_t seconds;        /* of silence */
+};
+
 /* What a stream offers before authentication. */
 struct feature_login {
 	struct slice mechanisms; /* names with spaces between */
 	struct slice fast;       /* the same, of those that take a token (XEP-0484) */
 	unsigned bindings;       /* enum feature_binding bits */
 	bool registration;
+	struct feature_limits limits;
 };
 /* version: what names this offer (XEP-0509): the same for the same, also in another process. */
 #define FEATURES_VERSION 24
@@ -98,7 +105,8 @@ void features_login(struct buf *out, const struct feature_login *offer,
 bool features_fast_fits(struct slice mechanism, unsigned bindings);
 /* After authentication. bound: a resource is there already (XEP-0386); caps: the verification string of
  * the domain (XEP-0115), absent while unknown. */
-void features_bound(struct buf *out, bool bound, struct slice caps);
+void features_bound(struct buf *out, bool bound, struct slice caps,
+    const struct feature_limits *limits);
 /* What features_login() offers: names of mechanisms and, on a second line if there are any, of channel
  * bindings, with spaces between. */
 void features_offered(struct buf *out, struct slice mechanisms, unsigned bindings);
@@ -229,6 +237,7 @@ void stream_error(struct conn *c, const char *condition, const char *text, const
 void stream_error_only(struct conn *c, const char *condition, const char *text, const char *extra);
 void stream_secured(struct conn *c);
 void stream_authenticated(struct conn *c);   /* expect a header again */
+void stream_features(struct conn *c, bool bound); /* those after authentication */
 void stream_granted(struct conn *c);         /* the same, but no header follows (SASL2) */
 void stream_bound(struct conn *c);           /* login is over */
 void stream_lost(struct conn *c, const char *why); /* the connection is gone */

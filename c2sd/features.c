@@ -163,6 +163,15 @@ add_authentication(struct buf *out, const struct feature_login *offer)
 	buf_free(&list);
 }
 
+/* XEP-0478. */
+static void
+add_limits(struct buf *out, const struct feature_limits *limits)
+{
+	buf_printf(out, "<limits xmlns='" NS_LIMITS "'><max-bytes>%zu</max-bytes>"
+	    "<idle-seconds>%llu</idle-seconds></limits>", limits->bytes,
+	    (unsigned long long)limits->seconds);
+}
+
 /* The beginning of the SHA-256 of a text, in hexadecimal. */
 static void
 version_make(struct slice text, char version[FEATURES_VERSION + 1])
@@ -201,13 +210,15 @@ features_login(struct buf *out, const struct feature_login *offer,
 	}
 	if (offer->registration)
 		buf_add_string(out, "<register xmlns='" NS_REGISTER_FEATURE "'/>");
+	add_limits(out, &offer->limits);
 	version_make(slice_part(buf_slice(out), begin, buf_len(out)), version);
 	buf_printf(out, "<config-version xmlns='" NS_IAP "' scheme='opaque' value='%s'/>", version);
 	buf_add_string(out, "</stream:features>");
 }
 
 void
-features_bound(struct buf *out, bool bound, struct slice caps)
+features_bound(struct buf *out, bool bound, struct slice caps,
+    const struct feature_limits *limits)
 {
 	buf_add_string(out, "<stream:features>");
 	if (!bound)
@@ -220,5 +231,6 @@ features_bound(struct buf *out, bool bound, struct slice caps)
 		xml_add_attribute(out, "ver", caps);
 		buf_add_string(out, "/>");
 	}
+	add_limits(out, limits);
 	buf_add_string(out, "</stream:features>");
 }

@@ -202,7 +202,7 @@ success(struct conn *c, struct slice jid, struct session *s)
 		buf_add_string(out, "</bound>");
 	}
 	buf_add_string(out, "</success>");
-	features_bound(out, s != NULL, slice_string(c->domain->caps));
+	stream_features(c, s != NULL);
 	wishes_free(&c->login->wishes);
 }
 

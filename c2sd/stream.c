@@ -262,6 +262,7 @@ login_features(struct conn *c)
 		.mechanisms = slice_string(c->domain->mechanisms),
 		.fast = slice_string(c->domain->fast),
 		.registration = c->domain->registration,
+		.limits = { settings.login_bytes, settings.login_time / 1000 },
 	};
 
 	if (c->domain->mechanisms == NULL) {
@@ -272,6 +273,16 @@ login_features(struct conn *c)
 	c->login->features_owed = false;
 	offer.bindings = sasl_bindings(c);
 	features_login(conn_out(c), &offer, c->login->version);
+}
+
+void
+stream_features(struct conn *c, bool bound)
+{
+	const struct feature_limits limits = {
+		settings.limits.stanza_bytes, settings.idle_time / 1000
+	};
+
+	features_bound(conn_out(c), bound, slice_string(c->domain->caps), &limits);
 }
 
 static void
@@ -306,7 +317,7 @@ on_header(void *arg, const struct xml_header *h)
 		login_features(c);
 		c->stream = STREAM_LOGIN;
 	} else {
-		features_bound(conn_out(c), false, slice_string(c->domain->caps));
+		stream_features(c, false);
 		c->stream = STREAM_BIND;
 	}
 }

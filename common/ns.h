@@ -29,6 +29,7 @@
 #define NS_SCRAM_UPGRADE "urn:xmpp:scram-upgrade:0"
 #define NS_FAST       "urn:xmpp:fast:0"                       /* XEP-0484 */
 #define NS_IAP        "urn:xmpp:iap:0"                        /* XEP-0509 */
+#define NS_LIMITS     "urn:xmpp:stream-limits:0"              /* XEP-0478 */
 #define NS_SM         "urn:xmpp:sm:3"                         /* XEP-0198 */
 #define NS_DISCO_INFO "http://jabber.org/protocol/disco#info" /* XEP-0030 */
 #define NS_DISCO_ITEMS "http://jabber.org/protocol/disco#items"

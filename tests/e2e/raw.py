@@ -55,6 +55,7 @@ NS = {
     "bind2": "urn:xmpp:bind:0",
     "fast": "urn:xmpp:fast:0",
     "iap": "urn:xmpp:iap:0",
+    "limits": "urn:xmpp:stream-limits:0",
     "sm": "urn:xmpp:sm:3",
     "roster": "jabber:iq:roster",
     "rosterver": "urn:xmpp:features:rosterver",

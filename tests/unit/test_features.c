@@ -14,6 +14,7 @@
 #include "c2sd.h"
 #include "ns.h"
 
+static const struct feature_limits limits = { 1000, 60 };
 static char version[FEATURES_VERSION + 1]; /* of the last */
 
 static char *
@@ -27,6 +28,7 @@ login(const char *mechanisms, unsigned bindings, bool registration)
 		.fast = SLICE(" HT-SHA-256-EXPR HT-SHA-256-UNIQ HT-SHA-256-ENDP HT-SHA-256-NONE"),
 		.bindings = bindings,
 		.registration = registration,
+		.limits = limits,
 	};
 
 	features_login(&out, &offer, version);
@@ -191,13 +193,13 @@ test_bound(void **state)
 	char *text;
 
 	(void)state;
-	features_bound(&out, true, SLICE_NONE);
+	features_bound(&out, true, SLICE_NONE, &limits);
 	text = slice_dup(buf_slice(&out));
 	assert_null(strstr(text, NS_BIND));
 	assert_non_null(strstr(text, "<sm xmlns='" NS_SM "'/>"));
 	free(text);
 	buf_clear(&out);
-	features_bound(&out, false, SLICE_NONE);
+	features_bound(&out, false, SLICE_NONE, &limits);
 	text = slice_dup(buf_slice(&out));
 	assert_non_null(strstr(text, "<bind xmlns='" NS_BIND "'/>"));
 	assert_non_null(strstr(text, "<sm xmlns='" NS_SM "'/>"));
@@ -216,10 +218,11 @@ test_caps(void **state)
 	char *text;
 
 	(void)state;
-	features_bound(&out, false, SLICE("q07IKJEyjvHSyhy//CH0CxmKi8w="));
+	features_bound(&out, false, SLICE("q07IKJEyjvHSyhy//CH0CxmKi8w="), &limits);
 	text = slice_dup(buf_slice(&out));
 	assert_non_null(strstr(text, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE
-	    "' ver='q07IKJEyjvHSyhy//CH0CxmKi8w='/></stream:features>"));
+	    "' ver='q07IKJEyjvHSyhy//CH0CxmKi8w='/><limits xmlns='" NS_LIMITS "'><max-bytes>1000</max-bytes>"
+	    "<idle-seconds>60</idle-seconds></limits></stream:features>"));
 	free(text);
 	buf_free(&out);
 }
