@@ -65,6 +65,7 @@ struct state {
 	size_t tokens;               /* user agents of an account that may have one */
 	uint64_t token_lifetime;     /* milliseconds */
 	uint64_t token_rotation;
+	uint64_t ticket_time;        /* milliseconds; 0: no tickets */
 	uint8_t grant_key[SECRET_SIZE];
 	uint8_t salt_key[SECRET_SIZE];
 	uint8_t dialback_key[SECRET_SIZE];
@@ -461,7 +462,14 @@ void token_close(void);
 int token_key(const char *uri, char *pin, struct slice certificate, gnutls_privkey_t *key,
     unsigned char id[KEY_ID_SIZE]);
 
-/* -- key.c: private keys for c2sd and s2sd ------------------------------------------------- */
+/* -- ticket.c: the key of TLS tickets ----------------------------------------------------- */
+
+#define TICKET_KEY 64 /* bytes */
+
+/* Appends the key and, as 32 bits, the seconds that it lasts. False: there are no tickets. */
+bool ticket_give(uint64_t ticks, struct buf *out);
+
+/* -- key.c: private keys for c2sd --------------------------------------------------------- */
 
 int key_configure(const struct config *config);
 void key_start(uv_loop_t *loop);

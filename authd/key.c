@@ -466,6 +466,17 @@ answer_secret(struct link *link, const struct frame *f)
 	buf_free(&result);
 }
 
+/* Gives the key of TLS tickets. */
+static void
+ticket_answer(struct link *link, uint64_t number)
+{
+	struct buf data = { .secret = true };
+	bool given = ticket_give(daemon_ticks(), &data);
+
+	answer(link, number, given ? buf_slice(&data) : SLICE_NONE, given ? NULL : "not-allowed");
+	buf_free(&data);
+}
+
 static void
 frame_received(void *arg, struct link *link, const struct frame *f, struct slice whole)
 {
@@ -480,6 +491,10 @@ frame_received(void *arg, struct link *link, const struct frame *f, struct slice
 	}
 	if (client->role == ROLE_S2SD && f->archive_id == KEY_SECRET) {
 		answer_secret(link, f);
+		return;
+	}
+	if (client->role == ROLE_C2SD && slice_is(f->name, "ticket")) {
+		ticket_answer(link, f->number);
 		return;
 	}
 	if (key == NULL) {

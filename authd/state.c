@@ -109,6 +109,7 @@ state_configure(const struct config *config)
 	state.block_items = (size_t)config_number(config, "auth", "", "block-items");
 	state.tokens = (size_t)config_number(config, "auth", "", "tokens");
 	state.token_lifetime = 1000 * config_number(config, "auth", "", "token-lifetime");
+	state.ticket_time = 1000 * config_number(config, "auth", "", "ticket-time");
 	state.token_rotation = 1000 * config_number(config, "auth", "", "token-rotation");
 	if (state.iterations < 4096 || state.iterations > 10000000) {
 		log_error("option refused", "option=iterations value=%u range=4096-10000000",

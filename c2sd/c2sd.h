@@ -2,7 +2,7 @@
  * c2sd.h: the private header of c2sd, grouped by file.
  *
  * A connection (conn) carries one stream; a bound stream has a session, which can outlive it. From
- * below to above, on what is in common/entry/: domain, features | conn, stream, sasl, authenticate,
+ * below to above, on what is in common/entry/: ticket, domain, features | conn, stream, sasl, authenticate,
  * sasl2, bind | session, csi, presence, inbound, management, resume.
  */
 #ifndef ALDIS_C2SD_H
@@ -49,6 +49,14 @@ int settings_configure(const struct config *config);
 /* The same while we run: limits hold from now on, streams of domains that are gone are closed. */
 int settings_reconfigure(const struct config *config);
 
+/* -- ticket.c: the key of TLS tickets ---------------------------------------------------------- */
+
+void ticket_start(uv_loop_t *loop);
+void ticket_refresh(void); /* authd is another: so is the key */
+void ticket_mix(void);     /* certificates are others: no TLS session from before can be resumed */
+/* False: there is none. It is valid until the next turn of the loop. */
+bool ticket_key(gnutls_datum_t *key);
+
 /* -- domain.c: the domains that clients may log in to ------------------------------------------ */
 
 struct domain {
@@ -70,6 +78,9 @@ struct domain *domain_default(void);                  /* the first with a certif
  * *certificate. Returns NULL when there is none. */
 struct domain *domain_meant(struct slice sni, struct domain *of_stream,
     struct certificate **certificate);
+/* A hash of all certificates: the same in all processes that have the same. */
+#define DOMAINS_DIGEST 32
+void domains_digest(unsigned char digest[DOMAINS_DIGEST]);
 void domains_mechanisms(struct slice lines);          /* MECHANISMS has come; absent: the last again */
 void domains_forget_mechanisms(void);                 /* the router is gone */
 void domains_caps(struct slice lines);                /* CAPS has come; absent: the last again */

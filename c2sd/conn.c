@@ -182,12 +182,15 @@ conn_new(int fd, struct address *address, bool direct)
 void
 conn_encrypt(struct conn *c)
 {
-	struct tls_settings how = { .alpn = c->direct ? "xmpp-client" : NULL, .tickets = true };
+	struct tls_settings how = { .alpn = c->direct ? "xmpp-client" : NULL };
+	gnutls_datum_t ticket;
 
 	if (domain_default() == NULL) {
 		log_error("no certificate", "address=%s", conn_address(c));
 		conn_close(c);
 		return;
 	}
+	if (ticket_key(&ticket))
+		how.ticket = &ticket;
 	tls_begin(&c->net, &how);
 }

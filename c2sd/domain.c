@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include <gnutls/crypto.h>
+
 #include "error.h"
 #include "log.h"
 #include "mem.h"
@@ -165,7 +167,31 @@ domains_configure(const struct config *config)
 	pthread_mutex_unlock(&guard);
 	domains_mechanisms(SLICE_NONE);
 	domains_caps(SLICE_NONE);
-	return error == OK && changed ? tls_forget_tickets() : error;
+	if (changed)
+		ticket_mix();
+	return error;
+}
+
+void
+domains_digest(unsigned char digest[DOMAINS_DIGEST])
+{
+	unsigned char one[DOMAINS_DIGEST];
+	size_t i, j;
+
+	memset(digest, 0, DOMAINS_DIGEST);
+	/* They may have come in another order elsewhere. */
+	for (i = 0; i < domain_count; i++) {
+		struct buf text = { 0 };
+
+		if (!domains[i]->served || domains[i]->certificate == NULL)
+			continue;
+		buf_printf(&text, "%s ", domains[i]->name);
+		buf_add_slice(&text, certificate_pem(domains[i]->certificate));
+		gnutls_hash_fast(GNUTLS_DIG_SHA256, buf_slice(&text).ptr, buf_len(&text), one);
+		for (j = 0; j < DOMAINS_DIGEST; j++)
+			digest[j] ^= one[j];
+		buf_free(&text);
+	}
 }
 
 /* Calls take() for each line of a text. */

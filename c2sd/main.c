@@ -10,13 +10,21 @@
 #include "error.h"
 #include "log.h"
 
+/* Another authd has another key for tickets. */
+static void
+links_authd(int fd)
+{
+	key_link(fd);
+	ticket_refresh();
+}
+
 static void
 on_link(enum role peer, unsigned index, uint32_t incarnation, int fd)
 {
 	(void)index;
 	(void)incarnation;
 	if (peer == ROLE_AUTHD)
-		key_link(fd);
+		links_authd(fd);
 	else
 		close(fd);
 }
@@ -42,6 +50,7 @@ start(uv_loop_t *loop)
 	if (error != OK)
 		return error;
 	deadlines_start(loop);
+	ticket_start(loop);
 	uplink_start(sessions_reported);
 	transports_start(loop);
 	listeners_start(loop, on_accepted);

@@ -49,7 +49,6 @@ struct step {
 
 static gnutls_certificate_credentials_t credentials;
 static gnutls_priority_t priorities;
-static gnutls_datum_t ticket_key;
 static size_t steps; /* in a thread or waiting for one: one of a connection at most */
 
 /* -- private keys at authd --------------------------------------------------------------------- */
@@ -215,6 +214,12 @@ certificate_is(const struct certificate *certificate, struct slice pem)
 	return slice_is(pem, certificate->pem);
 }
 
+struct slice
+certificate_pem(const struct certificate *certificate)
+{
+	return slice_string(certificate->pem);
+}
+
 struct certificate *
 certificate_hold(struct certificate *certificate)
 {
@@ -315,20 +320,6 @@ tls_set_priority(const char *priority)
 }
 
 int
-tls_forget_tickets(void)
-{
-	gnutls_datum_t fresh;
-
-	if (gnutls_session_ticket_key_generate(&fresh) < 0)
-		return E_SYSTEM;
-	if (ticket_key.data != NULL)
-		gnutls_memset(ticket_key.data, 0, ticket_key.size);
-	gnutls_free(ticket_key.data);
-	ticket_key = fresh;
-	return OK;
-}
-
-int
 tls_start(const char *priority)
 {
 	int error = tls_set_priority(priority);
@@ -357,8 +348,8 @@ make_session(struct transport *t, const struct tls_settings *settings)
 	code = gnutls_priority_set(t->tls, priorities);
 	if (code >= 0)
 		code = gnutls_credentials_set(t->tls, GNUTLS_CRD_CERTIFICATE, credentials);
-	if (code >= 0 && settings->tickets)
-		code = gnutls_session_ticket_enable_server(t->tls, &ticket_key);
+	if (code >= 0 && settings->ticket != NULL)
+		code = gnutls_session_ticket_enable_server(t->tls, settings->ticket);
 	if (code >= 0 && alpn.size != 0)
 		code = gnutls_alpn_set_protocols(t->tls, &alpn, 1,
 		    settings->client ? 0 : GNUTLS_ALPN_MANDATORY);

@@ -17,10 +17,9 @@ struct certificate;
 int tls_start(const char *priority);
 /* For handshakes that begin from now on. Returns 0, or E_MALFORMED with the reason logged. */
 int tls_set_priority(const char *priority);
-/* No TLS session from before can be resumed: a certificate has changed. */
-int tls_forget_tickets(void);
 /* pem: base64 of PEM. Returns 0, or E_MALFORMED with the reason logged. */
 int certificate_new(const char *domain, struct slice pem, struct certificate **certificate);
+struct slice certificate_pem(const struct certificate *certificate); /* base64, as it was given */
 bool certificate_is(const struct certificate *certificate, struct slice pem);
 struct certificate *certificate_hold(struct certificate *certificate); /* in any thread */
 void certificate_drop(struct certificate **certificate);
@@ -30,7 +29,7 @@ struct tls_settings {
 	bool client;
 	const char *server_name; /* as a client: the domain that is meant (SNI), in ASCII; may be NULL */
 	const char *alpn;        /* with TLS from the first byte: what is spoken; NULL: not said */
-	bool tickets;            /* as a server: sessions can be resumed */
+	const gnutls_datum_t *ticket; /* as a server: the key with which sessions can be resumed; NULL: none */
 	bool ask;                /* as a server: the peer is asked for a certificate, and may have none */
 };
 

@@ -46,7 +46,7 @@ def test_handshake_and_resumption(keys, kind, version):
     assert not first.resumed()
     log_in(keys, first, domain)
     assert signatures(keys) == before + 1
-    for _ in range(20):  # c2sd processes do not share the keys of their tickets
+    for _ in range(20):  # a process that has just started may not have the key of tickets yet
         second = keys.connect()
         second.starttls(domain, version=version, session=first.session())
         if second.resumed():

@@ -40,6 +40,7 @@ static const char test_config[] =
     "auth\t\ttokens\t3\n"
     "auth\t\ttoken-lifetime\t2592000\n"
     "auth\t\ttoken-rotation\t86400\n"
+    "auth\t\tticket-time\t21600\n"
     "domain\texample.org\tregistration\tyes\n"
     "domain\texample.net\tregistration\tno\n";
 
