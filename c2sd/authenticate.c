@@ -197,6 +197,8 @@ read_bind(const struct xmlin_element *element, struct wishes *w)
 			condition = read_enable(&child, w);
 		else if (slice_is(child.ns, NS_CARBONS) && slice_is(child.name, "enable"))
 			w->carbons = true;
+		else if (slice_is(child.ns, NS_CSI))
+			w->inactive = slice_is(child.name, "inactive");
 	}
 	return in.error != OK ? MALFORMED : condition;
 }

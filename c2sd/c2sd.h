@@ -41,6 +41,7 @@ struct settings {
 	uint64_t login_time, stanza_time, idle_time, resume_time; /* milliseconds */
 	size_t queue_stanzas, queue_bytes, queue_total;
 	char *tls_priority;
+	bool client_state;
 };
 
 extern struct settings settings;
@@ -106,6 +107,7 @@ struct feature_login {
 	struct slice fast;       /* the same, of those that take a token (XEP-0484) */
 	unsigned bindings;       /* enum feature_binding bits */
 	bool registration;
+	bool client_state;       /* XEP-0352 */
 	struct feature_limits limits;
 };
 /* version: what names this offer (XEP-0509): the same for the same, also in another process. */
@@ -117,7 +119,7 @@ bool features_fast_fits(struct slice mechanism, unsigned bindings);
 /* After authentication. bound: a resource is there already (XEP-0386); caps: the verification string of
  * the domain (XEP-0115), absent while unknown. */
 void features_bound(struct buf *out, bool bound, struct slice caps,
-    const struct feature_limits *limits);
+    const struct feature_limits *limits, bool client_state);
 /* What features_login() offers: names of mechanisms and, on a second line if there are any, of channel
  * bindings, with spaces between. */
 void features_offered(struct buf *out, struct slice mechanisms, unsigned bindings);
@@ -303,6 +305,7 @@ struct wishes {
 	bool bind;                /* a resource (XEP-0386), */
 	char *tag;                /* of which this is a part; NULL for nothing */
 	bool carbons;             /* that gets copies of messages (XEP-0280), */
+	bool inactive;            /* whose client nobody looks at (XEP-0352), */
 	bool enable;              /* with stream management, */
 	bool enable_resume;       /* that can be resumed, */
 	uint64_t enable_max;      /* for so many seconds at most */
@@ -376,6 +379,7 @@ size_t csi_bytes(const struct csi *csi);             /* of what is held; NULL: n
 void csi_gauges(void);
 /* A stanza for an inactive session: true when it is held, false when it may go on behind all that was. */
 bool csi_hold(struct session *s, const struct frame *f, struct kept **kept);
+void csi_begin(struct session *s);                   /* its client is inactive */
 void csi_end(struct session *s);                     /* it is active */
 void csi_element(struct conn *c, const struct xml_element *element);
 

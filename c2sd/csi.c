@@ -186,6 +186,13 @@ csi_hold(struct session *s, const struct frame *f, struct kept **kept)
 }
 
 void
+csi_begin(struct session *s)
+{
+	if (s->csi == NULL && settings.client_state)
+		s->csi = csi_new();
+}
+
+void
 csi_end(struct session *s)
 {
 	if (s->csi == NULL)
@@ -200,8 +207,7 @@ csi_element(struct conn *c, const struct xml_element *element)
 	struct session *s = c->session;
 
 	if (slice_is(element->name, "inactive")) {
-		if (s->csi == NULL)
-			s->csi = csi_new();
+		csi_begin(s); /* it does nothing when it is switched off: it may have been offered */
 	} else if (slice_is(element->name, "active")) {
 		csi_end(s);
 		session_limits(s);

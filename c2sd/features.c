@@ -154,7 +154,10 @@ add_authentication(struct buf *out, const struct feature_login *offer)
 		buf_add_string(out, "<authentication xmlns='" NS_SASL2 "'>");
 		buf_add_slice(out, buf_slice(&list));
 		buf_add_string(out, "<inline><bind xmlns='" NS_BIND2 "'><inline>"
-		    "<feature var='" NS_CARBONS "'/><feature var='" NS_SM "'/></inline></bind><sm xmlns='" NS_SM "'/>");
+		    "<feature var='" NS_CARBONS "'/>");
+		if (offer->client_state)
+			buf_add_string(out, "<feature var='" NS_CSI "'/>");
+		buf_add_string(out, "<feature var='" NS_SM "'/></inline></bind><sm xmlns='" NS_SM "'/>");
 		add_fast(out, offer);
 		buf_add_string(out, "</inline>");
 		add_upgrades(out, offer->mechanisms);
@@ -218,14 +221,16 @@ features_login(struct buf *out, const struct feature_login *offer,
 
 void
 features_bound(struct buf *out, bool bound, struct slice caps,
-    const struct feature_limits *limits)
+    const struct feature_limits *limits, bool client_state)
 {
 	buf_add_string(out, "<stream:features>");
 	if (!bound)
 		buf_add_string(out, "<bind xmlns='" NS_BIND "'/>"
 		    "<session xmlns='" NS_SESSION "'><optional/></session>");
 	buf_add_string(out, "<sm xmlns='" NS_SM "'/><ver xmlns='" NS_ROSTERVER "'/>"
-	    "<sub xmlns='" NS_PREAPPROVE "'/><csi xmlns='" NS_CSI "'/>");
+	    "<sub xmlns='" NS_PREAPPROVE "'/>");
+	if (client_state)
+		buf_add_string(out, "<csi xmlns='" NS_CSI "'/>");
 	if (caps.len != 0) {
 		buf_add_string(out, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE "'");
 		xml_add_attribute(out, "ver", caps);

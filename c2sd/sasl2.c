@@ -249,6 +249,8 @@ void
 sasl2_bound(struct conn *c, struct session *s)
 {
 	s->carbons = c->login->wishes->carbons;
+	if (c->login->wishes->inactive)
+		csi_begin(s);
 	success(c, session_jid(s), s);
 }
 

@@ -22,6 +22,12 @@ number(const struct config *config, const char *option)
 	return config_number(config, "c2s", "", option);
 }
 
+static bool
+flag(const struct config *config, const char *option)
+{
+	return config_flag(config, "c2s", "", option);
+}
+
 static void
 set_limits(const struct config *config)
 {
@@ -55,6 +61,7 @@ take_options(const struct config *config)
 	settings.queue_stanzas = number(config, "queue-stanzas");
 	settings.queue_bytes = number(config, "queue-bytes");
 	settings.queue_total = number(config, "queue-total");
+	settings.client_state = flag(config, "client-state");
 	set_limits(config);
 	limits = (struct listener_limits){
 		.connections = number(config, "connections"),

@@ -262,6 +262,7 @@ login_features(struct conn *c)
 		.mechanisms = slice_string(c->domain->mechanisms),
 		.fast = slice_string(c->domain->fast),
 		.registration = c->domain->registration,
+		.client_state = settings.client_state,
 		.limits = { settings.login_bytes, settings.login_time / 1000 },
 	};
 
@@ -282,7 +283,8 @@ stream_features(struct conn *c, bool bound)
 		settings.limits.stanza_bytes, settings.idle_time / 1000
 	};
 
-	features_bound(conn_out(c), bound, slice_string(c->domain->caps), &limits);
+	features_bound(conn_out(c), bound, slice_string(c->domain->caps), &limits,
+	    settings.client_state);
 }
 
 static void

@@ -31,7 +31,7 @@ def resource(client):
 def test_feature(suite):
     inline = suite.stream().features.find("%s/%s" % (q("sasl2", "authentication"), q("sasl2", "inline")))
     assert [child.tag for child in inline] == [q("bind2", "bind"), q("sm", "sm"), q("fast", "fast")]
-    assert [f.get("var") for f in inline.iter(q("bind2", "feature"))] == ["urn:xmpp:carbons:2", NS["sm"]]
+    assert [f.get("var") for f in inline.iter(q("bind2", "feature"))] == ["urn:xmpp:carbons:2", NS["csi"], NS["sm"]]
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512-PLUS"])

@@ -183,3 +183,40 @@ def test_slixmpp(suite, slix):  # noqa: F811
     romeo.sync()
     phone.xmpp["xep_0352"].send_active()
     assert statuses(phone.pending()) == ["s2"]
+
+
+INLINE = "<bind xmlns='urn:xmpp:bind:0'>%s</bind>"
+
+
+@pytest.mark.parametrize("state", ["inactive", "active", "unknown"])
+def test_inline(suite, state):
+    """A client may be inactive from the beginning (XEP-0386)."""
+    a, b = suite.accounts(2)
+    phone, romeo = suite.stream(), suite.login(b, "r", available=0)
+    phone.authenticate2("PLAIN", a.partition("@")[0], suite.password(a), INLINE % (
+        "<%s xmlns='%s'/>" % (state, NS["csi"])))
+    status(romeo, phone.jid, "first")
+    status(romeo, phone.jid, "second")
+    romeo.sync()
+    csi(phone, "active")
+    assert statuses(phone.pending()) == (["second"] if state == "inactive" else ["first", "second"])
+
+
+def test_off(make_suite):
+    """It is not offered, and who says that it is inactive gets everything all the same."""
+    suite = make_suite(c2s={"client-state": False})
+    a, b = suite.accounts(2)
+    phone, romeo = suite.stream(), suite.login(b, "r", available=0)
+    assert NS["csi"] not in text(phone.features)
+    phone.authenticate2("PLAIN", a.partition("@")[0], suite.password(a), INLINE % (
+        "<inactive xmlns='%s'/>" % NS["csi"]))
+    assert NS["csi"] not in text(phone.features)
+    phone.available()
+    csi(phone, "inactive")
+    phone.sync()
+    status(romeo, phone.jid, "at once")
+    assert statuses([phone.presence()]) == ["at once"]
+    suite.options["c2s"]["client-state"] = True
+    suite.write_config()
+    suite.ctl("reload")
+    assert NS["csi"] in text(suite.stream().features)

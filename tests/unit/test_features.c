@@ -28,6 +28,7 @@ login(const char *mechanisms, unsigned bindings, bool registration)
 		.fast = SLICE(" HT-SHA-256-EXPR HT-SHA-256-UNIQ HT-SHA-256-ENDP HT-SHA-256-NONE"),
 		.bindings = bindings,
 		.registration = registration,
+		.client_state = true,
 		.limits = limits,
 	};
 
@@ -94,7 +95,7 @@ test_authentication(void **state)
 	assert_non_null(strstr(text, "<authentication xmlns='" NS_SASL2 "'>"
 	    "<mechanism>PLAIN</mechanism><inline>"));
 	assert_non_null(strstr(text, "<bind xmlns='" NS_BIND2 "'><inline><feature var='" NS_CARBONS
-	    "'/><feature var='" NS_SM "'/>"));
+	    "'/><feature var='" NS_CSI "'/><feature var='" NS_SM "'/>"));
 	free(text);
 	text = login("SCRAM-SHA-1-PLUS", 0, false);
 	assert_null(strstr(text, "authentication"));
@@ -193,19 +194,24 @@ test_bound(void **state)
 	char *text;
 
 	(void)state;
-	features_bound(&out, true, SLICE_NONE, &limits);
+	features_bound(&out, true, SLICE_NONE, &limits, true);
 	text = slice_dup(buf_slice(&out));
 	assert_null(strstr(text, NS_BIND));
 	assert_non_null(strstr(text, "<sm xmlns='" NS_SM "'/>"));
 	free(text);
 	buf_clear(&out);
-	features_bound(&out, false, SLICE_NONE, &limits);
+	features_bound(&out, false, SLICE_NONE, &limits, true);
 	text = slice_dup(buf_slice(&out));
 	assert_non_null(strstr(text, "<bind xmlns='" NS_BIND "'/>"));
 	assert_non_null(strstr(text, "<sm xmlns='" NS_SM "'/>"));
 	assert_non_null(strstr(text, "<ver xmlns='" NS_ROSTERVER "'/>"));
 	assert_non_null(strstr(text, "<sub xmlns='" NS_PREAPPROVE "'/>"));
 	assert_non_null(strstr(text, "<csi xmlns='" NS_CSI "'/>"));
+	free(text);
+	buf_clear(&out);
+	features_bound(&out, false, SLICE_NONE, &limits, false);
+	text = slice_dup(buf_slice(&out));
+	assert_null(strstr(text, NS_CSI));
 	free(text);
 	buf_free(&out);
 }
@@ -218,7 +224,7 @@ test_caps(void **state)
 	char *text;
 
 	(void)state;
-	features_bound(&out, false, SLICE("q07IKJEyjvHSyhy//CH0CxmKi8w="), &limits);
+	features_bound(&out, false, SLICE("q07IKJEyjvHSyhy//CH0CxmKi8w="), &limits, true);
 	text = slice_dup(buf_slice(&out));
 	assert_non_null(strstr(text, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE
 	    "' ver='q07IKJEyjvHSyhy//CH0CxmKi8w='/><limits xmlns='" NS_LIMITS "'><max-bytes>1000</max-bytes>"
