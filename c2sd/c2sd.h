@@ -3,7 +3,7 @@
  *
  * A connection (conn) carries one stream; a bound stream has a session, which can outlive it. From
  * below to above, on what is in common/entry/: ticket, domain, features | conn, stream, sasl, authenticate,
- * sasl2, bind | session, csi, presence, inbound, management, resume.
+ * sasl2, bind | session, feed, csi, presence, sessions, inbound, management, resume.
  */
 #ifndef ALDIS_C2SD_H
 #define ALDIS_C2SD_H
@@ -472,6 +472,7 @@ struct session {
 
 struct session *session_new(uint64_t handle, struct slice jid, const unsigned char token[32]);
 struct session *session_find(uint64_t handle);
+struct session *session_each(size_t *at); /* the next; *at is 0 before the first; NULL: none */
 struct session *session_by_sm_id(struct slice id);
 void session_name(struct session *s, struct slice sm_id); /* makes it resumable by this SM-ID */
 void session_attach(struct session *s, struct conn *c);
@@ -493,12 +494,9 @@ void session_taken(struct session *s, uint64_t mark); /* the kernel has taken th
 void session_acknowledge(struct session *s, uint32_t count); /* the client has */
 void session_limits(struct session *s);         /* SESSION_PAUSE, SESSION_DRAIN */
 void session_ease(struct session *s);           /* reads on when it may */
-void sessions_replay(void);
-void sessions_resent(void);                     /* after custody was sent again */
-void sessions_configured(void);                 /* domains may be gone */
-void sessions_stanza(const struct frame *f);    /* STANZA from the router */
-void sessions_reported(uint64_t handle);        /* a report of delivery was taken */
-void session_kill(const struct frame *f);       /* SESSION_KILL */
+void session_make_room(void);                   /* all queues together hold too much, perhaps */
+/* A stored message is delivered: it comes off the spool. */
+void session_report(struct session *s, uint64_t archive_id);
 /* A stanza from a session to the router. Returns 0, or E_TOO_BIG. */
 int session_send(struct session *s, struct frame *f);
 void session_handled(struct session *s);        /* a stanza of its client was handled here */
@@ -516,6 +514,15 @@ session_bare(const struct session *s)
 {
 	return slice_of(s->jid, s->bare_len);
 }
+
+/* -- sessions.c: what the router says to them, and all of them --------------------------------- */
+
+void sessions_replay(void);                     /* to a new router */
+void sessions_resent(void);                     /* after custody was sent again */
+void sessions_configured(void);                 /* domains may be gone */
+void sessions_stanza(const struct frame *f);    /* STANZA from the router */
+void sessions_reported(uint64_t handle);        /* a report of delivery was taken */
+void session_kill(const struct frame *f);       /* SESSION_KILL */
 
 /* -- inbound.c: stanzas from clients ----------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /*
  * session.c: bound sessions: what comes for them, what goes from them, and their end.
  *
- * Called by main.c with the router's frames, by inbound.c with the client's stanzas, by conn.c
+ * Called by sessions.c with the router's frames, by inbound.c with the client's stanzas, by conn.c
  * when bytes can be written or have gone, by uplink.c when frames were taken. The states are drawn
  * in c2sd.h. A stored message is reported as delivered when the client has acknowledged it, or
  * without stream management when the kernel has taken its last byte; until then it is on the
@@ -41,6 +41,12 @@ struct session *
 session_find(uint64_t handle)
 {
 	return by_handle != NULL ? map_get(by_handle, slice_of(&handle, sizeof handle)) : NULL;
+}
+
+struct session *
+session_each(size_t *at)
+{
+	return by_handle != NULL ? map_each(by_handle, at) : NULL;
 }
 
 struct session *
@@ -357,9 +363,8 @@ is_over(const struct session *s)
 	    q->count > HARD_LIMIT * settings.queue_stanzas);
 }
 
-/* Reports that a stored message is delivered. */
-static void
-report(struct session *s, uint64_t archive_id)
+void
+session_report(struct session *s, uint64_t archive_id)
 {
 	s->delivering++;
 	uplink_delivered(s->handle, archive_id);
@@ -370,7 +375,7 @@ static void
 own_copy(struct session *s, const struct frame *f)
 {
 	if (!is_repeated(s, f))
-		report(s, f->archive_id);
+		session_report(s, f->archive_id);
 	else
 		outqueue_own(&s->queue, f->archive_id);
 }
@@ -447,7 +452,7 @@ static void
 delivered(void *arg, const struct outqueue_item *item)
 {
 	if (item->archive_id != 0 && !item->copy)
-		report(arg, item->archive_id);
+		session_report(arg, item->archive_id);
 }
 
 void
@@ -482,8 +487,8 @@ overflow(struct session *s)
 }
 
 /* Ends those sessions that hold most of what is not stored, until all queues fit in queue-total. */
-static void
-make_room(void)
+void
+session_make_room(void)
 {
 	struct session *s, *worst;
 	size_t at, loose, most;
@@ -659,188 +664,4 @@ due(struct deadline *d)
 		resume_late(s);
 	else if (s->state == SESSION_MOVED)
 		session_free(s);
-}
-
-/* -- the router -------------------------------------------------------------------------------- */
-
-static void
-replay(struct session *s)
-{
-	struct frame f = {
-		.type = FRAME_SESSION_REPLAY,
-		.handle = s->handle,
-		.jid = session_jid(s),
-		.token = slice_of(s->token, sizeof s->token),
-		.flags = (s->interested ? FLAG_INTERESTED : 0) | (s->carbons ? FLAG_CARBONS : 0) |
-		    (s->blocks ? FLAG_BLOCKS : 0),
-		.archive_id = feed_level(s),
-		.numbers = slice_of(&s->copies_since, sizeof s->copies_since),
-		.stamp = resume_handle(slice_string(s->sm_id)),
-	};
-	struct frame pause = { .type = FRAME_SESSION_PAUSE, .handle = s->handle };
-	struct buf text = { 0 };
-
-	presence_tell(s->presence, &f, "", &text);
-	f.text = buf_len(&text) != 0 ? buf_slice(&text) : SLICE_NONE;
-	daemon_send(&f);
-	if (s->paused)
-		daemon_send(&pause);
-	feed_from(s, f.archive_id);
-	buf_free(&text);
-}
-
-void
-sessions_replay(void)
-{
-	struct session *s;
-	size_t at;
-
-	if (by_handle == NULL)
-		return;
-	for (at = 0; (s = map_each(by_handle, &at)) != NULL; ) {
-		if (s->state != SESSION_MOVED)
-			replay(s);
-	}
-}
-
-void
-sessions_configured(void)
-{
-	struct session *s;
-	struct jid jid;
-	size_t at;
-
-	for (at = 0; by_handle != NULL && (s = map_each(by_handle, &at)) != NULL; ) {
-		if (jid_parse(session_jid(s), &jid) != OK || domain_find(jid.domain) != NULL)
-			continue;
-		if (s->conn != NULL)
-			stream_error(s->conn, "host-gone", NULL, NULL);
-		else
-			session_end(s, "the domain is gone");
-	}
-}
-
-void
-sessions_resent(void)
-{
-	struct session *s;
-	size_t at;
-
-	if (by_handle == NULL)
-		return;
-	for (at = 0; (s = map_each(by_handle, &at)) != NULL; ) {
-		if (s->state == SESSION_ENDED)
-			session_settle(s);
-	}
-}
-
-static void
-deliver_to(uint64_t handle, const struct frame *f, struct kept **kept)
-{
-	struct session *s = session_find(handle);
-	struct conn *c;
-
-	if (s != NULL) {
-		session_deliver(s, f, kept);
-		return;
-	}
-	c = stream_find(handle);
-	if (c != NULL)
-		register_answer(c, f);
-	else if (HANDLE_INCARNATION(handle) != daemon_incarnation())
-		daemon_refuse(f, "stream of another daemon");
-	else
-		log_debug("stanza dropped", "handle=%016llx reason=\"gone\"",
-		    (unsigned long long)handle);
-}
-
-/* Takes a stored message that may not be written off the spool. */
-static void
-refuse_one(uint64_t handle, const struct frame *f)
-{
-	struct session *s = session_find(handle);
-
-	if (s != NULL && f->archive_id != 0)
-		report(s, f->archive_id);
-}
-
-/* Refuses a stanza that is not canonical: the daemon that it entered by was taken over, and its bytes
- * would become part of our clients' streams. */
-static void
-refuse(const struct frame *f)
-{
-	size_t i;
-
-	daemon_refuse(f, "not canonical");
-	if (f->handle != 0)
-		refuse_one(f->handle, f);
-	for (i = 0; f->handle == 0 && i < frame_count(f); i++)
-		refuse_one(frame_at(f, i), f);
-}
-
-void
-sessions_stanza(const struct frame *f)
-{
-	struct kept *kept = NULL;
-	size_t i;
-
-	if (!stanza_is_canonical(f)) {
-		refuse(f);
-		return;
-	}
-	if (!(f->flags & (FLAG_SPOOL | FLAG_HANDOVER)))
-		feed_seen(feed_id(f));
-	if (f->handle != 0)
-		deliver_to(f->handle, f, &kept);
-	for (i = 0; f->handle == 0 && i < frame_count(f); i++)
-		deliver_to(frame_at(f, i), f, &kept);
-	kept_drop(&kept);
-	make_room();
-}
-
-void
-sessions_reported(uint64_t handle)
-{
-	struct session *s = session_find(handle);
-
-	if (s == NULL || s->delivering == 0)
-		return;
-	s->delivering--;
-	session_settle(s);
-}
-
-/* A condition that may be written into a stream error. */
-static const char *
-condition_of(struct slice condition, char *room, size_t size)
-{
-	size_t i;
-
-	for (i = 0; i < condition.len && i + 1 < size; i++) {
-		char ch = condition.ptr[i];
-
-		if ((ch < 'a' || ch > 'z') && ch != '-')
-			break;
-		room[i] = ch;
-	}
-	room[i] = '\0';
-	return i > 0 && i == condition.len ? room : "undefined-condition";
-}
-
-void
-session_kill(const struct frame *f)
-{
-	struct session *s = session_find(f->handle);
-	struct conn *c = s != NULL ? s->conn : stream_find(f->handle);
-	struct frame end = { .type = FRAME_SESSION_END, .handle = f->handle };
-	char room[64], *text = slice_dup(f->text);
-	const char *condition = condition_of(f->condition, room, sizeof room);
-
-	if (c != NULL) {
-		stream_error(c, condition, text, NULL);
-	} else if (s == NULL || s->state == SESSION_MOVED) {
-		daemon_send(&end);
-	} else {
-		session_end(s, condition); /* one that has ended says so when its frames are taken */
-	}
-	free(text);
 }
