@@ -36,15 +36,20 @@ enum table {
 	TABLE_META,      /* name -> secrets, next account id */
 	TABLE_BLOCK,     /* account id -> its block list, block.c */
 	TABLE_FAST,      /* account id, hash of user agent -> tokens, fast.c */
+	TABLE_INVITE,    /* account id, hash of a token -> invite.c */
+	TABLE_RESERVED,  /* hash of bare JID -> the invitation that reserves it, invite.c */
 	TABLE_COUNT
 };
 
 #define VALUE_VERSION 1 /* first byte of every value */
 #define SECRET_SIZE   32
 
+enum registration { REGISTRATION_NO, REGISTRATION_INVITED, REGISTRATION_YES };
+
 struct domain {
 	char *name;
-	bool registration;
+	enum registration registration;
+	char *invite_page;           /* URL before an invitation's, "": none */
 };
 
 struct state {
@@ -66,6 +71,8 @@ struct state {
 	uint64_t token_lifetime;     /* milliseconds */
 	uint64_t token_rotation;
 	uint64_t ticket_time;        /* milliseconds; 0: no tickets */
+	size_t invitations;          /* of one account, open at a time */
+	uint64_t invitation_time;    /* milliseconds */
 	uint8_t grant_key[SECRET_SIZE];
 	uint8_t salt_key[SECRET_SIZE];
 	uint8_t dialback_key[SECRET_SIZE];
@@ -435,6 +442,9 @@ void presence_remove(struct slice account, uint64_t id, const struct roster_item
 void presence_update(struct slice account, uint64_t id, const struct roster_item *item,
     unsigned old_bits);
 
+/* Both get the other as a contact who sees their presence. Returns 0 or E_TOO_MANY. */
+int presence_befriend(struct slice a, struct slice b);
+
 /* -- vcard.c, private.c, register.c, last.c ----------------------------------------------- */
 
 void vcard_iq(const struct request *r);
@@ -444,11 +454,49 @@ void block_iq(const struct request *r);
 void block_get(uint64_t id, struct buf *list);
 bool block_covers(uint64_t id, struct slice jid); /* whether it has blocked this address */
 void register_iq(const struct request *r);
+void register_preauth(const struct request *r); /* XEP-0445 */
 int register_open(void);
 void register_close(void);
 void last_iq(const struct request *r);
 void last_set(struct slice account, uint64_t stamp);
 uint64_t last_get(uint64_t id); /* 0: never */
+
+/* -- invite.c: invitations ------------------------------------------------------------------ */
+
+#define INVITE_TOKEN 64       /* bytes of a token, its NUL included */
+#define INVITE_ID    17       /* of its name for administrators, likewise */
+#define INVITE_LATE  3600000u /* milliseconds for which a stream may still use what it has shown */
+#define INVITE_USES  1000u    /* accounts that one may make */
+
+/* What an invitation is good for. */
+#define INVITE_REGISTER 1u /* to make an account */
+#define INVITE_CONTACT  2u /* to become a contact of the inviter */
+#define INVITE_ROSTER   4u /* its URI is that of the inviter, for those who have an account too */
+
+struct invite {
+	uint64_t created, expires; /* milliseconds since 1970 */
+	uint32_t uses;             /* left */
+	uint32_t flags;
+	struct slice domain;       /* of the accounts that it makes */
+	struct slice inviter;      /* bare JID; absent: an administrator */
+	struct slice name;         /* reserved local part; absent: any */
+};
+
+void invite_open(uint64_t now); /* removes what has expired */
+/* Returns 0, E_NOT_FOUND (there is no such inviter), E_TOO_MANY, E_EXISTS (the name is taken), or an
+ * error of the store. */
+int invite_create(const struct invite *invite, uint64_t now, char token[INVITE_TOKEN]);
+/* Slices of *invite are in the store: valid until its next change. late: also what has expired not
+ * longer than INVITE_LATE ago. Returns 0 or E_NOT_FOUND. */
+int invite_find(struct slice token, uint64_t now, bool late, struct invite *invite);
+void invite_use(struct slice token);
+bool invite_reserved(struct slice bare, uint64_t now);
+/* Whether it is this token that reserves a name. */
+bool invite_reserves(struct slice token, struct slice bare, uint64_t now);
+void invite_each(void (*each)(void *arg, const char *id, const struct invite *invite), void *arg);
+void invite_id(struct slice key, char id[INVITE_ID]);
+int invite_revoke(struct slice id);
+void invite_uri(const struct invite *invite, const char *token, struct buf *out);
 
 /* -- token.c: keys in PKCS#11 tokens ------------------------------------------------------ */
 

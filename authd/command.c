@@ -82,6 +82,8 @@ user_add(struct slice *words, size_t count, json_t **result)
 		return error;
 	if (account_exists(bare))
 		error = refuse(result, E_EXISTS, "this account exists already");
+	else if (invite_reserved(bare, daemon_now()))
+		error = refuse(result, E_EXISTS, "an invitation reserves this name: revoke it first");
 	else
 		error = finish(account_create(bare, password, daemon_now()), result);
 	gnutls_memset(password_out, 0, sizeof password_out);
@@ -268,7 +270,260 @@ user_revoke(struct slice *words, size_t count, json_t **result)
 	return finish(OK, result);
 }
 
+/* -- invitations -- */
+
+/* The words "key=value" of an invitation. */
+struct wanted {
+	struct invite invite;
+	char domain[JID_PART_MAX + 1];
+	char inviter[JID_MAX + 1];
+	char name[JID_PART_MAX + 1];
+	bool account; /* its URI is for registration */
+};
+
+/* A time: a number, with s, m, h or d behind it or nothing for seconds; 366 days at most. */
+static int
+time_read(struct slice text, uint64_t *milliseconds)
+{
+	static const struct {
+		char letter;
+		uint64_t factor;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+	uint64_t factor = 1, number = 0;
+	size_t i;
+
+	for (i = 0; text.len > 1 && i < sizeof units / sizeof units[0]; i++) {
+		if (text.ptr[text.len - 1] != units[i].letter)
+			continue;
+		factor = units[i].factor;
+		text.len--;
+		break;
+	}
+	if (slice_number(text, 366ull * 86400 / factor, &number) != OK || number == 0)
+		return E_MALFORMED;
+	*milliseconds = 1000 * factor * number;
+	return OK;
+}
+
+static const char *
+wanted_domain(struct wanted *w, struct slice value)
+{
+	return jid_prepare_domain(value, w->domain, &w->invite.domain) == OK &&
+	    state_domain(w->invite.domain) != NULL ? NULL : "no such domain here";
+}
+
+static const char *
+wanted_account(struct wanted *w, struct slice value)
+{
+	w->account = true;
+	return value.len == 0 || jid_prepare_local(value, w->name, &w->invite.name) == OK ? NULL :
+	    "this cannot be the name of an account";
+}
+
+static const char *
+wanted_contact(struct wanted *w, struct slice value)
+{
+	struct jid jid;
+
+	if (jid_prepare(value, w->inviter, &jid) != OK || jid.local.ptr == NULL ||
+	    jid.resource.ptr != NULL || !account_exists(jid.full))
+		return "no such account";
+	w->invite.inviter = jid.full;
+	w->invite.flags |= INVITE_CONTACT;
+	return NULL;
+}
+
+static const char *
+wanted_time(struct wanted *w, struct slice value)
+{
+	return time_read(value, &w->invite.expires) == OK ? NULL :
+	    "this is not a time of at most 366 days";
+}
+
+static const char *
+wanted_uses(struct wanted *w, struct slice value)
+{
+	uint64_t uses = 0;
+
+	if (slice_number(value, INVITE_USES, &uses) != OK || uses == 0)
+		return "an invitation can be used 1 to 1000 times";
+	w->invite.uses = (uint32_t)uses;
+	return NULL;
+}
+
+static const struct {
+	const char *key;
+	const char *(*read)(struct wanted *w, struct slice value); /* why it is wrong; NULL: it is not */
+} wanted_words[] = {
+	{ "account=", wanted_account },
+	{ "contact=", wanted_contact },
+	{ "domain=", wanted_domain },
+	{ "time=", wanted_time },
+	{ "uses=", wanted_uses },
+};
+
+static const char *
+wanted_word(struct wanted *w, struct slice word)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof wanted_words / sizeof wanted_words[0]; i++) {
+		struct slice key = slice_string(wanted_words[i].key);
+
+		if (slice_starts(word, key))
+			return wanted_words[i].read(w, slice_part(word, key.len, SIZE_MAX));
+	}
+	return "words are account=NAME, contact=JID, domain=DOMAIN, time=TIME and uses=NUMBER";
+}
+
+/* What follows from the words together; why they do not fit, or NULL. */
+static const char *
+wanted_complete(struct wanted *w, uint64_t now)
+{
+	struct invite *invite = &w->invite;
+	const struct domain *domain;
+	struct jid jid;
+
+	if (invite->domain.ptr == NULL && invite->inviter.ptr != NULL) {
+		jid_split(invite->inviter, &jid);
+		invite->domain = jid.domain;
+	} else if (invite->domain.ptr == NULL && state.domain_count == 1) {
+		invite->domain = slice_string(state.domains[0].name);
+	} else if (invite->domain.ptr == NULL) {
+		return "which domain?";
+	}
+	domain = state_domain(invite->domain);
+	if (domain == NULL)
+		return "no such domain here";
+	if (domain->registration != REGISTRATION_NO)
+		invite->flags |= INVITE_REGISTER;
+	if (invite->flags & INVITE_CONTACT && !w->account)
+		invite->flags |= INVITE_ROSTER;
+	if (!(invite->flags & (INVITE_REGISTER | INVITE_ROSTER)))
+		return "there is no registration in this domain";
+	if (invite->name.len != 0 && invite->uses > 1)
+		return "a name can be taken once";
+	invite->created = now;
+	invite->expires = now + (invite->expires != 0 ? invite->expires : state.invitation_time);
+	return NULL;
+}
+
+/* The URI of an invitation, a page that has it, and when it expires. */
+static json_t *
+invite_json(const struct invite *invite, const char *token)
+{
+	const char *page = state_domain(invite->domain)->invite_page;
+	struct buf uri = { 0 };
+	json_t *object = json_object();
+	struct slice text;
+
+	invite_uri(invite, token, &uri);
+	text = buf_slice(&uri);
+	json_object_set_new(object, "uri", json_stringn(text.ptr, text.len));
+	if (page[0] != '\0') {
+		struct slice rest = slice_part(text, 5, SIZE_MAX); /* behind "xmpp:" */
+
+		json_object_set_new(object, "landing-url",
+		    json_sprintf("%s%.*s", page, SLICE_ARG(rest)));
+	}
+	json_object_set_new(object, "expire", json_stamp(invite->expires));
+	buf_free(&uri);
+	return object;
+}
+
+static int
+invite(struct slice *words, size_t count, json_t **result)
+{
+	struct wanted w = { .invite.uses = 1 };
+	char token[INVITE_TOKEN];
+	const char *problem = NULL;
+	size_t i;
+	int error;
+
+	for (i = 0; i < count && problem == NULL; i++)
+		problem = wanted_word(&w, words[i]);
+	if (problem == NULL)
+		problem = wanted_complete(&w, daemon_now());
+	if (problem != NULL)
+		return refuse(result, E_MALFORMED, problem);
+	error = invite_create(&w.invite, daemon_now(), token);
+	if (error == E_EXISTS)
+		error = refuse(result, error, "this name is taken");
+	else if (error == E_TOO_MANY)
+		error = refuse(result, error, "too many invitations are open");
+	else
+		error = finish(error, result);
+	if (error == OK) {
+		json_decref(*result);
+		*result = invite_json(&w.invite, token);
+	}
+	gnutls_memset(token, 0, sizeof token);
+	return error;
+}
+
+static void
+invite_add(void *arg, const char *id, const struct invite *invite)
+{
+	struct list *list = arg;
+	json_t *object;
+
+	if (list->domain.ptr != NULL && !slice_equal(invite->domain, list->domain))
+		return;
+	if (json_array_size(list->array) > LIST_MAX)
+		return;
+	object = json_object();
+	json_object_set_new(object, "id", json_string(id));
+	json_object_set_new(object, "domain", json_stringn(invite->domain.ptr, invite->domain.len));
+	json_object_set_new(object, "account", invite->name.len == 0 ? json_null() :
+	    json_stringn(invite->name.ptr, invite->name.len));
+	json_object_set_new(object, "inviter", invite->inviter.len == 0 ? json_null() :
+	    json_stringn(invite->inviter.ptr, invite->inviter.len));
+	json_object_set_new(object, "uses", json_integer(invite->uses));
+	json_object_set_new(object, "created", json_stamp(invite->created));
+	json_object_set_new(object, "expire", json_stamp(invite->expires));
+	json_array_append_new(list->array, object);
+}
+
+static int
+invite_list(struct slice *words, size_t count, json_t **result)
+{
+	struct list list = { 0 };
+	char out[JID_PART_MAX + 1];
+
+	if (count > 1)
+		return refuse(result, E_MALFORMED, "at most one domain");
+	if (count == 1 && (jid_prepare_domain(words[0], out, &list.domain) != OK ||
+	    state_domain(list.domain) == NULL))
+		return refuse(result, E_NOT_FOUND, "no such domain here");
+	list.array = json_array();
+	invite_each(invite_add, &list);
+	if (json_array_size(list.array) > LIST_MAX) {
+		json_decref(list.array);
+		return refuse(result, E_TOO_MANY, "more invitations than one answer holds");
+	}
+	*result = list.array;
+	return OK;
+}
+
+static int
+invite_remove(struct slice *words, size_t count, json_t **result)
+{
+	int error;
+
+	if (count != 1)
+		return refuse(result, E_MALFORMED, "the id of an invitation is needed");
+	error = invite_revoke(words[0]);
+	if (error == E_NOT_FOUND)
+		return refuse(result, error, "no such invitation");
+	return finish(error, result);
+}
+
 const struct command command_table[] = {
+	{ "invite",
+	    "[account=NAME] [contact=JID] [domain=DOMAIN] [time=TIME] [uses=NUMBER]",
+	    "make an invitation, for an account or to a contact", invite },
+	{ "invite list", "[DOMAIN]", "list the invitations that are open", invite_list },
+	{ "invite revoke", "ID", "make an invitation void", invite_remove },
 	{ "user add", "JID PASSWORD", "make an account; the password is asked for", user_add },
 	{ "user passwd", "JID PASSWORD", "change the password of an account", user_passwd },
 	{ "user del", "JID", "delete an account with all its data", user_del },

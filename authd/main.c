@@ -311,7 +311,10 @@ configure(const struct config *config)
 	marks = watermarks_new();
 	origins = store_count(state.store, TABLE_WATERMARK);
 	error = store_walk(state.store, TABLE_WATERMARK, SLICE(""), SLICE(""), mark_load, NULL);
-	return error ? error : register_open();
+	if (error)
+		return error;
+	invite_open(daemon_now());
+	return register_open();
 }
 
 static int
@@ -338,6 +341,7 @@ static const char serves[] =
     "account-ns " NS_REGISTER "\n"
     "account-ns " NS_LAST "\n"
     "server-ns " NS_REGISTER "\n"
+    "server-ns " NS_PARS "\n"
     "feature " NS_ROSTER "\n"
     "feature " NS_VCARD "\n"
     "feature " NS_PRIVATE "\n"

@@ -75,7 +75,7 @@ mechanism_list(struct buf *out)
 	for (i = 0; i < state.domain_count; i++)
 		buf_printf(out, "%s %s %s%s\n", state.domains[i].name, state.mechanisms,
 		    state.tokens != 0 ? state.fast_mechanisms : "",
-		    state.domains[i].registration ? " register" : "");
+		    state.domains[i].registration != REGISTRATION_NO ? " register" : "");
 }
 
 bool

@@ -136,19 +136,79 @@ done:
 	return answers;
 }
 
+/* Whether a subscription request carries a good invitation of the account (XEP-0379): then the
+ * contact is approved in advance, and the invitation used. */
+static bool
+invited(struct slice account, struct slice contact, const struct frame *f)
+{
+	struct buf scratch = { 0 }, memory = { 0 };
+	struct xmlin_element preauth;
+	struct roster_item item;
+	struct invite invite;
+	struct slice token;
+	struct account a;
+	bool good = f->subtype == TYPE_SUBSCRIBE && f->payload.ptr != NULL &&
+	    xmlin_find(f->payload, SLICE(NS_CLIENT), "preauth", NS_PARS, &preauth) &&
+	    xmlin_attribute(&preauth, "token", &scratch, &token) == OK &&
+	    invite_find(token, f->stamp != 0 ? f->stamp : daemon_now(), false, &invite) == OK &&
+	    invite.flags & INVITE_CONTACT && slice_equal(invite.inviter, account);
+
+	good = good && account_find(account, &a) == OK && !block_covers(a.id, contact) &&
+	    !slice_equal(account, contact);
+	if (good) {
+		roster_get(a.id, contact, &memory, &item);
+		good = !(item.bits & ROSTER_FROM) &&
+		    (item.bits & ROSTER_LISTED || roster_room(a.id, contact.len));
+	}
+	if (good) {
+		item_change(account, a.id, &item, item.bits | ROSTER_APPROVED | ROSTER_LISTED, false);
+		invite_use(token);
+		log_info("invitation taken", "account=%s by=%s", log_quote(contact), log_quote(account));
+	}
+	buf_free(&scratch);
+	buf_free(&memory);
+	return good;
+}
+
+static void route(struct slice from, struct slice to, enum stanza_type type,
+    const struct frame *original, bool again);
+
+/* The inviter asks back, so that both see each other. */
+static void
+ask_back(struct slice account, struct slice contact)
+{
+	struct buf memory = { 0 };
+	struct roster_item item;
+	struct subscription_step step;
+	struct account a;
+
+	if (account_find(account, &a) != OK)
+		return;
+	roster_get(a.id, contact, &memory, &item);
+	step = subscription_outbound(TYPE_SUBSCRIBE, item.bits);
+	item_change(account, a.id, &item, step.bits, false);
+	if (step.pass)
+		route(account, contact, TYPE_SUBSCRIBE, NULL, false);
+	buf_free(&memory);
+}
+
 /* Brings a stanza from an account of ours to its receiver, and the receiver's answer back. */
 static void
 route(struct slice from, struct slice to, enum stanza_type type, const struct frame *original,
     bool again)
 {
 	enum stanza_type answer, nothing;
+	bool guest;
 
 	if (!domain_is_ours(to)) {
 		stanza(original, type, from, to, false);
 		return;
 	}
+	guest = original != NULL && invited(to, from, original);
 	if (inbound(to, from, type, original, again, &answer))
 		inbound(from, to, answer, NULL, again, &nothing);
+	if (guest)
+		ask_back(to, from);
 }
 
 /* Whether an outbound stanza that is repeated would have been routed, judging by the state now. */
@@ -182,11 +242,23 @@ done:
 	buf_free(&memory);
 }
 
+/* A stanza from a contact elsewhere. */
+static void
+from_remote(const struct frame *f, struct slice account, struct slice contact, bool again)
+{
+	enum stanza_type answer;
+	bool guest = invited(account, contact, f);
+
+	if (inbound(account, contact, f->subtype, f, again, &answer))
+		stanza(NULL, answer, account, contact, false);
+	if (guest)
+		ask_back(account, contact);
+}
+
 void
 presence_handle(const struct frame *f, bool repeated)
 {
 	struct jid from, to;
-	enum stanza_type answer;
 
 	if (!subscription_type(f->subtype) || jid_parse(f->from, &from) != OK ||
 	    jid_parse(f->to, &to) != OK) {
@@ -196,9 +268,8 @@ presence_handle(const struct frame *f, bool repeated)
 	}
 	if (state_domain(from.domain) != NULL)
 		outbound(f, jid_bare(&from), jid_bare(&to), repeated);
-	else if (state_domain(to.domain) != NULL &&
-	    inbound(jid_bare(&to), jid_bare(&from), f->subtype, f, repeated, &answer))
-		stanza(NULL, answer, jid_bare(&to), jid_bare(&from), false);
+	else if (state_domain(to.domain) != NULL)
+		from_remote(f, jid_bare(&to), jid_bare(&from), repeated);
 	effects_end();
 }
 
@@ -220,6 +291,32 @@ presence_remove(struct slice account, uint64_t id, const struct roster_item *ite
 	if (item->bits & (ROSTER_FROM | ROSTER_PENDING_IN))
 		route(account, item->jid, TYPE_UNSUBSCRIBED, NULL, false);
 	effects_end();
+}
+
+/* One side of a friendship. */
+static void
+befriend(struct slice account, uint64_t id, struct slice contact)
+{
+	struct buf memory = { 0 };
+	struct roster_item item;
+
+	roster_get(id, contact, &memory, &item);
+	item_change(account, id, &item, ROSTER_LISTED | ROSTER_TO | ROSTER_FROM, false);
+	buf_free(&memory);
+}
+
+int
+presence_befriend(struct slice a, struct slice b)
+{
+	struct account one, two;
+
+	if (account_find(a, &one) != OK || account_find(b, &two) != OK ||
+	    !roster_room(one.id, b.len) || !roster_room(two.id, a.len))
+		return E_TOO_MANY;
+	befriend(a, one.id, b);
+	befriend(b, two.id, a);
+	effects_end();
+	return OK;
 }
 
 void

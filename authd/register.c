@@ -1,6 +1,10 @@
 /*
  * register.c: in-band registration (XEP-0077): a new account for a stream that is not
- * authenticated, password change and cancellation for an account. Called by request.c.
+ * authenticated, perhaps with an invitation (XEP-0445), password change and cancellation for an
+ * account. Called by request.c.
+ *
+ * A stream shows its token first. That it was good is known to its c2sd, which puts it into what the
+ * stream asks next; so authd remembers nothing between the two, and may be restarted.
  */
 #include <gnutls/gnutls.h>
 
@@ -13,13 +17,17 @@
 #define CHANGES_MAX   10      /* passwords that one account may set */
 #define CHANGES_TIME  600000  /* in so many milliseconds: each costs as much as many logins */
 
-static struct throttle *made, *changed;
+#define TOKENS_MAX    20      /* tokens that are none, from one address */
+#define TOKENS_TIME   600000  /* in so many milliseconds */
+
+static struct throttle *made, *changed, *guessed;
 
 int
 register_open(void)
 {
 	made = throttle_new(ACCOUNTS_MAX, ACCOUNTS_TIME);
 	changed = throttle_new(CHANGES_MAX, CHANGES_TIME);
+	guessed = throttle_new(TOKENS_MAX, TOKENS_TIME);
 	return OK;
 }
 
@@ -28,6 +36,7 @@ register_close(void)
 {
 	throttle_free(&made);
 	throttle_free(&changed);
+	throttle_free(&guessed);
 }
 
 /* What a form says, prepared. */
@@ -73,15 +82,74 @@ form_read(const struct request *r, struct form *form)
 
 /* -- new accounts -- */
 
-static void
-fields_send(const struct request *r)
+/* What a stream that wants an account has shown (XEP-0445). */
+struct permit {
+	bool invited;        /* by a token that is good */
+	struct invite invite;
+	struct slice token;
+	struct buf text;     /* what invite points into */
+};
+
+/* Whether a token is one for accounts of this domain. */
+static bool
+token_read(struct slice token, struct slice domain, uint64_t now, bool late, struct invite *invite)
 {
-	request_answer(r->f, SLICE("<query xmlns='" NS_REGISTER "'><instructions>Choose a user name "
-	    "and a password.</instructions><username/><password/></query>"));
+	return token.ptr != NULL && invite_find(token, now, late, invite) == OK &&
+	    invite->flags & INVITE_REGISTER && slice_equal(invite->domain, domain);
+}
+
+/* Looks at the token of a request. It was good when the stream showed it; that it has expired since
+ * does not matter, that it is used up does. */
+static void
+permit_read(const struct request *r, struct permit *permit)
+{
+	struct invite *invite = &permit->invite;
+	size_t inviter;
+
+	*permit = (struct permit){ .token = r->f->token };
+	permit->invited = token_read(r->f->token, r->account, r->now, true, invite);
+	if (!permit->invited)
+		return;
+	buf_add_slice(&permit->text, invite->inviter); /* that of the store moves */
+	inviter = buf_len(&permit->text);
+	buf_add_slice(&permit->text, invite->name);
+	invite->inviter = slice_part(buf_slice(&permit->text), 0, inviter);
+	invite->name = slice_part(buf_slice(&permit->text), inviter, SIZE_MAX);
+	invite->domain = r->account;
 }
 
 static void
-create(const struct request *r, const struct form *form)
+fields_send(const struct request *r, const struct permit *permit)
+{
+	struct buf payload = { 0 };
+
+	buf_add_string(&payload, "<query xmlns='" NS_REGISTER "'><instructions>Choose a user name "
+	    "and a password.</instructions>");
+	if (permit->invited && permit->invite.name.len != 0)
+		xml_add_element(&payload, "username", permit->invite.name);
+	else
+		buf_add_string(&payload, "<username/>");
+	buf_add_string(&payload, "<password/></query>");
+	request_answer(r->f, buf_slice(&payload));
+	buf_free(&payload);
+}
+
+/* What an invitation says besides: it is used, and its inviter is a contact from the beginning. */
+static void
+welcome(const struct permit *permit, struct slice bare)
+{
+	const struct invite *invite = &permit->invite;
+
+	log_info("invitation taken", "account=%s by=%s", log_quote(bare), log_quote(invite->inviter));
+	invite_use(permit->token);
+	if (invite->flags & INVITE_CONTACT && account_exists(invite->inviter) &&
+	    presence_befriend(invite->inviter, bare) != OK)
+		log_warn("inviter not made a contact", "account=%s inviter=%s reason=\"roster full\"",
+		    log_quote(bare), log_quote(invite->inviter));
+}
+
+static void
+create(const struct request *r, const struct form *form, const struct permit *permit)
 {
 	char address_out[THROTTLE_ADDRESS];
 	struct slice address = throttle_address(r->f->address, address_out);
@@ -102,7 +170,11 @@ create(const struct request *r, const struct form *form)
 		    "too many registrations from this address");
 		goto done;
 	}
-	error = account_create(buf_slice(&bare), form->password, r->now);
+	if (invite_reserved(buf_slice(&bare), r->now) &&
+	    !invite_reserves(r->f->token, buf_slice(&bare), r->now))
+		error = E_EXISTS;
+	else
+		error = account_create(buf_slice(&bare), form->password, r->now);
 	/* Names that are taken count too, or one could find out which are. */
 	if (error == OK || error == E_EXISTS)
 		throttle_fail(made, address, r->now);
@@ -111,10 +183,30 @@ create(const struct request *r, const struct form *form)
 	} else if (error) {
 		request_refuse(r->f, STANZA_ERROR_INTERNAL_SERVER_ERROR, NULL);
 	} else {
+		if (permit->invited)
+			welcome(permit, buf_slice(&bare));
 		request_answer(r->f, SLICE(""));
 	}
 done:
 	buf_free(&bare);
+}
+
+static void
+form_submitted(const struct request *r, const struct permit *permit)
+{
+	struct form form;
+	int error = form_read(r, &form);
+
+	if (error)
+		request_refuse(r->f, STANZA_ERROR_NOT_ACCEPTABLE, error == E_NOT_FOUND ?
+		    "user name and password are needed" : "user name or password have characters "
+		    "that are not allowed");
+	else if (permit->invited && permit->invite.name.len != 0 &&
+	    !slice_equal(form.local, permit->invite.name))
+		request_refuse(r->f, STANZA_ERROR_NOT_ACCEPTABLE, "the invitation is for another name");
+	else
+		create(r, &form, permit);
+	gnutls_memset(&form, 0, sizeof form);
 }
 
 /* A request by a stream that is not authenticated; the account is the domain. */
@@ -122,25 +214,47 @@ static void
 stranger(const struct request *r)
 {
 	const struct domain *domain = state_domain(r->account);
-	struct form form;
-	int error;
+	struct permit permit;
 
-	if (domain == NULL || !domain->registration) {
+	if (domain == NULL || domain->registration == REGISTRATION_NO) {
 		request_refuse(r->f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
 		return;
 	}
-	if (!r->set) {
-		fields_send(r);
-		return;
-	}
-	error = form_read(r, &form);
-	if (error)
-		request_refuse(r->f, STANZA_ERROR_NOT_ACCEPTABLE, error == E_NOT_FOUND ?
-		    "user name and password are needed" : "user name or password have characters "
-		    "that are not allowed");
+	permit_read(r, &permit);
+	if (domain->registration == REGISTRATION_INVITED && !permit.invited)
+		request_refuse(r->f, STANZA_ERROR_NOT_ALLOWED, "an invitation is needed");
+	else if (r->set)
+		form_submitted(r, &permit);
 	else
-		create(r, &form);
-	gnutls_memset(&form, 0, sizeof form);
+		fields_send(r, &permit);
+	buf_free(&permit.text);
+}
+
+void
+register_preauth(const struct request *r)
+{
+	const struct domain *domain = state_domain(r->account);
+	char address_out[THROTTLE_ADDRESS];
+	struct slice address = throttle_address(r->f->address, address_out), token;
+	struct buf scratch = { 0 };
+	struct invite invite;
+
+	if (r->from.ptr != NULL)
+		request_refuse(r->f, STANZA_ERROR_NOT_ALLOWED, "you have an account");
+	else if (domain == NULL || domain->registration == REGISTRATION_NO)
+		request_refuse(r->f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
+	else if (!r->set || xmlin_attribute(&r->query, "token", &scratch, &token) != OK)
+		request_refuse(r->f, STANZA_ERROR_BAD_REQUEST, NULL);
+	else if (throttle_count(guessed, address, r->now) >= TOKENS_MAX)
+		request_refuse(r->f, STANZA_ERROR_RESOURCE_CONSTRAINT, "too many wrong tokens");
+	else if (token_read(token, r->account, r->now, false, &invite))
+		request_answer(r->f, SLICE(""));
+	else {
+		throttle_fail(guessed, address, r->now);
+		request_refuse(r->f, STANZA_ERROR_ITEM_NOT_FOUND,
+		    "the token is invalid or has expired");
+	}
+	buf_free(&scratch);
 }
 
 /* -- the own account -- */

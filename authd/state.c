@@ -25,6 +25,8 @@ static const char *const tables[] = {
 	[TABLE_META] = "meta",
 	[TABLE_BLOCK] = "block",
 	[TABLE_FAST] = "fast",
+	[TABLE_INVITE] = "invite",
+	[TABLE_RESERVED] = "reserved",
 	[TABLE_COUNT] = NULL,
 };
 
@@ -69,6 +71,16 @@ mechanisms_read(const struct config *config, const char *option, bool fast)
 	return names;
 }
 
+/* What an option says that once was a flag: the words of flags are kept. */
+static enum registration
+registration_read(struct slice word)
+{
+	if (slice_is(word, "invited"))
+		return REGISTRATION_INVITED;
+	return slice_is(word, "yes") || slice_is(word, "on") || slice_is(word, "true") ?
+	    REGISTRATION_YES : REGISTRATION_NO;
+}
+
 /* Reads the titles of the domains. */
 static int
 domains_read(const struct config *config)
@@ -89,7 +101,8 @@ domains_read(const struct config *config)
 		state.domains = mem_grow(state.domains, (i + 1) * sizeof *state.domains);
 		d = &state.domains[state.domain_count++];
 		d->name = slice_dup(name);
-		d->registration = config_flag(config, "domain", copy, "registration");
+		d->registration = registration_read(config_text(config, "domain", copy, "registration"));
+		d->invite_page = slice_dup(config_text(config, "domain", copy, "invite-page"));
 		free(copy);
 	}
 	return OK;
@@ -111,6 +124,8 @@ state_configure(const struct config *config)
 	state.token_lifetime = 1000 * config_number(config, "auth", "", "token-lifetime");
 	state.ticket_time = 1000 * config_number(config, "auth", "", "ticket-time");
 	state.token_rotation = 1000 * config_number(config, "auth", "", "token-rotation");
+	state.invitations = (size_t)config_number(config, "auth", "", "invitations");
+	state.invitation_time = 1000 * config_number(config, "auth", "", "invitation-time");
 	if (state.iterations < 4096 || state.iterations > 10000000) {
 		log_error("option refused", "option=iterations value=%u range=4096-10000000",
 		    state.iterations);
@@ -182,8 +197,10 @@ state_close(void)
 	size_t i;
 
 	store_close(&state.store);
-	for (i = 0; i < state.domain_count; i++)
+	for (i = 0; i < state.domain_count; i++) {
 		free(state.domains[i].name);
+		free(state.domains[i].invite_page);
+	}
 	free(state.domains);
 	free(state.mechanisms);
 	free(state.fast_mechanisms);

@@ -18,6 +18,7 @@
 
 #define ATTEMPTS_MAX 10u
 #define ID_MAX       1024u
+#define TOKEN_MAX    128u  /* bytes of one that is kept */
 
 /* Writes an iq error to a stream without a session. */
 static void
@@ -191,6 +192,30 @@ bind_answer(struct conn *c, const struct frame *f)
 
 /* -- registration ------------------------------------------------------------------------------ */
 
+static bool
+is_preauth(const struct xml_element *element)
+{
+	return slice_is(element->child_ns, NS_PARS) && slice_is(element->child_name, "preauth");
+}
+
+/* Keeps the token that a stream shows; it counts when authd has found it good. */
+static void
+token_take(struct login *login, const struct xml_element *element)
+{
+	struct xmlin_element preauth;
+	struct buf scratch = { 0 };
+	struct slice token;
+
+	MEM_FREE(&login->invite);
+	MEM_FREE(&login->invite_id);
+	if (xmlin_find(element->payload, SLICE(NS_CLIENT), "preauth", NS_PARS, &preauth) &&
+	    xmlin_attribute(&preauth, "token", &scratch, &token) == OK && token.len <= TOKEN_MAX) {
+		login->invite = slice_dup(token);
+		login->invite_id = slice_dup(element->id);
+	}
+	buf_free(&scratch);
+}
+
 void
 register_element(struct conn *c, const struct xml_element *element)
 {
@@ -211,8 +236,8 @@ register_element(struct conn *c, const struct xml_element *element)
 	uint64_t seq;
 	size_t len;
 
-	if (!c->domain->registration || !slice_is(element->child_ns, NS_REGISTER) ||
-	    (!get && !slice_is(element->type, "set"))) {
+	if (!c->domain->registration || (!slice_is(element->child_ns, NS_REGISTER) &&
+	    !is_preauth(element)) || (!get && !slice_is(element->type, "set"))) {
 		stream_error(c, "not-authorized", "authenticate first", NULL);
 	} else if (element->id.len == 0 || element->children != 1) {
 		add_error(c, element->id, STANZA_ERROR_BAD_REQUEST);
@@ -223,6 +248,10 @@ register_element(struct conn *c, const struct xml_element *element)
 	} else {
 		stream_know(c);
 		f.handle = c->handle;
+		if (is_preauth(element))
+			token_take(c->login, element);
+		else if (c->login->invite_id == NULL)
+			f.token = slice_string(c->login->invite);
 		uplink_send(NULL, &f, &seq, &len);
 	}
 }
@@ -230,6 +259,11 @@ register_element(struct conn *c, const struct xml_element *element)
 void
 register_answer(struct conn *c, const struct frame *f)
 {
+	if (c->login != NULL && c->login->invite_id != NULL && slice_is(f->id, c->login->invite_id)) {
+		if (f->subtype != TYPE_RESULT)
+			MEM_FREE(&c->login->invite);
+		MEM_FREE(&c->login->invite_id);
+	}
 	if (c->login != NULL && (c->stream == STREAM_LOGIN || c->stream == STREAM_LOGIN_WAIT))
 		stanza_write(f, SLICE_NONE, SLICE_NONE, conn_out(c));
 }

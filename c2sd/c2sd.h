@@ -151,6 +151,8 @@ struct login {
 	unsigned failures;         /* of SASL, and of bind: wrong credentials */
 	unsigned trials;           /* of SASL that failed for any reason */
 	unsigned requests;         /* registration */
+	char *invite;              /* the token that it has shown (XEP-0445), NULL: none */
+	char *invite_id;           /* of the request with it, while that is not answered */
 	uint64_t until;            /* daemon_ticks() at which it must be bound */
 	char *jid;                 /* bare, granted */
 	unsigned char token[32];   /* the grant */

@@ -212,7 +212,8 @@ features_login(struct buf *out, const struct feature_login *offer,
 		buf_add_string(out, "</sasl-channel-binding>");
 	}
 	if (offer->registration)
-		buf_add_string(out, "<register xmlns='" NS_REGISTER_FEATURE "'/>");
+		buf_add_string(out, "<register xmlns='" NS_REGISTER_FEATURE "'/>"
+		    "<register xmlns='" NS_IBR_TOKEN "'/>");
 	add_limits(out, &offer->limits);
 	version_make(slice_part(buf_slice(out), begin, buf_len(out)), version);
 	buf_printf(out, "<config-version xmlns='" NS_IAP "' scheme='opaque' value='%s'/>", version);

@@ -97,6 +97,8 @@ login_free(struct conn *c)
 	free(login->resource);
 	free(login->previd);
 	free(login->from);
+	free(login->invite);
+	free(login->invite_id);
 	wishes_free(&login->wishes);
 	free(login);
 }

@@ -56,6 +56,9 @@
 #define NS_CONFERENCE "jabber:x:conference"                   /* XEP-0249 */
 #define NS_MUC_USER   "http://jabber.org/protocol/muc#user"   /* XEP-0045 */
 #define NS_CSI        "urn:xmpp:csi:0"                        /* XEP-0352 */
+#define NS_PARS       "urn:xmpp:pars:0"                       /* XEP-0379 */
+#define NS_IBR_TOKEN  "urn:xmpp:ibr-token:0"                  /* XEP-0445 */
+#define NS_INVITE     "urn:xmpp:invite"                       /* XEP-0401 */
 #define NS_BLOCKING   "urn:xmpp:blocking"                     /* XEP-0191 */
 #define NS_OCCUPANT_ID "urn:xmpp:occupant-id:0"               /* XEP-0421 */
 #define NS_FORWARD    "urn:xmpp:forward:0"                    /* XEP-0297 */

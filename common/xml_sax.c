@@ -413,7 +413,8 @@ child_note(struct xml_parse *p, const xmlChar *name, struct slice ns, bool own,
 	}
 	if (p->message)
 		e->flags |= message_flags(e, name, ns, own);
-	else if (p->stanza && !p->presence && (slice_is(ns, NS_REGISTER) || slice_is(ns, NS_COMMANDS)))
+	else if (p->stanza && !p->presence && (slice_is(ns, NS_REGISTER) ||
+	    slice_is(ns, NS_COMMANDS) || slice_is(ns, NS_PARS)))
 		secret_note(p);
 	if (p->stanza && own && text_is(name, "error"))
 		e->flags |= FLAG_ERROR;

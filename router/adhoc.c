@@ -1,10 +1,11 @@
 /*
  * adhoc.c: the commands of administrators' clients: ad-hoc commands (XEP-0050) on our domains, with
- * the service administration set (XEP-0133).
+ * the service administration set (XEP-0133), and invitations (XEP-0401).
  *
  * They are the commands of aldisctl(8), which control.c runs. Who may is the configuration's matter:
  * those of `admins` may give all of them; those of a domain's `admins` only what XEP-0133 has, about
- * accounts of that domain. The address of who asks was stamped by the router. A payload is read
+ * accounts of that domain. Who may invite says the domain's `invite`; all that others than
+ * administrators can do here is to invite to themselves. The address of who asks was stamped by the router. A payload is read
  * only when it comes from one of these.
  *
  * A form has one stage and is made of the command, so nothing is kept between its request and its
@@ -27,10 +28,13 @@
 #define NODE_OWN    "urn:x-aldis:command#"
 #define NODE_ADMIN  NS_ADMIN "#"
 
-enum right { RIGHT_NONE, RIGHT_DOMAIN, RIGHT_ALL };
+/* RIGHT_INVITE: to invite contacts only. */
+enum right { RIGHT_NONE, RIGHT_INVITE, RIGHT_DOMAIN, RIGHT_ALL };
+enum inviters { INVITERS_NOBODY, INVITERS_ADMINS, INVITERS_ALL };
 
 static struct map *admins;        /* of everything: bare JIDs */
 static struct map *domain_admins; /* "DOMAIN JID" */
+static struct map *inviters;      /* domain -> "DOMAIN WORD", the word of its `invite` */
 
 /* -- who may ----------------------------------------------------------------------------------- */
 
@@ -70,6 +74,29 @@ names_read(struct map *names, const struct config *config, const char *section, 
 	buf_free(&key);
 }
 
+static enum inviters
+inviters_of(struct slice domain)
+{
+	struct slice text = slice_string(map_get(inviters, domain));
+	struct slice word = slice_part(text, domain.len + 1, SIZE_MAX);
+
+	if (slice_is(word, "all"))
+		return INVITERS_ALL;
+	return slice_is(word, "admins") ? INVITERS_ADMINS : INVITERS_NOBODY;
+}
+
+static void
+inviters_read(struct slice domain, struct slice word)
+{
+	struct buf text = { 0 };
+	char *line;
+
+	buf_printf(&text, "%.*s %.*s", SLICE_ARG(domain), SLICE_ARG(word));
+	line = slice_dup(buf_slice(&text));
+	free(map_put(inviters, slice_of(line, domain.len), line));
+	buf_free(&text);
+}
+
 void
 adhoc_configure(const struct config *config)
 {
@@ -79,14 +106,26 @@ adhoc_configure(const struct config *config)
 
 	names_free(&admins);
 	names_free(&domain_admins);
+	names_free(&inviters);
+	inviters = map_new();
 	admins = map_new();
 	domain_admins = map_new();
 	names_read(admins, config, "", "");
 	for (i = 0; config_title(config, "domain", i, &title); i++) {
 		domain = slice_dup(title);
 		names_read(domain_admins, config, "domain", domain);
+		inviters_read(title, config_text(config, "domain", domain, "invite"));
 		free(domain);
 	}
+}
+
+static struct slice
+domain_of(struct slice bare)
+{
+	struct jid jid;
+
+	jid_split(bare, &jid);
+	return jid.domain;
 }
 
 static enum right
@@ -104,6 +143,9 @@ right_of(const struct frame *f, const struct session *sender)
 	if (map_get(domain_admins, buf_slice(&key)) != NULL)
 		right = RIGHT_DOMAIN;
 	buf_free(&key);
+	if (right == RIGHT_NONE && inviters_of(domain) == INVITERS_ALL &&
+	    slice_equal(domain_of(account_jid(sender->account)), domain))
+		right = RIGHT_INVITE;
 	return right;
 }
 
@@ -122,8 +164,9 @@ struct run {
 static void result_done(struct run *run, json_t *result, struct buf *out);
 static void result_number(struct run *run, json_t *result, struct buf *out);
 static void result_list(struct run *run, json_t *result, struct buf *out);
+static void result_invite(struct run *run, json_t *result, struct buf *out);
 
-enum form { FORM_NONE, FORM_ACCOUNT, FORM_ACCOUNTS, FORM_ADD, FORM_PASSWORD };
+enum form { FORM_NONE, FORM_ACCOUNT, FORM_ACCOUNTS, FORM_ADD, FORM_PASSWORD, FORM_INVITE };
 
 static const struct admin_command {
 	const char *node, *label;
@@ -160,6 +203,17 @@ static const struct admin_command {
 
 #define ADMIN_COMMANDS (sizeof admin_commands / sizeof *admin_commands)
 
+/* Those of XEP-0401, which have nodes of their own. */
+static const struct admin_command invite_commands[] = {
+	{ NS_INVITE "#invite", "Invite a contact", "invite", FORM_NONE, false, NULL, NULL, NULL,
+	    result_invite },
+	{ NS_INVITE "#create-account", "Invite to an account", "invite", FORM_INVITE, false, NULL, NULL,
+	    NULL, result_invite },
+};
+
+#define INVITE_CONTACT (&invite_commands[0])
+#define INVITE_ACCOUNT (&invite_commands[1])
+
 static const struct {
 	enum form form;
 	struct adhoc_field field;
@@ -171,6 +225,8 @@ static const struct {
 	{ FORM_ADD, { "password-verify", "The password again", "text-private", true } },
 	{ FORM_PASSWORD, { "accountjid", "The address of the account", "jid-single", true } },
 	{ FORM_PASSWORD, { "password", "The password", "text-private", true } },
+	{ FORM_INVITE, { "username", "The name of the account", "text-single", false } },
+	{ FORM_INVITE, { "roster-subscription", "Become contacts", "boolean", false } },
 };
 
 /* -- nodes ------------------------------------------------------------------------------------- */
@@ -210,14 +266,44 @@ target_each(void *arg, struct slice name, struct slice arguments, struct slice h
 	buf_free(&node);
 }
 
+/* Whether who asks may give this command of XEP-0401 on this domain. One invites to oneself in one's
+ * own domain only: that is where the account is made. */
+static bool
+invite_allowed(const struct admin_command *command, enum right right, const struct frame *f)
+{
+	struct slice domain = jid_bare_of(f->to);
+
+	if (right == RIGHT_NONE || inviters_of(domain) == INVITERS_NOBODY)
+		return false;
+	return command == INVITE_CONTACT ? slice_equal(domain_of(jid_bare_of(f->from)), domain) :
+	    right >= RIGHT_DOMAIN;
+}
+
+static bool
+invite_find(const struct frame *f, struct slice node, enum right right, struct target *t)
+{
+	const struct admin_command *command = INVITE_CONTACT;
+
+	for (; command <= INVITE_ACCOUNT; command++) {
+		if (!slice_is(node, command->node) || !invite_allowed(command, right, f))
+			continue;
+		t->admin = command;
+		t->help = slice_string(command->label);
+		t->found = true;
+	}
+	return t->found;
+}
+
 /* Finds what a node names, among what there is for who asks. */
 static bool
-target_find(struct slice node, enum right right, struct target *t)
+target_find(const struct frame *f, enum right right, struct target *t)
 {
-	struct slice prefix = SLICE(NODE_ADMIN);
+	struct slice prefix = SLICE(NODE_ADMIN), node = f->node;
 	size_t i;
 
 	*t = (struct target){ .node = node };
+	if (invite_find(f, node, right, t) || right < RIGHT_DOMAIN)
+		return t->found;
 	if (slice_starts(node, prefix)) {
 		for (i = 0; i < ADMIN_COMMANDS && !t->found; i++) {
 			if (!slice_is(slice_part(node, prefix.len, SIZE_MAX), admin_commands[i].node))
@@ -280,7 +366,7 @@ form_make(const struct target *t, struct adhoc_form *form)
 
 	*form = (struct adhoc_form){ .title = t->help };
 	if (t->admin != NULL) {
-		form->form_type = NS_ADMIN;
+		form->form_type = t->admin == INVITE_ACCOUNT ? NULL : NS_ADMIN;
 		for (i = 0; i < sizeof admin_fields / sizeof *admin_fields; i++) {
 			if (admin_fields[i].form == t->admin->form)
 				form->fields[form->count++] = admin_fields[i].field;
@@ -317,12 +403,12 @@ adhoc_info(const struct frame *f, struct session *sender)
 	struct buf out = { 0 };
 	struct target t = { .help = SLICE("Commands") };
 
-	if (!list && right == RIGHT_NONE && (slice_starts(f->node, SLICE(NODE_ADMIN)) ||
+	if (!list && right < RIGHT_DOMAIN && (slice_starts(f->node, SLICE(NODE_ADMIN)) ||
 	    slice_starts(f->node, SLICE(NODE_OWN)))) {
 		route_error(f, STANZA_ERROR_FORBIDDEN, NULL);
 		return true;
 	}
-	if (!list && !target_find(f->node, right, &t))
+	if (!list && !target_find(f, right, &t))
 		return false;
 	xml_open(&out, "query", SLICE(NS_DISCO_INFO));
 	xml_add_attribute(&out, "node", f->node);
@@ -364,6 +450,17 @@ item_each(void *arg, struct slice name, struct slice arguments, struct slice hel
 	buf_free(&node);
 }
 
+static void
+invite_items(const struct frame *f, enum right right, const struct items *items)
+{
+	const struct admin_command *command = INVITE_CONTACT;
+
+	for (; command <= INVITE_ACCOUNT; command++) {
+		if (invite_allowed(command, right, f))
+			item_write(items, slice_string(command->node), slice_string(command->label));
+	}
+}
+
 bool
 adhoc_items(const struct frame *f, struct session *sender)
 {
@@ -371,26 +468,26 @@ adhoc_items(const struct frame *f, struct session *sender)
 	struct buf out = { 0 };
 	struct items items = { &out, jid_bare_of(f->to) };
 	struct target t;
-	size_t i;
+	size_t i, content;
 
-	if (!slice_is(f->node, NS_COMMANDS) && !target_find(f->node, right, &t))
+	if (!slice_is(f->node, NS_COMMANDS) && !target_find(f, right, &t))
 		return false;
 	xml_open(&out, "query", SLICE(NS_DISCO_ITEMS));
 	xml_add_attribute(&out, "node", f->node);
-	if (right == RIGHT_NONE || !slice_is(f->node, NS_COMMANDS)) {
-		buf_add_string(&out, "/>"); /* a command has no items */
-	} else {
-		buf_add_char(&out, '>');
-		for (i = 0; i < ADMIN_COMMANDS; i++) {
+	buf_add_char(&out, '>');
+	content = buf_len(&out);
+	if (slice_is(f->node, NS_COMMANDS)) { /* a command has no items */
+		for (i = 0; i < ADMIN_COMMANDS && right >= RIGHT_DOMAIN; i++) {
 			char node[sizeof NODE_ADMIN + 32];
 
 			snprintf(node, sizeof node, NODE_ADMIN "%s", admin_commands[i].node);
 			item_write(&items, slice_string(node), slice_string(admin_commands[i].label));
 		}
+		invite_items(f, right, &items);
 		if (right == RIGHT_ALL)
 			control_each(item_each, &items);
-		buf_add_string(&out, "</query>");
 	}
+	adhoc_close(&out, content, "query");
 	answer(f, buf_slice(&out));
 	buf_free(&out);
 	return true;
@@ -545,6 +642,28 @@ result_list(struct run *run, json_t *result, struct buf *out)
 	json_decref(set);
 }
 
+/* The fields of an invitation (XEP-0401 section 5.1). */
+static void
+result_invite(struct run *run, json_t *result, struct buf *out)
+{
+	static const char *const vars[] = { "uri", "landing-url", "expire" };
+	size_t i;
+
+	(void)run;
+	buf_add_string(out, "<x xmlns='" NS_DATA "' type='result'><field var='FORM_TYPE' type='hidden'>"
+	    "<value>" NS_INVITE "#invitation</value></field>");
+	for (i = 0; i < sizeof vars / sizeof *vars; i++) {
+		const char *text = json_string_value(json_object_get(result, vars[i]));
+
+		if (text == NULL)
+			continue;
+		buf_printf(out, "<field var='%s' type='text-single'><value>", vars[i]);
+		adhoc_text_write(slice_string(text), out);
+		buf_add_string(out, "</value></field>");
+	}
+	buf_add_string(out, "</x>");
+}
+
 /* All its commands have been given; result: of the last, NULL when it failed. */
 static void
 run_finish(struct run *run, json_t *result)
@@ -617,6 +736,27 @@ account_take(const struct run *run, struct slice domain, struct slice value, cha
 	return run->right == RIGHT_ALL || slice_equal(jid.domain, domain);
 }
 
+/* The command of an invitation, likewise. */
+static const char *
+invite_text(struct run *run, const struct frame *f, const struct adhoc_request *r)
+{
+	struct slice inviter = jid_bare_of(f->from), domain = jid_bare_of(f->to), value;
+	bool account = run->admin == INVITE_ACCOUNT;
+	bool contact = !account || (adhoc_value(r, "roster-subscription", 0, &value) &&
+	    (slice_is(value, "1") || slice_is(value, "true")));
+
+	buf_printf(&run->text, "%s\ndomain=%.*s", run->admin->command, SLICE_ARG(domain));
+	if (contact)
+		buf_printf(&run->text, "\ncontact=%.*s", SLICE_ARG(inviter));
+	if (account) {
+		buf_add_string(&run->text, "\naccount=");
+		if (adhoc_value(r, "username", 0, &value))
+			buf_add_slice(&run->text, value);
+	}
+	buf_add_char(&run->text, '\0');
+	return NULL;
+}
+
 /* Why a form of XEP-0133 cannot become commands; NULL: it has. */
 static const char *
 admin_text(struct run *run, const struct frame *f, const struct adhoc_request *r)
@@ -626,6 +766,8 @@ admin_text(struct run *run, const struct frame *f, const struct adhoc_request *r
 	char prepared[JID_MAX + 1];
 	size_t i;
 
+	if (run->admin == INVITE_CONTACT || run->admin == INVITE_ACCOUNT)
+		return invite_text(run, f, r);
 	if (run->admin->form == FORM_NONE) {
 		buf_add_string(&run->text, run->admin->command);
 		if (run->admin->domain) {
@@ -715,7 +857,7 @@ run_begin(const struct frame *f, enum right right, const struct target *t,
 	struct run *run;
 	const char *problem;
 
-	if (runs == RUNS_MAX) {
+	if (runs >= (right == RIGHT_INVITE ? RUNS_MAX / 2 : RUNS_MAX)) {
 		COUNT(adhoc_refused);
 		route_error(f, STANZA_ERROR_RESOURCE_CONSTRAINT, "Too many commands are under way");
 		return;
@@ -762,11 +904,12 @@ adhoc_command(const struct frame *f, struct session *sender)
 	const char *condition;
 	struct target t;
 
-	if (right == RIGHT_NONE) {
+	if (right == RIGHT_NONE || (right == RIGHT_INVITE && !slice_starts(f->node,
+	    SLICE(NS_INVITE "#")))) {
 		route_error(f, STANZA_ERROR_FORBIDDEN, NULL);
 		return;
 	}
-	if (!target_find(f->node, right, &t)) {
+	if (!target_find(f, right, &t)) {
 		route_error(f, STANZA_ERROR_ITEM_NOT_FOUND, NULL);
 		return;
 	}

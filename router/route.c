@@ -161,18 +161,20 @@ frame_limit(struct frame *f)
 	f->binding_exporter = f->binding_unique = f->binding_endpoint = SLICE_NONE;
 }
 
-/* A request from a stream that has not authenticated: only in-band registration (XEP-0077). */
+/* A request from a stream that has not authenticated: only in-band registration (XEP-0077), and the
+ * token of an invitation to it (XEP-0445). */
 static void
 inbound_stranger(struct peer *peer, const struct frame *f)
 {
 	struct frame out = *f;
 	bool known;
-	struct peer *server = registry_server_ns(SLICE(NS_REGISTER), &known);
+	struct peer *server = registry_server_ns(f->ns, &known);
 
 	if (f->seq > peer->seen)
 		peer->seen = f->seq;
 	peer_ack(peer->incarnation, f->seq);
-	if (peer->role != ROLE_C2SD || !is_request(f) || !slice_is(f->ns, NS_REGISTER) ||
+	if (peer->role != ROLE_C2SD || !is_request(f) ||
+	    (!slice_is(f->ns, NS_REGISTER) && !slice_is(f->ns, NS_PARS)) ||
 	    HANDLE_INCARNATION(f->handle) != peer->incarnation || f->to.ptr == NULL ||
 	    !registry_local_domain(f->to)) {
 		/* A session that was killed has its last stanzas under way. */
@@ -184,6 +186,7 @@ inbound_stranger(struct peer *peer, const struct frame *f)
 	}
 	frame_limit(&out);
 	out.address = f->address; /* authd slows those down that make many accounts */
+	out.token = f->token;     /* of its invitation, which authd looks at again */
 	out.from = SLICE_NONE;
 	out.flags = f->flags & FLAG_FROM_ENTRY;
 	out.origin = 0;

@@ -236,6 +236,26 @@ check_conflict(struct slice value)
 }
 
 static const char *
+check_registration(struct slice value)
+{
+	static const char *const words[] = { "no", "off", "false", "invited", "yes", "on", "true" };
+	size_t i;
+
+	for (i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (slice_is(value, words[i]))
+			return NULL;
+	}
+	return "is not no, invited or yes";
+}
+
+static const char *
+check_invite(struct slice value)
+{
+	return slice_is(value, "nobody") || slice_is(value, "admins") || slice_is(value, "all") ? NULL :
+	    "is not nobody, admins or all";
+}
+
+static const char *
 check_account(struct slice value)
 {
 	char text[JID_MAX + 1];
@@ -264,6 +284,12 @@ check_uri(struct slice value)
 			return "has a character in it that a URI cannot have";
 	}
 	return NULL;
+}
+
+static const char *
+check_page_url(struct slice value)
+{
+	return value.len == 0 ? NULL : check_uri(value);
 }
 
 static const char *
@@ -320,6 +346,9 @@ static const struct check {
 	{ "", "log", check_log },
 	{ "", "log-level", check_level },
 	{ "", "admins", check_account },
+	{ "domain", "registration", check_registration },
+	{ "domain", "invite", check_invite },
+	{ "domain", "invite-page", check_page_url },
 	{ "domain", "admins", check_account },
 	{ "domain", "contact-abuse", check_uri },
 	{ "domain", "contact-admin", check_uri },
@@ -369,6 +398,8 @@ static const struct check {
 	{ "auth", "failures-time", check_year },
 	{ "archive", "page-messages", check_page },
 	{ "auth", "iterations", check_positive },
+	{ "auth", "invitations", check_positive },
+	{ "auth", "invitation-time", check_positive },
 	{ "auth", "pkcs11-module", check_module },
 	{ "auth", "pkcs11-paths", check_path },
 	{ "archive", "size", check_positive },

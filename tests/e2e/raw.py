@@ -80,6 +80,8 @@ NS = {
     "blocking": "urn:xmpp:blocking",
     "mam": "urn:xmpp:mam:2",
     "rsm": "http://jabber.org/protocol/rsm",
+    "pars": "urn:xmpp:pars:0",
+    "ibr-token": "urn:xmpp:ibr-token:0",
     "forward": "urn:xmpp:forward:0",
     "chatstates": "http://jabber.org/protocol/chatstates",
 }

@@ -19,6 +19,7 @@ from test_clients import aio_client, online
 COMMANDS = NS["commands"]
 ADMIN = "http://jabber.org/protocol/admin#"
 OWN = "urn:x-aldis:command#"
+INVITE = "urn:xmpp:invite#"
 CHIEF, BOSS = "chief@localhost", "boss@example.test"  # of everything; of accounts of localhost
 SET = ("add-user", "delete-user", "change-user-password", "end-user-session", "user-stats",
        "get-registered-users-num", "get-online-users-num", "get-active-users-num",
@@ -104,8 +105,9 @@ def test_list(suite, chief, boss):
     helped = {c["command"] for c in suite.ctl("help") if c["command"] not in ("check", "user import")}
     assert {OWN + c.replace(" ", "-") for c in helped} <= set(everything)
     assert {ADMIN + n for n in SET} <= set(everything) and len(everything) == len(set(everything))
-    assert nodes(items(chief, to="example.test")) == everything
-    assert nodes(items(boss)) == [ADMIN + n for n in SET]
+    assert INVITE + "invite" in everything
+    assert nodes(items(chief, to="example.test")) == [n for n in everything if n != INVITE + "invite"]
+    assert nodes(items(boss)) == [ADMIN + n for n in SET] + [INVITE + "create-account"]
     for client, to in ((boss, "example.test"), (suite.login(suite.account()), "localhost")):
         answer = items(client, to=to)
         assert answer.get("type") == "result" and nodes(answer) == []

@@ -239,7 +239,7 @@ test_domain_errors(void **state)
 	expect_error("domain \"example.org\" { certificate = \"none.pem\" key = \"a.key\" }\n", 1,
 	    message);
 	expect_error("domain \"example.org\" {\n registration = maybe\n}\n", 2,
-	    "domain \"example.org\": registration: \"maybe\" is not yes or no");
+	    "domain \"example.org\": registration: \"maybe\" is not no, invited or yes");
 }
 
 static void
