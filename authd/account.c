@@ -281,7 +281,7 @@ account_remove(struct slice bare)
 {
 	static const enum table tables[] = {
 		TABLE_ROSTER, TABLE_REQUEST, TABLE_VERSION, TABLE_VCARD, TABLE_PRIVATE, TABLE_LAST,
-		TABLE_BLOCK, TABLE_FAST, TABLE_INVITE
+		TABLE_BLOCK, TABLE_FAST, TABLE_INVITE, TABLE_REPORT
 	};
 	struct removal removal = { .account = bare };
 	struct account a;

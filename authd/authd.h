@@ -38,6 +38,7 @@ enum table {
 	TABLE_FAST,      /* account id, hash of user agent -> tokens, fast.c */
 	TABLE_INVITE,    /* account id, hash of a token -> invite.c */
 	TABLE_RESERVED,  /* hash of bare JID -> the invitation that reserves it, invite.c */
+	TABLE_REPORT,    /* account id, number -> report.c */
 	TABLE_COUNT
 };
 
@@ -49,6 +50,8 @@ enum registration { REGISTRATION_NO, REGISTRATION_INVITED, REGISTRATION_YES };
 struct domain {
 	char *name;
 	enum registration registration;
+	char **report_to;            /* addresses that are told of reports */
+	size_t report_count;
 	char *invite_page;           /* URL before an invitation's, "": none */
 };
 
@@ -71,6 +74,7 @@ struct state {
 	uint64_t token_lifetime;     /* milliseconds */
 	uint64_t token_rotation;
 	uint64_t ticket_time;        /* milliseconds; 0: no tickets */
+	size_t reports;              /* of one account */
 	size_t invitations;          /* of one account, open at a time */
 	uint64_t invitation_time;    /* milliseconds */
 	uint8_t grant_key[SECRET_SIZE];
@@ -460,6 +464,31 @@ void register_close(void);
 void last_iq(const struct request *r);
 void last_set(struct slice account, uint64_t stamp);
 uint64_t last_get(uint64_t id); /* 0: never */
+
+/* -- report.c: what accounts say of whom they block ----------------------------------------- */
+
+#define REPORT_ORIGIN      1u /* may be passed on to the domain of who is reported */
+#define REPORT_THIRD_PARTY 2u /* may be passed on to others */
+
+struct report {
+	uint64_t number;
+	uint64_t time;         /* milliseconds since 1970 */
+	uint32_t flags;
+	struct slice reporter; /* bare JID */
+	struct slice reported; /* JID */
+	struct slice reason;   /* a URN */
+	struct slice text;     /* absent: none */
+	struct slice lang;     /* of the text; absent: none */
+	struct slice ids;      /* lines "BY ID" */
+};
+
+/* Keeps a <report/> of an account, unless it is malformed or there are too many, and tells of it. */
+void report_add(struct slice reporter, uint64_t id, struct slice reported,
+    const struct xmlin_element *element, uint64_t now);
+void report_each(void (*each)(void *arg, const struct report *report), void *arg);
+/* Likewise for one. Returns 0, E_NOT_FOUND, or an error of the store. */
+int report_find(uint64_t number, void (*each)(void *arg, const struct report *report), void *arg);
+int report_remove(uint64_t number);
 
 /* -- invite.c: invitations ------------------------------------------------------------------ */
 

@@ -148,6 +148,28 @@ is_too_long(struct slice list)
 	return count > state.block_items || list.len > BLOCK_BYTES_MAX;
 }
 
+/* Keeps the reports that are in the items of a request, which have been read before. */
+static void
+reports_take(const struct request *r, uint64_t id)
+{
+	struct buf scratch = { 0 };
+	char prepared[JID_MAX + 1];
+	struct xmlin_element item, report;
+	struct slice text;
+	struct xmlin in;
+	struct jid jid;
+
+	xmlin_begin(&in, r->query.content, r->query.ns);
+	while (xmlin_child(&in, &item)) {
+		buf_clear(&scratch);
+		if (xmlin_find(item.content, item.ns, "report", NS_REPORTING, &report) &&
+		    xmlin_attribute(&item, "jid", &scratch, &text) == OK &&
+		    jid_prepare(text, prepared, &jid) == OK)
+			report_add(r->account, id, jid.full, &report, r->now);
+	}
+	buf_free(&scratch);
+}
+
 static void
 set(const struct request *r, uint64_t id)
 {
@@ -170,6 +192,8 @@ set(const struct request *r, uint64_t id)
 	} else {
 		put(id, buf_slice(&list));
 		tell(r, buf_slice(&list), buf_slice(&items));
+		if (add && !r->repeated)
+			reports_take(r, id);
 		request_answer(r->f, SLICE(""));
 	}
 	buf_free(&list);

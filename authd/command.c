@@ -8,6 +8,7 @@
 #include "authd.h"
 #include "log.h"
 
+#define REPORTS_MAX 2000 /* reports in one answer */
 #define LIST_MAX 20000 /* accounts in one answer, which must fit a frame */
 
 int (*command_commit)(void);
@@ -518,7 +519,111 @@ invite_remove(struct slice *words, size_t count, json_t **result)
 	return finish(error, result);
 }
 
+/* -- reports -- */
+
+static void
+report_row(void *arg, const struct report *report)
+{
+	struct list *list = arg;
+	struct jid jid;
+	json_t *object;
+
+	jid_split(report->reporter, &jid);
+	if ((list->domain.ptr != NULL && !slice_equal(jid.domain, list->domain)) ||
+	    json_array_size(list->array) >= REPORTS_MAX)
+		return;
+	object = json_object();
+	json_object_set_new(object, "number", json_integer((json_int_t)report->number));
+	json_object_set_new(object, "time", json_stamp(report->time));
+	json_object_set_new(object, "reporter",
+	    json_stringn(report->reporter.ptr, report->reporter.len));
+	json_object_set_new(object, "reported",
+	    json_stringn(report->reported.ptr, report->reported.len));
+	json_object_set_new(object, "reason", json_stringn(report->reason.ptr, report->reason.len));
+	json_array_append_new(list->array, object);
+}
+
+/* An answer has the first of them; those that were dealt with are deleted. */
+static int
+report_list(struct slice *words, size_t count, json_t **result)
+{
+	struct list list = { 0 };
+	char out[JID_PART_MAX + 1];
+
+	if (count > 1)
+		return refuse(result, E_MALFORMED, "at most one domain");
+	if (count == 1 && (jid_prepare_domain(words[0], out, &list.domain) != OK ||
+	    state_domain(list.domain) == NULL))
+		return refuse(result, E_NOT_FOUND, "no such domain here");
+	list.array = json_array();
+	report_each(report_row, &list);
+	*result = list.array;
+	return OK;
+}
+
+static void
+report_details(void *arg, const struct report *report)
+{
+	struct list list = { .array = json_array() };
+	json_t **result = arg, *ids = json_array();
+	struct slice rest = report->ids;
+
+	report_row(&list, report);
+	*result = json_incref(json_array_get(list.array, 0));
+	json_decref(list.array);
+	json_object_set_new(*result, "text", report->text.ptr == NULL ? json_null() :
+	    json_stringn(report->text.ptr, report->text.len));
+	json_object_set_new(*result, "lang", report->lang.ptr == NULL ? json_null() :
+	    json_stringn(report->lang.ptr, report->lang.len));
+	while (rest.len != 0) {
+		const char *end = memchr(rest.ptr, '\n', rest.len);
+		size_t len = end != NULL ? (size_t)(end - rest.ptr) : rest.len;
+
+		json_array_append_new(ids, json_stringn(rest.ptr, len));
+		rest = slice_part(rest, len + 1, SIZE_MAX);
+	}
+	json_object_set_new(*result, "stanza-ids", ids);
+	json_object_set_new(*result, "report-origin", json_boolean(report->flags & REPORT_ORIGIN));
+	json_object_set_new(*result, "third-party",
+	    json_boolean(report->flags & REPORT_THIRD_PARTY));
+}
+
+static int
+number_read(struct slice *words, size_t count, uint64_t *number, json_t **result)
+{
+	if (count != 1 || slice_number(words[0], INT64_MAX, number) != OK || *number == 0)
+		return refuse(result, E_MALFORMED, "the number of a report is needed");
+	return OK;
+}
+
+static int
+report_show(struct slice *words, size_t count, json_t **result)
+{
+	uint64_t number;
+	int error = number_read(words, count, &number, result);
+
+	if (error)
+		return error;
+	error = report_find(number, report_details, result);
+	return error == E_NOT_FOUND ? refuse(result, error, "no such report") : error;
+}
+
+static int
+report_delete(struct slice *words, size_t count, json_t **result)
+{
+	uint64_t number;
+	int error = number_read(words, count, &number, result);
+
+	if (error)
+		return error;
+	error = report_remove(number);
+	return error == E_NOT_FOUND ? refuse(result, error, "no such report") : finish(error, result);
+}
+
 const struct command command_table[] = {
+	{ "report list", "[DOMAIN]", "list reports of blocked contacts", report_list },
+	{ "report show", "NUMBER", "show a report", report_show },
+	{ "report delete", "NUMBER", "delete a report", report_delete },
 	{ "invite",
 	    "[account=NAME] [contact=JID] [domain=DOMAIN] [time=TIME] [uses=NUMBER]",
 	    "make an invitation, for an account or to a contact", invite },

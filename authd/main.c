@@ -346,6 +346,7 @@ static const char serves[] =
     "feature " NS_VCARD "\n"
     "feature " NS_PRIVATE "\n"
     "feature " NS_BLOCKING "\n"
+    "feature " NS_REPORTING "\n"
     "feature " NS_REGISTER "\n"
     "account-feature " NS_VCARD "\n"
     "account-feature " NS_LAST "\n";

@@ -27,6 +27,7 @@ static const char *const tables[] = {
 	[TABLE_FAST] = "fast",
 	[TABLE_INVITE] = "invite",
 	[TABLE_RESERVED] = "reserved",
+	[TABLE_REPORT] = "report",
 	[TABLE_COUNT] = NULL,
 };
 
@@ -81,6 +82,23 @@ registration_read(struct slice word)
 	    REGISTRATION_YES : REGISTRATION_NO;
 }
 
+/* Whom a domain has told of reports. */
+static void
+report_to_read(const struct config *config, const char *title, struct domain *d)
+{
+	char out[JID_MAX + 1];
+	struct slice value;
+	struct jid jid;
+	size_t i;
+
+	for (i = 0; config_list(config, "domain", title, "report-to", i, &value); i++) {
+		if (jid_prepare(value, out, &jid) != OK)
+			continue;
+		d->report_to = mem_grow(d->report_to, (d->report_count + 1) * sizeof *d->report_to);
+		d->report_to[d->report_count++] = slice_dup(jid.full);
+	}
+}
+
 /* Reads the titles of the domains. */
 static int
 domains_read(const struct config *config)
@@ -103,6 +121,9 @@ domains_read(const struct config *config)
 		d->name = slice_dup(name);
 		d->registration = registration_read(config_text(config, "domain", copy, "registration"));
 		d->invite_page = slice_dup(config_text(config, "domain", copy, "invite-page"));
+		d->report_to = NULL;
+		d->report_count = 0;
+		report_to_read(config, copy, d);
 		free(copy);
 	}
 	return OK;
@@ -124,6 +145,7 @@ state_configure(const struct config *config)
 	state.token_lifetime = 1000 * config_number(config, "auth", "", "token-lifetime");
 	state.ticket_time = 1000 * config_number(config, "auth", "", "ticket-time");
 	state.token_rotation = 1000 * config_number(config, "auth", "", "token-rotation");
+	state.reports = (size_t)config_number(config, "auth", "", "reports");
 	state.invitations = (size_t)config_number(config, "auth", "", "invitations");
 	state.invitation_time = 1000 * config_number(config, "auth", "", "invitation-time");
 	if (state.iterations < 4096 || state.iterations > 10000000) {
@@ -200,6 +222,9 @@ state_close(void)
 	for (i = 0; i < state.domain_count; i++) {
 		free(state.domains[i].name);
 		free(state.domains[i].invite_page);
+		while (state.domains[i].report_count > 0)
+			free(state.domains[i].report_to[--state.domains[i].report_count]);
+		free(state.domains[i].report_to);
 	}
 	free(state.domains);
 	free(state.mechanisms);

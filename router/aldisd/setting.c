@@ -236,6 +236,15 @@ check_conflict(struct slice value)
 }
 
 static const char *
+check_jid(struct slice value)
+{
+	char text[JID_MAX + 1];
+	struct jid jid;
+
+	return jid_prepare(value, text, &jid) == OK ? NULL : "is not an address like \"juliet@example.org\"";
+}
+
+static const char *
 check_registration(struct slice value)
 {
 	static const char *const words[] = { "no", "off", "false", "invited", "yes", "on", "true" };
@@ -350,6 +359,7 @@ static const struct check {
 	{ "domain", "invite", check_invite },
 	{ "domain", "invite-page", check_page_url },
 	{ "domain", "admins", check_account },
+	{ "domain", "report-to", check_jid },
 	{ "domain", "contact-abuse", check_uri },
 	{ "domain", "contact-admin", check_uri },
 	{ "domain", "contact-feedback", check_uri },

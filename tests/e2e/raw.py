@@ -80,6 +80,7 @@ NS = {
     "blocking": "urn:xmpp:blocking",
     "mam": "urn:xmpp:mam:2",
     "rsm": "http://jabber.org/protocol/rsm",
+    "reporting": "urn:xmpp:reporting:1",
     "pars": "urn:xmpp:pars:0",
     "ibr-token": "urn:xmpp:ibr-token:0",
     "forward": "urn:xmpp:forward:0",

@@ -62,7 +62,7 @@ def test_unique_prefixes(suite, words):
     (("user",), ("add", "del", "import", "list", "passwd", "revoke", "tokens")),
     (("u", "x"), ("add", "del", "import", "list", "passwd", "revoke", "tokens")),
     (("session", ""), ("kick", "list")),
-    (("nonsense",), ("archive", "check", "help", "invite", "peer", "queue", "reload", "session", "show", "status",
+    (("nonsense",), ("archive", "check", "help", "invite", "peer", "queue", "reload", "report", "session", "show", "status",
                      "user")),
 ])
 def test_possibilities(suite, words, said):

@@ -37,6 +37,7 @@ static const char configuration[] =
     "auth\t\ttoken-lifetime\t2592000\n"
     "auth\t\ttoken-rotation\t86400\n"
     "auth\t\tticket-time\t21600\n"
+    "auth\t\treports\t3\n"
     "auth\t\tinvitations\t3\n"
     "auth\t\tinvitation-time\t3600\n"
     "domain\texample.org\tinvite-page\t\n"
@@ -50,6 +51,7 @@ static const char *const addresses[] = {
 };
 static const char *const namespaces[] = {
 	NS_ROSTER, NS_VCARD, NS_PRIVATE, NS_REGISTER, NS_LAST, "urn:x",
+	NS_BLOCKING, NS_PARS,
 };
 static char directory[] = "/tmp/aldis-fuzz-request-XXXXXX";
 

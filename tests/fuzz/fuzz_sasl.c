@@ -41,6 +41,7 @@ static const char configuration[] =
     "auth\t\ttoken-lifetime\t2592000\n"
     "auth\t\ttoken-rotation\t86400\n"
     "auth\t\tticket-time\t21600\n"
+    "auth\t\treports\t3\n"
     "auth\t\tinvitations\t3\n"
     "auth\t\tinvitation-time\t3600\n"
     "domain\texample.org\tinvite-page\t\n"

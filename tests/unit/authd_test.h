@@ -41,9 +41,11 @@ static const char test_config[] =
     "auth\t\ttoken-lifetime\t2592000\n"
     "auth\t\ttoken-rotation\t86400\n"
     "auth\t\tticket-time\t21600\n"
+    "auth\t\treports\t3\n"
     "auth\t\tinvitations\t3\n"
     "auth\t\tinvitation-time\t3600\n"
     "domain\texample.org\tinvite-page\t\n"
+    "domain\texample.org\treport-to\tjuliet@example.org\n"
     "domain\texample.org\tregistration\tyes\n"
     "domain\texample.net\tinvite-page\t\n"
     "domain\texample.net\tregistration\tno\n";
