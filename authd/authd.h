@@ -52,6 +52,9 @@ struct domain {
 	enum registration registration;
 	char **report_to;            /* addresses that are told of reports */
 	size_t report_count;
+	char **services;             /* as service.h reads them */
+	size_t service_count;
+	char *service_secret;        /* NULL: none */
 	char *invite_page;           /* URL before an invitation's, "": none */
 };
 
@@ -74,6 +77,7 @@ struct state {
 	uint64_t token_lifetime;     /* milliseconds */
 	uint64_t token_rotation;
 	uint64_t ticket_time;        /* milliseconds; 0: no tickets */
+	uint64_t service_time;       /* milliseconds that credentials are good */
 	size_t reports;              /* of one account */
 	size_t invitations;          /* of one account, open at a time */
 	uint64_t invitation_time;    /* milliseconds */
@@ -464,6 +468,13 @@ void register_close(void);
 void last_iq(const struct request *r);
 void last_set(struct slice account, uint64_t stamp);
 uint64_t last_get(uint64_t id); /* 0: never */
+
+/* -- extdisco.c: services besides XMPP ------------------------------------------------------ */
+
+void extdisco_iq(const struct request *r);
+void extdisco_configure(const struct config *config, const char *title, struct domain *domain);
+void extdisco_close(struct domain *domain);
+void extdisco_serves(struct buf *text); /* adds lines of HELLO */
 
 /* -- report.c: what accounts say of whom they block ----------------------------------------- */
 

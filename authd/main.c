@@ -354,6 +354,7 @@ static const char serves[] =
 static const struct daemon_hooks hooks = {
 	.role = ROLE_AUTHD,
 	.serves = serves,
+	.serves_more = extdisco_serves,
 	.commands = command_table,
 	.configure = configure,
 	.reconfigure = key_reconfigure,

@@ -17,6 +17,7 @@ static const struct {
 	{ NS_BLOCKING, NULL, false, block_iq }, /* three names */
 	{ NS_REGISTER, "query", true, register_iq },
 	{ NS_LAST, "query", false, last_iq },
+	{ NS_EXTDISCO, NULL, false, extdisco_iq }, /* two names */
 	{ NS_PARS, "preauth", true, register_preauth },
 };
 

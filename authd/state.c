@@ -124,6 +124,7 @@ domains_read(const struct config *config)
 		d->report_to = NULL;
 		d->report_count = 0;
 		report_to_read(config, copy, d);
+		extdisco_configure(config, copy, d);
 		free(copy);
 	}
 	return OK;
@@ -145,6 +146,7 @@ state_configure(const struct config *config)
 	state.token_lifetime = 1000 * config_number(config, "auth", "", "token-lifetime");
 	state.ticket_time = 1000 * config_number(config, "auth", "", "ticket-time");
 	state.token_rotation = 1000 * config_number(config, "auth", "", "token-rotation");
+	state.service_time = 1000 * config_number(config, "auth", "", "service-time");
 	state.reports = (size_t)config_number(config, "auth", "", "reports");
 	state.invitations = (size_t)config_number(config, "auth", "", "invitations");
 	state.invitation_time = 1000 * config_number(config, "auth", "", "invitation-time");
@@ -222,6 +224,7 @@ state_close(void)
 	for (i = 0; i < state.domain_count; i++) {
 		free(state.domains[i].name);
 		free(state.domains[i].invite_page);
+		extdisco_close(&state.domains[i]);
 		while (state.domains[i].report_count > 0)
 			free(state.domains[i].report_to[--state.domains[i].report_count]);
 		free(state.domains[i].report_to);

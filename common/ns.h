@@ -59,6 +59,7 @@
 #define NS_PARS       "urn:xmpp:pars:0"                       /* XEP-0379 */
 #define NS_IBR_TOKEN  "urn:xmpp:ibr-token:0"                  /* XEP-0445 */
 #define NS_INVITE     "urn:xmpp:invite"                       /* XEP-0401 */
+#define NS_EXTDISCO   "urn:xmpp:extdisco:2"                   /* XEP-0215 */
 #define NS_REPORTING  "urn:xmpp:reporting:1"                  /* XEP-0377 */
 #define NS_BLOCKING   "urn:xmpp:blocking"                     /* XEP-0191 */
 #define NS_OCCUPANT_ID "urn:xmpp:occupant-id:0"               /* XEP-0421 */

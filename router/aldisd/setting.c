@@ -14,6 +14,7 @@
 #include "error.h"
 #include "jid.h"
 #include "log.h"
+#include "service.h"
 
 #define FILE_SIZE_MAX (256u << 10)
 #define SIZE_LARGEST  (1ull << 60)
@@ -245,6 +246,15 @@ check_jid(struct slice value)
 }
 
 static const char *
+check_service(struct slice value)
+{
+	struct service service;
+
+	return service_read(value, &service) == OK ? NULL :
+	    "is not a service like \"turn:turn.example.org:3478?transport=udp\"";
+}
+
+static const char *
 check_registration(struct slice value)
 {
 	static const char *const words[] = { "no", "off", "false", "invited", "yes", "on", "true" };
@@ -359,6 +369,7 @@ static const struct check {
 	{ "domain", "invite", check_invite },
 	{ "domain", "invite-page", check_page_url },
 	{ "domain", "admins", check_account },
+	{ "domain", "services", check_service },
 	{ "domain", "report-to", check_jid },
 	{ "domain", "contact-abuse", check_uri },
 	{ "domain", "contact-admin", check_uri },
@@ -408,6 +419,7 @@ static const struct check {
 	{ "auth", "failures-time", check_year },
 	{ "archive", "page-messages", check_page },
 	{ "auth", "iterations", check_positive },
+	{ "auth", "service-time", check_positive },
 	{ "auth", "invitations", check_positive },
 	{ "auth", "invitation-time", check_positive },
 	{ "auth", "pkcs11-module", check_module },

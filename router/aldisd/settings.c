@@ -387,6 +387,29 @@ pin_add(struct settings *settings, cfg_t *cfg, struct slice domain, const char *
 	return error;
 }
 
+/* Reads the secret for services, which is the one line of a file as a PIN is. */
+static int
+secret_add(struct settings *settings, cfg_t *cfg, struct slice domain)
+{
+	const char *name = value_of(cfg, "service-secret"), *problem = NULL;
+	struct buf content = { .secret = true };
+	struct slice secret = SLICE("");
+	int error = OK;
+
+	if (name != NULL)
+		error = file_read(cfg, "service-secret", name, &content);
+	if (error == OK && name != NULL)
+		problem = token_pin(buf_slice(&content), &secret);
+	if (problem != NULL) {
+		cfg_error(cfg, "service-secret: %s: %s", name, problem);
+		error = E_MALFORMED;
+	}
+	if (error == OK)
+		add_file(settings, "service-secret", domain, secret);
+	buf_free(&content);
+	return error;
+}
+
 /* Adds a key that is in a PKCS#11 token: its URI, which is not base64 as it has a colon. */
 static int
 token_add(struct settings *settings, cfg_t *cfg, struct slice domain, struct slice certificate)
@@ -424,6 +447,8 @@ credentials_add(struct settings *settings, cfg_t *cfg, struct slice domain)
 		error = token_add(settings, cfg, domain, buf_slice(&certificate));
 	else if (error == OK)
 		error = key_add(settings, cfg, domain, buf_slice(&certificate));
+	if (error == OK)
+		error = secret_add(settings, cfg, domain);
 	if (error == OK)
 		add_file(settings, "certificate", domain, buf_slice(&certificate));
 	buf_free(&certificate);

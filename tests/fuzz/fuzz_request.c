@@ -37,11 +37,18 @@ static const char configuration[] =
     "auth\t\ttoken-lifetime\t2592000\n"
     "auth\t\ttoken-rotation\t86400\n"
     "auth\t\tticket-time\t21600\n"
+    "auth\t\tservice-time\t86400\n"
     "auth\t\treports\t3\n"
     "auth\t\tinvitations\t3\n"
     "auth\t\tinvitation-time\t3600\n"
+    "domain\texample.org\tservice-secret\tbm9ydGg=\n"
+    "domain\texample.org\tservices\tstun:stun.example.org\n"
+    "domain\texample.org\tservices\tturn:turn.example.org:3478?transport=udp\n"
+    "domain\texample.org\tservices\tturn:turn.example.org:80?transport=tcp\n"
+    "domain\texample.org\tservices\tturns:[2001:db8::1]:5349?transport=tcp\n"
     "domain\texample.org\tinvite-page\t\n"
     "domain\texample.org\tregistration\tyes\n"
+    "domain\texample.net\tservice-secret\t\n"
     "domain\texample.net\tinvite-page\t\n"
     "domain\texample.net\tregistration\tno\n";
 
@@ -144,7 +151,7 @@ ask(struct fuzz *f, uint8_t what, uint8_t who)
 	struct slice payload = fuzz_copy(fuzz_until(f, 0xFF));
 
 	frame.subtype = what & 0x40 ? TYPE_GET : TYPE_SET;
-	frame.ns = slice_string(namespaces[what % 8 % COUNT_OF(namespaces)]);
+	frame.ns = what & 0x10 ? SLICE(NS_EXTDISCO) : slice_string(namespaces[what % 8]);
 	frame.from = who & 0x80 ? SLICE_NONE : slice_string(addresses[who % 4]);
 	frame.to = who & 0x40 ? SLICE_NONE : slice_string(addresses[who / 8 % 8]);
 	frame.payload = payload;

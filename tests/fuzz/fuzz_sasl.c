@@ -41,11 +41,18 @@ static const char configuration[] =
     "auth\t\ttoken-lifetime\t2592000\n"
     "auth\t\ttoken-rotation\t86400\n"
     "auth\t\tticket-time\t21600\n"
+    "auth\t\tservice-time\t86400\n"
     "auth\t\treports\t3\n"
     "auth\t\tinvitations\t3\n"
     "auth\t\tinvitation-time\t3600\n"
+    "domain\texample.org\tservice-secret\tbm9ydGg=\n"
+    "domain\texample.org\tservices\tstun:stun.example.org\n"
+    "domain\texample.org\tservices\tturn:turn.example.org:3478?transport=udp\n"
+    "domain\texample.org\tservices\tturn:turn.example.org:80?transport=tcp\n"
+    "domain\texample.org\tservices\tturns:[2001:db8::1]:5349?transport=tcp\n"
     "domain\texample.org\tinvite-page\t\n"
     "domain\texample.org\tregistration\tyes\n"
+    "domain\texample.net\tservice-secret\t\n"
     "domain\texample.net\tinvite-page\t\n"
     "domain\texample.net\tregistration\tno\n";
 

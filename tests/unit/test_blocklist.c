@@ -222,14 +222,16 @@ test_reports_dropped(void **unused)
 	unsigned i;
 
 	(void)unused;
-	set(ROMEO, BLOCK(REPORTED("a.example", "", "<third-party/>") REPORTED("b.example", " reason=''", "<third-party/>")));
+	set(ROMEO, BLOCK(REPORTED("a.example", "", "<third-party/>")
+	    REPORTED("b.example", " reason=''", "<third-party/>")));
 	buf_clear(&test_said);
 	expect_list(ROMEO, ITEM("a.example") ITEM("b.example"));
 	set(ROMEO, BLOCK(REPORTED("a.example", SPAM, "<third-party/>") ITEM("@")));
 	test_error("jid-malformed");
 	set(ROMEO, UNBLOCK(REPORTED("a.example", SPAM, "<third-party/>")));
 	buf_clear(&test_said);
-	test_ask(ROMEO, NULL, TYPE_SET, NS_BLOCKING, BLOCK(REPORTED("a.example", SPAM, "<third-party/>")), true);
+	test_ask(ROMEO, NULL, TYPE_SET, NS_BLOCKING,
+	    BLOCK(REPORTED("a.example", SPAM, "<third-party/>")), true);
 	buf_clear(&test_said);
 	set(ROMEO, BLOCK("<item jid='a.example'><report xmlns='urn:xmpp:reporting:0'" SPAM "/></item>"));
 	buf_clear(&test_said);

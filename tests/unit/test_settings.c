@@ -332,7 +332,7 @@ test_slices(void **state)
 	/* A list that is empty by default would not show. */
 	struct settings *settings = read_good("admins = {\"a@b\"}\n"
 	    "domain \"example.org\" { certificate = \"a.pem\" key = \"a.key\" admins = {\"a@b\"}\n"
-	    "report-to = {\"a@b\"} contact-abuse = {\"a:b\"} contact-admin = {\"a:b\"} contact-feedback = {\"a:b\"}\n"
+	    "services = {\"stun:a\"} report-to = {\"a@b\"} contact-abuse = {\"a:b\"} contact-admin = {\"a:b\"} contact-feedback = {\"a:b\"}\n"
 	    "contact-sales = {\"a:b\"} contact-security = {\"a:b\"} contact-status = {\"a:b\"}\n"
 	    "contact-support = {\"a:b\"} }\nauth { pkcs11-paths = {\"/dev/null\"} }\n"
 	    "s2s { listen-tls = {\"[::]:5270\"} listen-component = {\"[::1]:5347\"}\n"
