@@ -144,7 +144,7 @@ def test_secret_stays(suite, client):
     assert needles.find(suite.pid("authd")) != []
 
 
-@pytest.mark.parametrize("value", ["turn", "turn:", "turn:a b", "turn:a:0", "turn:a?transport=UDP", "http://x"])
+@pytest.mark.parametrize("value", ["turn", "turn:", "turn:a@b", "turn:a:0", "turn:a?transport=UDP", "http://x"])
 def test_what_is_no_service(suite, value):
     path = suite.config
     old = path.read_text()
