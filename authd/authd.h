@@ -70,6 +70,7 @@ struct state {
 	uint64_t failures_time;      /* milliseconds */
 	size_t roster_items;
 	size_t vcard_size;
+	bool vcard_strangers;        /* those who have no subscription may read vCards */
 	size_t private_size;
 	size_t private_items;
 	size_t block_items;
@@ -468,6 +469,8 @@ void register_close(void);
 void last_iq(const struct request *r);
 void last_set(struct slice account, uint64_t stamp);
 uint64_t last_get(uint64_t id); /* 0: never */
+/* Whether who asks may see the presence of the account. */
+bool last_allowed(const struct request *r, const struct account *a);
 
 /* -- extdisco.c: services besides XMPP ------------------------------------------------------ */
 

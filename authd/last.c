@@ -35,9 +35,8 @@ last_get(uint64_t id)
 	return value_u8(&r) == VALUE_VERSION ? value_u64(&r) : 0;
 }
 
-/* Whether the sender may see the presence of the account. */
-static bool
-allowed(const struct request *r, const struct account *a)
+bool
+last_allowed(const struct request *r, const struct account *a)
 {
 	struct buf memory = { 0 };
 	struct roster_item item;
@@ -58,7 +57,7 @@ last_iq(const struct request *r)
 	uint64_t last;
 
 	/* No account and no permission look the same. */
-	if (account_find(r->account, &a) != OK || !allowed(r, &a)) {
+	if (account_find(r->account, &a) != OK || !last_allowed(r, &a)) {
 		request_refuse(r->f, STANZA_ERROR_FORBIDDEN, NULL);
 		return;
 	}

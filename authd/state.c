@@ -139,6 +139,7 @@ state_configure(const struct config *config)
 	state.failures_time = 1000 * config_number(config, "auth", "", "failures-time");
 	state.roster_items = (size_t)config_number(config, "auth", "", "roster-items");
 	state.vcard_size = (size_t)config_number(config, "auth", "", "vcard-size");
+	state.vcard_strangers = config_flag(config, "auth", "", "vcard-strangers");
 	state.private_size = (size_t)config_number(config, "auth", "", "private-size");
 	state.private_items = (size_t)config_number(config, "auth", "", "private-items");
 	state.block_items = (size_t)config_number(config, "auth", "", "block-items");

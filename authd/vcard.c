@@ -21,14 +21,15 @@ set(const struct request *r, const struct account *a)
 	request_answer(r->f, SLICE(""));
 }
 
-/* Of others, no account and no vCard look the same, against the harvesting of addresses. */
+/* Of others, no account, no vCard and no right to see it look the same, against the harvesting of addresses. */
 static void
 get(const struct request *r, const struct account *a)
 {
 	struct slice value;
 	char key[8];
 
-	if (a != NULL && store_get(state.store, TABLE_VCARD, state_key(a->id, key), &value) == OK &&
+	if (a != NULL && (state.vcard_strangers || last_allowed(r, a)) &&
+	    store_get(state.store, TABLE_VCARD, state_key(a->id, key), &value) == OK &&
 	    value.len > 1 && value.ptr[0] == VALUE_VERSION)
 		request_answer(r->f, slice_part(value, 1, value.len));
 	else

@@ -77,10 +77,12 @@ classify_request(const struct frame *f, const struct session *sender, struct rou
 		known = known && (sender == NULL || !sender->remote);
 	} else if (r->to.resource.ptr == NULL) {
 		r->peer = registry_account_ns(f->ns, &known);
-		/* The idle time of an account that is online is the router's to tell. */
+		/* The idle time of an account that is online is the router's to tell, but for strangers: they
+		 * get the same answer whether it is online or not, and so of the same daemon. */
 		account = r->to.full.ptr ? account_find(r->to.full)
 		    : sender ? sender->account : NULL;
-		if (known && slice_is(f->ns, NS_LAST) && account != NULL)
+		if (known && slice_is(f->ns, NS_LAST) && account != NULL && sender != NULL &&
+		    (account == sender->account || account_bits(sender->account, r->to.full) & ROSTER_TO))
 			known = false;
 		/* An archive is for its account alone. */
 		if (known && slice_is(f->ns, NS_MAM) && r->to.full.ptr != NULL &&

@@ -29,6 +29,7 @@ static const char configuration[] =
     "auth\t\tfailures-time\t600\n"
     "auth\t\troster-items\t6\n"
     "auth\t\tvcard-size\t300\n"
+    "auth\t\tvcard-strangers\tyes\n"
     "auth\t\tprivate-size\t300\n"
     "auth\t\tprivate-items\t3\n"
     "auth\t\tblock-items\t5\n"

@@ -33,6 +33,7 @@ static const char test_config[] =
     "auth\t\tfailures-time\t600\n"
     "auth\t\troster-items\t50\n"
     "auth\t\tvcard-size\t2000\n"
+    "auth\t\tvcard-strangers\tyes\n"
     "auth\t\tprivate-size\t2000\n"
     "auth\t\tprivate-items\t3\n"
     "auth\t\tblock-items\t5\n"
