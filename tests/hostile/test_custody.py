@@ -236,6 +236,47 @@ def test_lists_that_are_none(world, victims):
     world.silent()
 
 
+@pytest.mark.parametrize("jid", BAD_ACCOUNTS)
+def test_blocks_of_no_account(world, jid):
+    """A block list of an address that is no account of ours is refused."""
+    bad = world.hostile("AUTHD")
+    bad.send(Frame("BLOCKS", jid=jid, text="juliet@localhost\n"))
+    world.refused("type=BLOCKS reason=\"malformed list\"")
+
+
+BAD_LISTS = [b"juliet@localhost", b"\n", b"juliet@localhost\n\n", b"JULIET@localhost\n", b"@\n", b"\xff@localhost\n",
+             b"juliet@localhost\0\n", b"romeo@localhost\njuliet@localhost\n", b"a.example\na.example\n",
+             b"x" * 100000 + b"\n", b"\n" * 100000]
+
+
+@pytest.mark.parametrize("text", BAD_LISTS)
+def test_block_lists_that_are_none(fresh, text):
+    """It is refused whole: the list that was there before counts, and messages go as they went."""
+    world, juliet, romeo = fresh, fresh.juliet, fresh.romeo
+    world.authd.send(Frame("BLOCKS", jid=romeo.bare, text="juliet@localhost\n"))
+    world.silent()
+    world.authd.send(Frame("BLOCKS", jid=romeo.bare, text=text))
+    world.refused("type=BLOCKS reason=\"malformed list\"")
+    world.c2sd.send(juliet.chat(romeo.bare, "blocked"))
+    answer = world.c2sd.expect("STANZA")
+    assert answer.subtype == "ERROR" and b"service-unavailable" in answer.text("payload")
+    world.c2sd.expect("ACK")
+    world.authd.send(Frame("BLOCKS", jid=romeo.bare, text=b""))
+    world.silent()
+    world.exchange(juliet, romeo)
+
+
+def test_blocks_of_others(world, victims):
+    """Who is not authd blocks nobody."""
+    for role in ("C2SD", "S2SD", "MUCD", "FORMSD", "ARCHIVED", "SNMPD"):
+        bad = world.hostile(role)
+        bad.send(Frame("BLOCKS", jid=victims[1].bare, text="juliet@localhost\n"))
+        world.refused("frame refused peer=\\S+ .*type=BLOCKS")
+        bad.close()
+        world.router.hear("LOST")
+    world.exchange(*victims)
+
+
 def test_no_grant_key(world):
     """MECHANISMS without a key of 32 bytes changes nothing."""
     bad = world.hostile("AUTHD")

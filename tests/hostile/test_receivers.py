@@ -309,6 +309,25 @@ def test_authd_payloads(authd, payload):
     assert answers["STANZA"].subtype == "ERROR" and answers["ACK"].numbers == [1, 1]
 
 
+TOKENS = [None, b"", b"0x", b"\0", b"\xff" * 40, b"ffffffffffffffffx" + b"a" * 26, b"0x" + b"a" * 100000]
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_authd_tokens(authd, token):
+    """A token of which c2sd says that its stream has shown it: one that is none changes nothing where
+    registration is open."""
+    payload = "<query xmlns='jabber:iq:register'><username>mallory</username><password>x</password></query>"
+    authd.router.send(Frame("STANZA", "IQ", "SET", handle=handle(5, 1), id="x", ns="jabber:iq:register", name="query",
+                            to=DOMAIN, token=token, address="192.0.2.1", payload=payload))
+    answer, = [f for f in authd.quiet() if f.type == "STANZA"]
+    assert answer.subtype == "RESULT", answer
+    payload = b"<preauth xmlns='urn:xmpp:pars:0' token='%s'/>" % (token or b"")
+    authd.router.send(Frame("STANZA", "IQ", "SET", handle=handle(5, 1), id="y", ns="urn:xmpp:pars:0", name="preauth",
+                            to=DOMAIN, address="192.0.2.1", payload=payload))
+    answer, = [f for f in authd.quiet() if f.type == "STANZA"]
+    assert answer.subtype == "ERROR", answer
+
+
 def test_authd_addresses(authd):
     """Addresses that are not canonical: no subscription, no request, a line."""
     since = authd.log_size()

@@ -74,7 +74,8 @@ def test_stanza_of_a_victim(world, bad, mallory, victims):
 def test_stanza_without_session(world, bad, mallory, victims):
     """Of a stream of its own that authd knows nothing of: also requests, but for in-band registration."""
     for ns, to in (("urn:x", "localhost"), ("jabber:iq:register", victims[0].bare),
-                   ("jabber:iq:register", "elsewhere.example"), ("jabber:iq:roster", None)):
+                   ("jabber:iq:register", "elsewhere.example"), ("jabber:iq:roster", None),
+                   ("urn:xmpp:pars:0", victims[0].bare), ("urn:xmpp:pars:0", "elsewhere.example")):
         request = mallory.stanza("IQ", "SET", to=to, ns=ns, name="query")
         request.handle = handle(bad.incarnation, 999)
         bad.send(request)
@@ -82,7 +83,8 @@ def test_stanza_without_session(world, bad, mallory, victims):
 
 
 def test_stranger_registers(world, bad, mallory, victims):
-    """A registration is passed on with nothing that its sender could have made up but its address."""
+    """A registration is passed on with nothing that its sender could have made up but its address and the token of an
+    invitation, at which authd looks again."""
     request = mallory.stanza("IQ", "SET", to="localhost", ns="jabber:iq:register", name="query",
                              jid=victims[0].bare, token=b"t" * 32, address="192.0.2.1",
                              **{"from": victims[0].jid})
@@ -90,7 +92,8 @@ def test_stranger_registers(world, bad, mallory, victims):
     bad.send(request)
     got = world.authd.expect("STANZA")
     assert got.handle == request.handle and got.text("address") == b"192.0.2.1"
-    assert not {"from", "jid", "token"} & set(got.fields) and got.seq == 0
+    assert got.text("token") == b"t" * 32
+    assert not {"from", "jid"} & set(got.fields) and got.seq == 0
 
 
 ADDRESSES = ["ROMEO@localhost", "romeo@LOCALHOST", "romeo@localhost/", "@localhost", "romeo@", "", "a@b@c/d",
