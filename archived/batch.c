@@ -432,13 +432,13 @@ take_drop(const struct frame *f, struct slice whole)
 	    spool_remove(account->id, f->archive_id);
 }
 
+/* Removes an account's number, and with it all that is found by it. */
 static int
-take_forget(const struct frame *f, struct slice whole)
+account_forget(struct slice jid)
 {
 	struct account *account;
-	int error = account_find(f->jid, &account);
+	int error = account_find(jid, &account);
 
-	(void)whole;
 	if (error)
 		return error == E_NOT_FOUND ? OK : error;
 	error = index_all();
@@ -447,6 +447,25 @@ take_forget(const struct frame *f, struct slice whole)
 	if (error == OK)
 		error = prefs_remove(account->id);
 	return error ? error : account_remove(account);
+}
+
+/* A deletion that comes again must not hit the next account of that name; authd has one under way at
+ * a time, so the last number is enough to tell. */
+static int
+take_forget(const struct frame *f, struct slice whole)
+{
+	struct frame answer = { .type = FRAME_FORGOTTEN, .jid = f->jid, .number = f->number };
+	uint64_t last;
+	int error = meta_get("forgotten", 0, &last);
+
+	(void)whole;
+	stored_flush();
+	if (error == OK && (f->number == 0 || f->number != last)) {
+		error = account_forget(f->jid);
+		if (error == OK)
+			error = meta_put("forgotten", f->number);
+	}
+	return error ? error : frame_write(&answer, &run.out->frames);
 }
 
 static int

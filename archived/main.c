@@ -28,6 +28,8 @@ static struct {
 	uv_work_t work;    /* on that index */
 	uv_timer_t ask;
 	uv_timer_t retention;
+	uv_timer_t scrub;  /* runs while free pages are overwritten */
+	uint64_t scrubbed; /* pages below this one were */
 	bool waiting;
 	bool failing;      /* the last transaction failed */
 	bool paused;       /* the router's link is not read */
@@ -106,6 +108,34 @@ batch_take(void)
 	return error;
 }
 
+/* Overwrites some of what is free in the file. */
+static void
+on_scrub(uv_timer_t *timer)
+{
+	bool more;
+	int error = store_scrub(state.store, &self.scrubbed, STORE_SCRUB_PAGES, &more);
+
+	if (error != E_AGAIN && (error || !more))
+		uv_timer_stop(timer);
+}
+
+/* Begins to overwrite what is free, from the first page on, with a transaction after that which has
+ * freed the last. Also at the start: a process may have been killed in between. */
+static void
+scrub_begin(void)
+{
+	int error = meta_put("scrubbed", daemon_now());
+
+	if (error == OK)
+		error = state_commit();
+	else
+		state_abort();
+	if (error)
+		log_warn("free pages not overwritten", "reason=\"%s\"", error_text(error));
+	self.scrubbed = 0;
+	uv_timer_start(&self.scrub, on_scrub, STORE_SCRUB_TIME, STORE_SCRUB_TIME);
+}
+
 /* Removes some of a deleted account. */
 static int
 forget_some(void)
@@ -122,6 +152,8 @@ forget_some(void)
 	error = state_commit();
 	if (error == OK && forget_pending())
 		daemon_dirty();
+	else if (error == OK)
+		scrub_begin();
 	return error;
 }
 
@@ -376,7 +408,10 @@ on_start(uv_loop_t *loop)
 	uv_timer_start(&self.ask, on_ask, ASK_TIME, ASK_TIME);
 	uv_timer_init(loop, &self.retention);
 	uv_timer_start(&self.retention, on_retention, 0, 0);
+	uv_timer_init(loop, &self.scrub);
 	daemon_dirty();
+	if (!forget_pending())
+		scrub_begin();
 	return OK;
 }
 

@@ -184,6 +184,8 @@ account_create(struct slice bare, struct slice password, uint64_t now)
 
 	if (account_exists(bare))
 		return E_EXISTS;
+	if (forget_waits(bare))
+		return E_AGAIN;
 	error = keys_make(&a, password);
 	if (error == OK)
 		error = id_take(&a.id);
@@ -277,7 +279,7 @@ contact_remove(void *arg, const struct roster_item *item)
 }
 
 int
-account_remove(struct slice bare)
+account_remove(struct slice bare, uint64_t now)
 {
 	static const enum table tables[] = {
 		TABLE_ROSTER, TABLE_REQUEST, TABLE_VERSION, TABLE_VCARD, TABLE_PRIVATE, TABLE_LAST,
@@ -296,11 +298,14 @@ account_remove(struct slice bare)
 	for (i = 0; i < sizeof tables / sizeof tables[0]; i++)
 		state_remove_all(tables[i], a.id);
 	error = store_remove(state.store, TABLE_ACCOUNT, account_key(bare, key));
+	if (error == OK)
+		error = forget_add(bare, now);
 	if (error == OK) {
 		struct frame f = { .type = FRAME_ACCOUNT_IS, .flags = FLAG_MORE, .jid = bare };
 
 		log_info("account removed", "account=%s", log_quote(bare));
 		out_send(&f);
+		forget_send(false);
 	}
 	return error;
 }

@@ -167,7 +167,8 @@ struct account {
 /* bare: canonical. Returns 0 or E_NOT_FOUND. a may be NULL. */
 int account_find(struct slice bare, struct account *a);
 bool account_exists(struct slice bare);
-/* password: prepared. Returns 0, E_EXISTS, or an error of the store. Tells the router. */
+/* password: prepared. Returns 0, E_EXISTS, E_AGAIN while messages of a deleted account of that name
+ * may be left (forget.c), or an error of the store. Tells the router. */
 int account_create(struct slice bare, struct slice password, uint64_t now);
 int account_set_password(struct slice bare, struct slice password);
 /* Adds the keys for one hash. proven: the keys by which the client has just proven its password; when the
@@ -178,11 +179,25 @@ int account_add_keys(struct slice bare, enum scram_hash hash, const struct scram
 enum scram_hash account_hash(const struct account *a);
 bool account_check_password(struct slice bare, struct slice password);
 /* Removes it with all its data, and cancels its subscriptions. Tells the router. */
-int account_remove(struct slice bare);
+int account_remove(struct slice bare, uint64_t now);
 /* In no order; each() returns false to stop. */
 void account_each(bool (*each)(void *arg, const struct account *a), void *arg);
 /* Answers ACCOUNT_ASK. */
 void account_tell(struct slice bare);
+
+/* -- forget.c: deleted accounts of which archived may still have messages ----------------- */
+
+/* Counts what waits: when the store was opened, and when a transaction has failed. */
+void forget_open(void);
+/* Remembers, with the transaction that deletes it, that an account's messages must go. */
+int forget_add(struct slice bare, uint64_t now);
+/* Whether that of an account of this name is not done yet: it cannot be made again before. */
+bool forget_waits(struct slice bare);
+bool forget_pending(void);
+/* Asks archived for the next one; again: also when it was asked and has not answered. */
+void forget_send(bool again);
+void forget_done(const struct frame *f); /* FORGOTTEN */
+void forget_gauges(void);
 
 /* -- scram.c: salted keys ----------------------------------------------------------------- */
 

@@ -85,6 +85,9 @@ user_add(struct slice *words, size_t count, json_t **result)
 		error = refuse(result, E_EXISTS, "this account exists already");
 	else if (invite_reserved(bare, daemon_now()))
 		error = refuse(result, E_EXISTS, "an invitation reserves this name: revoke it first");
+	else if (forget_waits(bare))
+		error = refuse(result, E_AGAIN,
+		    "messages of the last account of this name are being removed, try again");
 	else
 		error = finish(account_create(bare, password, daemon_now()), result);
 	gnutls_memset(password_out, 0, sizeof password_out);
@@ -122,7 +125,7 @@ user_del(struct slice *words, size_t count, json_t **result)
 		return error;
 	if (!account_exists(bare))
 		return refuse(result, E_NOT_FOUND, "no such account");
-	return finish(account_remove(bare), result);
+	return finish(account_remove(bare, daemon_now()), result);
 }
 
 struct list {

@@ -14,6 +14,7 @@
 #include "log.h"
 
 #define OUT_BYTES   (1u << 20) /* of answers, after which an iteration is committed */
+#define AGAIN_TIME  1000 /* milliseconds that archived has for an answer */
 #define ORIGINS_MAX 1024 /* watermarks kept over a restart; the oldest give way */
 
 static struct watermarks *marks;
@@ -22,6 +23,9 @@ static struct buf questions; /* frames that only read, of this iteration */
 static uint64_t origins;
 static bool durable;         /* the transaction has something to commit */
 static bool stopped;         /* the router is not read */
+static uv_timer_t again;     /* to ask archived once more */
+static uv_timer_t scrub;     /* runs while free pages of the store are overwritten */
+static uint64_t scrubbed;    /* pages below this one were */
 
 static int commit(void);
 
@@ -138,6 +142,35 @@ account_last(const struct frame *f)
 		last_set(f->jid, f->stamp != 0 ? f->stamp : daemon_now());
 }
 
+/* Overwrites some of what is free in the file. */
+static void
+scrub_some(uv_timer_t *timer)
+{
+	bool more;
+	int error = store_scrub(state.store, &scrubbed, STORE_SCRUB_PAGES, &more);
+
+	if (error != E_AGAIN && (error || !more))
+		uv_timer_stop(timer);
+}
+
+/* From the first page on. Also at the start: a process may have been killed before it was done. */
+static void
+scrub_begin(void)
+{
+	scrubbed = 0;
+	uv_timer_start(&scrub, scrub_some, STORE_SCRUB_TIME, STORE_SCRUB_TIME);
+}
+
+/* The transaction with this answer comes behind that which has removed the account. */
+static void
+forgotten(const struct frame *f)
+{
+	if (!jid_valid(f))
+		return;
+	forget_done(f);
+	scrub_begin();
+}
+
 static const struct {
 	void (*handle)(const struct frame *f);
 	bool reads; /* it only asks, and can be asked again */
@@ -151,6 +184,7 @@ static const struct {
 	[FRAME_ACCOUNT_ASK] = { account_asked, true },
 	[FRAME_ROSTER_ASK] = { roster_asked, true },
 	[FRAME_ACCOUNT_LAST] = { account_last, false },
+	[FRAME_FORGOTTEN] = { forgotten, false },
 };
 
 /* Stops reading while the router has many answers to take. */
@@ -231,6 +265,7 @@ failed(int error)
 {
 	log_error("commit failed", "error=\"%s\"", error_text(error));
 	watermarks_revert(marks);
+	forget_open();
 	frames_each(out_frames(), login_send);
 	out_clear();
 	request_failed(error);
@@ -278,10 +313,30 @@ flush(void)
 	flow_check();
 }
 
+/* Asks archived again about what it has not answered: it may have been away. */
+static void
+ask_again(uv_timer_t *timer)
+{
+	(void)timer;
+	if (!forget_pending() || !daemon_router_up())
+		return;
+	forget_send(true);
+	daemon_dirty();
+}
+
+static void
+router_up(void)
+{
+	login_router();
+	forget_send(true);
+	daemon_dirty();
+}
+
 static void
 gauges(void)
 {
 	sasl_gauges();
+	forget_gauges();
 	GAUGE(key_jobs, key_jobs());
 }
 
@@ -320,6 +375,10 @@ configure(const struct config *config)
 static int
 start(uv_loop_t *loop)
 {
+	uv_timer_init(loop, &again);
+	uv_timer_start(&again, ask_again, AGAIN_TIME, AGAIN_TIME);
+	uv_timer_init(loop, &scrub);
+	scrub_begin();
 	key_start(loop);
 	return login_start(loop);
 }
@@ -360,7 +419,7 @@ static const struct daemon_hooks hooks = {
 	.reconfigure = key_reconfigure,
 	.link = link_given,
 	.start = start,
-	.router = login_router,
+	.router = router_up,
 	.router_gone = router_gone,
 	.frame = frame,
 	.flush = flush,

@@ -180,6 +180,9 @@ create(const struct request *r, const struct form *form, const struct permit *pe
 		throttle_fail(made, address, r->now);
 	if (error == E_EXISTS) {
 		request_refuse(r->f, STANZA_ERROR_CONFLICT, "this name is taken");
+	} else if (error == E_AGAIN) {
+		request_refuse(r->f, STANZA_ERROR_RESOURCE_CONSTRAINT,
+		    "the last account of this name is being removed, try again");
 	} else if (error) {
 		request_refuse(r->f, STANZA_ERROR_INTERNAL_SERVER_ERROR, NULL);
 	} else {
@@ -286,7 +289,7 @@ cancel(const struct request *r)
 	}
 	/* The answer goes first: what follows ends the session. */
 	request_answer(r->f, SLICE(""));
-	account_remove(r->from);
+	account_remove(r->from, r->now);
 }
 
 static void

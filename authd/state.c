@@ -213,6 +213,7 @@ state_open(const char *directory)
 		error = secret_load("dialback-key", state.dialback_key);
 	if (error == OK)
 		error = store_commit(state.store);
+	forget_open();
 	return error;
 }
 

@@ -434,6 +434,116 @@ store_copy(struct store *store, const char *directory)
 	return error_of(code) == E_NOT_FOUND ? E_SYSTEM : error_of(code);
 }
 
+/* -- overwriting ------------------------------------------------------------------------------- */
+
+/* Gathers the numbers of free pages, from *next on. LMDB keeps them in its own table, by the number of
+ * the transaction that has freed them. Those of the last one are left alone: they belong to what it
+ * would go back to if that one were damaged. So these are the pages which LMDB itself may use for the
+ * next transaction. */
+static int
+free_pages(MDB_txn *txn, uint64_t next, struct buf *found)
+{
+	uint64_t current = mdb_txn_id(txn), freed, count, page, i;
+	MDB_cursor *cursor;
+	MDB_val k, v;
+	int code = mdb_cursor_open(txn, 0, &cursor);
+
+	if (code)
+		return code;
+	while ((code = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
+		memcpy(&freed, k.mv_data, sizeof freed);
+		if (freed >= current)
+			break;
+		memcpy(&count, v.mv_data, sizeof count);
+		for (i = 1; i <= count && (i + 1) * sizeof page <= v.mv_size; i++) {
+			memcpy(&page, (char *)v.mv_data + i * sizeof page, sizeof page);
+			if (page >= next)
+				buf_add(found, &page, sizeof page);
+		}
+	}
+	mdb_cursor_close(cursor);
+	return code == MDB_NOTFOUND ? 0 : code;
+}
+
+static int
+by_number(const void *a, const void *b)
+{
+	uint64_t one, other;
+
+	memcpy(&one, a, 8);
+	memcpy(&other, b, 8);
+	return one < other ? -1 : one > other;
+}
+
+/* Overwrites one page, unless that was done before. */
+static int
+page_wipe(int fd, size_t size, uint64_t page, char *scratch, const char *zeros, bool *wrote)
+{
+	off_t at = (off_t)(page * size);
+
+	if (pread(fd, scratch, size, at) != (ssize_t)size)
+		return errno != 0 ? errno : EIO;
+	if (memcmp(scratch, zeros, size) == 0)
+		return 0;
+	*wrote = true;
+	return pwrite(fd, zeros, size, at) == (ssize_t)size ? 0 : errno != 0 ? errno : EIO;
+}
+
+/* Overwrites at most limit of the pages, which are sorted. */
+static int
+pages_wipe(struct store *store, const struct buf *found, size_t limit, uint64_t *next, bool *more)
+{
+	size_t count = buf_len(found) / 8, i;
+	bool wrote = false;
+	char *memory;
+	MDB_stat stat;
+	int fd, code = mdb_env_stat(store->env, &stat);
+
+	if (code == 0)
+		code = mdb_env_get_fd(store->env, &fd);
+	if (code)
+		return code;
+	memory = mem_alloc(2 * (size_t)stat.ms_psize);
+	for (i = 0; i < count && i < limit && code == 0; i++) {
+		memcpy(next, buf_slice(found).ptr + 8 * i, 8);
+		errno = 0;
+		code = page_wipe(fd, stat.ms_psize, *next, memory, memory + stat.ms_psize, &wrote);
+		++*next;
+	}
+	free(memory);
+	*more = i < count;
+	if (code == 0 && wrote && fdatasync(fd) != 0)
+		code = errno;
+	return code;
+}
+
+int
+store_scrub(struct store *store, uint64_t *next, size_t pages, bool *more)
+{
+	struct buf found = { 0 };
+	MDB_txn *txn;
+	int code, error;
+
+	*more = false;
+	if (store->write != NULL)
+		return E_AGAIN;
+	read_end(store); /* the newest state is to be read */
+	error = read_begin(store, &txn);
+	if (error)
+		return error;
+	code = free_pages(txn, *next, &found);
+	read_end(store);
+	if (buf_len(&found) != 0)
+		qsort(found.bytes + found.start, buf_len(&found) / 8, 8, by_number);
+	if (code == 0)
+		code = pages_wipe(store, &found, pages, next, more);
+	buf_free(&found);
+	if (code == 0)
+		return OK;
+	log_error("store not overwritten", "error=\"%s\"", mdb_strerror(code));
+	return E_SYSTEM;
+}
+
 void
 store_key_hash(char out[32], struct slice bytes)
 {

@@ -60,6 +60,17 @@ uint64_t store_count(struct store *store, unsigned table);
  * is open: commit first. */
 int store_copy(struct store *store, const char *directory);
 
+/*
+ * Overwrites pages that are in no use any more, for what was in them: a page that a transaction has
+ * freed keeps its bytes in the file until it is used again. Call it between transactions, when another
+ * one has been committed after that which removed something, with *next 0 at first and until *more is
+ * false; each call overwrites at most so many pages and leaves them on disk. Returns 0, E_AGAIN while
+ * a write transaction is open, or E_SYSTEM.
+ */
+int store_scrub(struct store *store, uint64_t *next, size_t pages, bool *more);
+#define STORE_SCRUB_PAGES 256 /* a good number of pages for one call, */
+#define STORE_SCRUB_TIME  20  /* and of milliseconds between two */
+
 /* Big-endian numbers in keys. */
 void store_key_u64(char out[8], uint64_t n);
 uint64_t store_key_read_u64(const char in[8]);

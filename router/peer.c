@@ -537,9 +537,6 @@ on_stanza(struct peer *peer, const struct frame *f)
 static void
 on_account_is(struct peer *peer, const struct frame *f)
 {
-	struct peer *archived = peer_of(ROLE_ARCHIVED);
-	struct frame forget = { .type = FRAME_FORGET, .jid = f->jid };
-
 	if (!account_is_ours(f->jid)) {
 		peer_refuse(peer, f, "not an account of ours");
 		return;
@@ -549,8 +546,36 @@ on_account_is(struct peer *peer, const struct frame *f)
 		return;
 	}
 	deliver_exists(f->jid, (f->flags & FLAG_EXISTS) != 0, f->text);
-	if ((f->flags & (FLAG_EXISTS | FLAG_MORE)) == FLAG_MORE && archived != NULL)
+}
+
+/* An account was deleted: its sessions end first, so that nothing of it is stored behind this. When
+ * archived is away it comes again. */
+static void
+on_forget(struct peer *peer, const struct frame *f)
+{
+	struct peer *archived = peer_of(ROLE_ARCHIVED);
+	struct frame forget = { .type = FRAME_FORGET, .jid = f->jid, .number = f->number };
+
+	if (!account_is_ours(f->jid)) {
+		peer_refuse(peer, f, "not an account of ours");
+		return;
+	}
+	deliver_exists(f->jid, false, SLICE(""));
+	if (archived != NULL)
 		peer_send(archived, &forget);
+}
+
+static void
+on_forgotten(struct peer *peer, const struct frame *f)
+{
+	struct peer *authd = peer_of(ROLE_AUTHD);
+	struct frame forgotten = { .type = FRAME_FORGOTTEN, .jid = f->jid, .number = f->number };
+	struct jid jid;
+
+	if (jid_parse(f->jid, &jid) != 0 || jid.resource.ptr != NULL)
+		peer_refuse(peer, f, "malformed address");
+	else if (authd != NULL)
+		peer_send(authd, &forgotten);
 }
 
 /* What the router does with each frame: a row for each type that a daemon may send it. */
@@ -585,6 +610,8 @@ static void (*const handlers[FRAME_COUNT])(struct peer *, const struct frame *) 
 	[FRAME_ROSTER_ASK] = account_roster_ask,
 	[FRAME_ROSTER_IS] = account_roster_is,
 	[FRAME_ACCOUNT_IS] = on_account_is,
+	[FRAME_FORGET] = on_forget,
+	[FRAME_FORGOTTEN] = on_forgotten,
 	[FRAME_STORED] = hold_stored,
 	[FRAME_DRAINED] = drain_done,
 	[FRAME_CONTROL_REPLY] = control_reply,

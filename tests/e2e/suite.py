@@ -442,7 +442,15 @@ class Suite:
         """Makes an account; without a name one that no other test has. Returns its bare JID."""
         jid = "%s@%s" % (name or "user%d" % next(names), domain)
         password = password or "secret of " + jid
-        self.ctl("user", "add", jid, input=password + "\n")
+        def add():
+            try:
+                self.ctl("user", "add", jid, input=password + "\n")
+            except CommandFailed as failure:  # an account of that name was deleted just now
+                if "try again" not in failure.text:
+                    raise
+                return False
+            return True
+        wait_until(add, message="%s can be made" % jid)
         self.passwords[jid] = password
         return jid
 

@@ -218,9 +218,9 @@ def test_accounts_that_are_none(world, jid):
     """What authd says of addresses that are no accounts of ours reaches nobody, archived least."""
     bad = world.hostile("AUTHD")
     for frame in (Frame("ACCOUNT_IS", jid=jid, flags="MORE"), Frame("ROSTER", jid=jid, flags="EXISTS"),
-                  Frame("ROSTER_CHANGE", jid=jid, to="romeo@localhost", number=2)):
+                  Frame("ROSTER_CHANGE", jid=jid, to="romeo@localhost", number=2), Frame("FORGET", jid=jid, number=1)):
         bad.send(frame)
-    world.refused("type=ACCOUNT_IS reason=\"not an account of ours\"",
+    world.refused("type=ACCOUNT_IS reason=\"not an account of ours\"", "type=FORGET reason=\"not an account of ours\"",
                   "type=ROSTER reason=\"not an account of ours\"")
 
 

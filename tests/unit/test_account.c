@@ -102,18 +102,20 @@ test_removed(void **unused)
 	static const enum table tables[] = {
 		TABLE_REQUEST, TABLE_VCARD, TABLE_PRIVATE, TABLE_LAST
 	};
-	struct frame f;
+	struct frame f, forget = { 0 };
 	unsigned presences = 0, changes = 0;
 	bool remote = false, gone = false;
 	size_t i;
 
 	(void)unused;
 	furnish();
-	assert_int_equal(account_remove(SLICE(ROMEO)), OK);
+	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
 	test_collect();
 	while (test_next(&f)) {
 		if (f.type == FRAME_ACCOUNT_IS)
 			gone = slice_is(f.jid, ROMEO) && f.flags == FLAG_MORE;
+		if (f.type == FRAME_FORGET)
+			forget = (struct frame){ .number = f.number, .jid = SLICE(ROMEO) };
 		changes += f.type == FRAME_ROSTER_CHANGE && slice_is(f.jid, JULIET);
 		presences += f.kind == STANZA_PRESENCE && slice_is(f.to, JULIET);
 		remote |= f.subtype == TYPE_UNSUBSCRIBED && slice_is(f.to, REMOTE);
@@ -128,10 +130,114 @@ test_removed(void **unused)
 	for (i = 0; i < sizeof tables / sizeof tables[0]; i++)
 		assert_int_equal(store_count(state.store, tables[i]), 0);
 	assert_int_equal(store_count(state.store, TABLE_ROSTER), 1);
-	assert_int_equal(account_remove(SLICE(ROMEO)), E_NOT_FOUND);
-	/* The same name again is another account. */
+	assert_int_equal(account_remove(SLICE(ROMEO), NOW), E_NOT_FOUND);
+	/* The same name again is another account, when archived has nothing of this one. */
+	assert_int_equal(account_create(SLICE(ROMEO), SLICE("x"), NOW), E_AGAIN);
+	forget_done(&forget);
 	assert_int_equal(account_create(SLICE(ROMEO), SLICE("x"), NOW), OK);
 	assert_int_equal(test_bits(ROMEO, JULIET), 0);
+}
+
+/* The frames that were said: a FORGET of this account, and nothing else of that kind. */
+static uint64_t
+forget_said(const char *jid)
+{
+	uint64_t number = 0;
+	struct frame f;
+
+	test_collect();
+	while (test_next(&f)) {
+		if (f.type != FRAME_FORGET)
+			continue;
+		assert_int_equal(number, 0);
+		if (!slice_is(f.jid, jid))
+			fail_msg("FORGET of %.*s", SLICE_ARG(f.jid));
+		number = f.number;
+		assert_int_not_equal(number, 0);
+	}
+	return number;
+}
+
+/* Archived is asked for one deletion at a time until it has answered; a restart changes nothing. */
+static void
+test_forget_order(void **unused)
+{
+	struct frame answer = { .type = FRAME_FORGOTTEN };
+	const char *first = ROMEO, *second = JULIET;
+	uint64_t one, other;
+
+	(void)unused;
+	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	one = forget_said(ROMEO);
+	assert_int_equal(account_remove(SLICE(JULIET), NOW), OK);
+	assert_int_equal(forget_said("nobody"), 0);
+	store_close(&state.store);
+	assert_int_equal(state_open(test_directory), OK);
+	assert_true(forget_pending());
+	assert_true(forget_waits(SLICE(ROMEO)) && forget_waits(SLICE(JULIET)));
+	assert_false(forget_waits(SLICE("nobody@example.org")));
+	/* After a restart the first may be another. */
+	forget_send(true);
+	test_collect();
+	{
+		struct frame f;
+
+		assert_true(test_next(&f));
+		if (slice_is(f.jid, JULIET)) {
+			first = JULIET;
+			second = ROMEO;
+		}
+		one = f.number;
+	}
+	/* What was not asked changes nothing, nor does an answer of another number. */
+	answer.jid = slice_string(second);
+	answer.number = one;
+	forget_done(&answer);
+	answer.jid = slice_string(first);
+	answer.number = one + 7;
+	forget_done(&answer);
+	assert_int_equal(forget_said("nobody"), 0);
+	assert_true(forget_waits(slice_string(first)));
+	forget_send(true);
+	assert_true(forget_said(first) == one);
+	answer.number = one;
+	forget_done(&answer);
+	other = forget_said(second);
+	assert_true(other != 0 && other != one);
+	assert_false(forget_waits(slice_string(first)));
+	assert_int_equal(account_create(slice_string(first), SLICE("x"), NOW), OK);
+	forget_done(&answer); /* once more */
+	assert_true(forget_waits(slice_string(second)));
+	answer.jid = slice_string(second);
+	answer.number = other;
+	forget_done(&answer);
+	assert_false(forget_pending());
+	forget_send(true);
+	assert_int_equal(forget_said("nobody"), 0);
+}
+
+/* A transaction that was aborted has deleted nothing, and forgets no deletion. */
+static void
+test_forget_aborted(void **unused)
+{
+	struct frame answer = { .type = FRAME_FORGOTTEN, .jid = SLICE(ROMEO) };
+
+	(void)unused;
+	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	store_abort(state.store);
+	out_clear();
+	forget_open();
+	assert_false(forget_pending());
+	assert_true(account_exists(SLICE(ROMEO)));
+	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	answer.number = forget_said(ROMEO);
+	forget_done(&answer);
+	store_abort(state.store);
+	out_clear();
+	forget_open();
+	assert_true(forget_waits(SLICE(ROMEO)));
+	forget_send(true);
+	assert_true(forget_said(ROMEO) == answer.number);
 }
 
 /* -- registration -- */
@@ -264,6 +370,8 @@ test_own_registration(void **unused)
 	assert_true(test_next(&f));
 	assert_int_equal(f.type, FRAME_ACCOUNT_IS);
 	assert_int_equal(f.flags, FLAG_MORE);
+	assert_true(test_next(&f));
+	assert_int_equal(f.type, FRAME_FORGET);
 	test_silent();
 	test_ask(ROMEO, NULL, TYPE_SET, NS_REGISTER, REGISTER("<remove/>"), true);
 	test_result(NULL);
@@ -429,7 +537,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_accounts), TEST(test_reopened), TEST(test_removed), TEST(test_register),
+		TEST(test_accounts), TEST(test_reopened), TEST(test_removed), TEST(test_forget_order),
+		TEST(test_forget_aborted), TEST(test_register),
 		TEST(test_register_malformed), TEST(test_register_rate), TEST(test_register_guesses),
 		TEST(test_change_rate),
 		TEST(test_own_registration), TEST(test_vcard), TEST(test_private),

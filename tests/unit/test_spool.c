@@ -137,7 +137,8 @@ drop(struct slice jid, uint64_t id, uint32_t flags)
 static void
 forget(struct slice jid)
 {
-	struct frame f = { .type = FRAME_FORGET, .jid = jid };
+	static uint64_t number = 100;
+	struct frame f = { .type = FRAME_FORGET, .jid = jid, .number = ++number };
 
 	add(&f);
 }
@@ -198,6 +199,8 @@ say_frame(const struct frame *f)
 		assert_int_equal(f->kind, STANZA_MESSAGE);
 		assert_int_equal(f->subtype, TYPE_CHAT);
 		say("%s %.*s %d; ", name_of(f->archive_id), SLICE_ARG(f->payload), (int)f->number);
+	} else if (f->type == FRAME_FORGOTTEN) {
+		say("forgotten %.*s %d; ", SLICE_ARG(f->jid), (int)f->number);
 	} else {
 		assert_int_equal(f->type, FRAME_DRAINED);
 		assert_true(f->handle == HANDLE(9, 1));
@@ -650,7 +653,8 @@ test_forget(void **arg)
 	forget(JULIET);
 	chat(1203, "to a new account");
 	forget(SLICE("nobody@capulet.example"));
-	assert_string_equal(answers(), "stored 1203 #1 5; ");
+	assert_string_equal(answers(), "forgotten juliet@capulet.example 101; "
+	    "stored 1203 #1 5; forgotten nobody@capulet.example 102; ");
 	assert_true(forget_pending());
 	/* at once nothing is found any more; a restart goes on */
 	drain(JULIET, 0, 0);
@@ -684,6 +688,30 @@ test_forget(void **arg)
 	}
 	assert_int_equal(rows(TABLE_ARCHIVE) + rows(TABLE_MESSAGE) + rows(TABLE_SPOOL), 0);
 	assert_int_equal(rows(TABLE_ACCOUNT), 2); /* domains */
+}
+
+/* A deletion that comes again, also after a restart, does not hit the next account of the name. */
+static void
+test_forget_again(void **arg)
+{
+	struct frame f = { .type = FRAME_FORGET, .jid = JULIET, .number = 7 };
+
+	(void)arg;
+	begin();
+	chat(1, "old");
+	add(&f);
+	assert_string_equal(answers(), "stored 1 #1 2; forgotten juliet@capulet.example 7; ");
+	chat(2, "new");
+	add(&f);
+	assert_string_equal(answers(), "stored 2 #2 3; forgotten juliet@capulet.example 7; ");
+	reopen(SIZE, 10000);
+	add(&f);
+	drain(JULIET, 0, 0);
+	assert_string_equal(answers(), "forgotten juliet@capulet.example 7; #2 new 3; drained #2 3; ");
+	f.number = 8;
+	add(&f);
+	drain(JULIET, 0, 0);
+	assert_string_equal(answers(), "forgotten juliet@capulet.example 8; drained 0 0; ");
 }
 
 static void
@@ -1034,7 +1062,7 @@ main(void)
 		TEST(test_full_spool),
 		TEST(test_drop_and_bounce),
 		TEST(test_not_archived),
-		TEST(test_forget),
+		TEST(test_forget), TEST(test_forget_again),
 		TEST(test_drain_bounds),
 		TEST(test_nonsense),
 		TEST(test_full_disk),

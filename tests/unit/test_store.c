@@ -486,6 +486,115 @@ test_values(void **state)
 	buf_free(&out);
 }
 
+static void
+put_text(struct store *store, unsigned table, struct slice key, const char *text)
+{
+	assert_int_equal(store_put(store, table, key, slice_string(text)), OK);
+}
+
+/* How often bytes are in the file. */
+static unsigned
+times_in_file(const char *text)
+{
+	char path[96];
+	unsigned found = 0;
+	size_t len = 0, at = 0;
+	char *bytes;
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/data.mdb", directory);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	fseek(file, 0, SEEK_END);
+	len = (size_t)ftell(file);
+	rewind(file);
+	bytes = malloc(len);
+	assert_int_equal(fread(bytes, 1, len, file), len);
+	fclose(file);
+	while (at < len) {
+		const char *next = memmem(bytes + at, len - at, text, strlen(text));
+
+		if (next == NULL)
+			break;
+		found++;
+		at = (size_t)(next - bytes) + 1;
+	}
+	free(bytes);
+	return found;
+}
+
+static void
+scrub(struct store *store)
+{
+	uint64_t next = 0;
+	unsigned calls = 0;
+	bool more = true;
+
+	while (more) {
+		assert_int_equal(store_scrub(store, &next, 7, &more), OK);
+		calls++;
+	}
+	assert_true(calls > 2);
+}
+
+/* What was removed is in the file until its pages are overwritten; what is there stays. */
+static void
+test_scrub(void **arg)
+{
+	struct store *store = opened(16 << 20);
+	static char big[10000];
+	uint64_t next = 0;
+	char key[8];
+	struct slice value;
+	bool more;
+
+	(void)arg;
+	memset(big, 'x', sizeof big);
+	memcpy(big + 5000, "in the middle", 13);
+	for (uint64_t i = 0; i < 300; i++) {
+		store_key_u64(key, i);
+		put_text(store, ONE, slice_of(key, 8), "a secret of average length, such as one writes in a chat");
+		if (i % 10 == 0)
+			assert_int_equal(store_put(store, TWO, slice_of(key, 8), slice_of(big, sizeof big)), OK);
+		if (i % 7 == 0)
+			assert_int_equal(store_commit(store), OK);
+	}
+	store_key_u64(key, 1000);
+	put_text(store, ONE, slice_of(key, 8), "this one stays");
+	assert_int_equal(store_commit(store), OK);
+	for (uint64_t i = 0; i < 300; i++) {
+		store_key_u64(key, i);
+		assert_int_equal(store_remove(store, ONE, slice_of(key, 8)), OK);
+		if (i % 10 == 0)
+			assert_int_equal(store_remove(store, TWO, slice_of(key, 8)), OK);
+		if (i % 50 == 0)
+			assert_int_equal(store_commit(store), OK);
+	}
+	assert_int_equal(store_scrub(store, &next, 7, &more), E_AGAIN);
+	assert_int_equal(store_commit(store), OK);
+	assert_true(times_in_file("a secret of average") > 0 && times_in_file("in the middle") > 0);
+	put_text(store, TWO, SLICE("done"), "done");
+	assert_int_equal(store_commit(store), OK);
+	scrub(store);
+	/* Of small rows LMDB may leave copies in unused room of pages that are in use. */
+	assert_int_equal(times_in_file("in the middle"), 0);
+	store_key_u64(key, 1000);
+	assert_int_equal(store_get(store, ONE, slice_of(key, 8), &value), OK);
+	assert_true(slice_is(value, "this one stays"));
+	store_close(&store);
+	store = opened(16 << 20);
+	assert_int_equal(store_get(store, ONE, slice_of(key, 8), &value), OK);
+	assert_true(slice_is(value, "this one stays"));
+	/* The pages are used again. */
+	for (uint64_t i = 0; i < 300; i++) {
+		store_key_u64(key, i);
+		put_text(store, ONE, slice_of(key, 8), "again");
+	}
+	assert_int_equal(store_commit(store), OK);
+	assert_int_equal(store_count(store, ONE), 301);
+	store_close(&store);
+}
+
 int
 main(void)
 {
@@ -499,6 +608,7 @@ main(void)
 		cmocka_unit_test(test_walk_many),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_scrub),
 		cmocka_unit_test(test_open_fails),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_values),
