@@ -19,9 +19,11 @@ struct xml_stream {
 	const struct xml_limits *limits;
 	const struct slice *strip;
 	const struct xml_events *events;
+	const struct xml_document *document; /* NULL: a stream */
 	void *arg;
 	struct slice domain;    /* owned */
 	struct slice prologue;  /* owned; absent until the header was read */
+	size_t prologue_len[XML_INNER_MAX + 1]; /* of it, before each element that holds others */
 	struct xml_parse *parse;
 	struct buf pending;     /* the part of a tag or text that libxml2 has not got yet */
 	struct xml_scan scan;
@@ -90,6 +92,13 @@ xml_stream_set_limits(struct xml_stream *s, const struct xml_limits *limits)
 }
 
 void
+xml_stream_set_document(struct xml_stream *s, const struct xml_document *document)
+{
+	s->document = document;
+	s->scan.document = true;
+}
+
+void
 xml_stream_set_domain(struct xml_stream *s, struct slice domain)
 {
 	slice_replace(&s->domain, domain);
@@ -101,7 +110,7 @@ stream_restart(struct xml_stream *s)
 {
 	stream_rest(s);
 	slice_replace(&s->prologue, SLICE_NONE);
-	s->scan = (struct xml_scan){ 0 };
+	s->scan = (struct xml_scan){ .document = s->document != NULL };
 	s->restart = false;
 	s->closed = false;
 }
@@ -128,8 +137,12 @@ stream_parse(struct xml_stream *s, struct slice bytes)
 {
 	const char *condition;
 
-	if (s->parse == NULL)
-		s->parse = xml_parse_new(s->limits, s->strip, &s->domain, s->prologue);
+	if (s->parse == NULL) {
+		s->parse = xml_parse_new(s->limits, s->strip, &s->domain, s->prologue,
+		    s->scan.inner);
+		if (s->document != NULL)
+			xml_parse_holds(s->parse, s->document->holds, s->arg);
+	}
 	condition = xml_parse_feed(s->parse, bytes);
 	s->secret |= xml_parse_secret(s->parse);
 	return condition == NULL ? OK : stream_fail(s, condition);
@@ -204,6 +217,49 @@ stream_declared(struct xml_stream *s, struct slice bytes)
 	return condition == NULL ? OK : stream_fail(s, condition);
 }
 
+/* Goes into an element that holds top-level ones: its opening tag joins the prologue. */
+static void
+inner_enter(struct xml_stream *s, struct slice tag)
+{
+	struct buf prologue = { 0 };
+
+	s->prologue_len[s->scan.inner++] = s->prologue.len;
+	buf_add_slice(&prologue, s->prologue);
+	buf_add_slice(&prologue, tag);
+	slice_replace(&s->prologue, buf_slice(&prologue));
+	buf_free(&prologue);
+}
+
+/* In a document: tells of the start and the end of elements that hold top-level ones. *done: there was
+ * one, or it is a start tag of another. */
+static int
+inner_deliver(struct xml_stream *s, enum scan_event event, bool *done)
+{
+	struct slice tag;
+	const struct xml_element *opened = xml_parse_opened(s->parse, &tag);
+	bool closed = xml_parse_closed(s->parse);
+
+	*done = opened != NULL || closed || event == SCAN_OPENED || event == SCAN_CLOSED;
+	if (xml_parse_depth(s->parse) != s->scan.depth || closed != (event == SCAN_CLOSED ||
+	    (event == SCAN_ELEMENT && opened != NULL)) || (event == SCAN_CLOSED && opened != NULL))
+		return stream_fail(s, CONDITION_MALFORMED);
+	if (opened == NULL && !closed)
+		return OK;
+	s->scan.bytes = 0;
+	s->scan.elements = 0;
+	if (event == SCAN_OPENED)
+		inner_enter(s, tag);
+	else if (event == SCAN_CLOSED)
+		s->prologue.len = s->prologue_len[--s->scan.inner];
+	s->inside = true;
+	if (opened != NULL)
+		s->document->open(s->arg, opened);
+	if (closed)
+		s->document->close(s->arg);
+	s->inside = false;
+	return OK;
+}
+
 /* Tells of a top-level thing that has been read. */
 static int
 stream_deliver(struct xml_stream *s, enum scan_event event)
@@ -211,7 +267,13 @@ stream_deliver(struct xml_stream *s, enum scan_event event)
 	const struct xml_header *header = NULL;
 	const struct xml_element *element = NULL;
 	struct slice prologue;
+	bool done = false;
+	int error = OK;
 
+	if (s->scan.document && event != SCAN_HEADER && event != SCAN_END)
+		error = inner_deliver(s, event, &done);
+	if (error || done)
+		return error;
 	if (event == SCAN_HEADER)
 		header = xml_parse_header(s->parse, &prologue);
 	else if (event == SCAN_ELEMENT)

@@ -63,6 +63,18 @@ struct xml_events {
 	void (*end)(void *arg); /* </stream:stream> */
 };
 
+/* What a document has besides, such as a file that was exported: elements that hold top-level elements
+ * themselves. Nothing of it is stripped. */
+struct xml_document {
+	/* Whether one at the place of a top-level element does; depth: 1 within the root. Asked while it is
+	 * read. */
+	bool (*holds)(void *arg, struct slice name, struct slice ns, unsigned depth);
+	void (*open)(void *arg, const struct xml_element *element); /* its start tag */
+	void (*close)(void *arg);
+};
+
+#define XML_INNER_MAX 4 /* such elements within each other */
+
 /*
  * strip: namespaces of child elements to leave out of stanzas, wherever they stand directly below
  * the stanza (server-owned elements, DESIGN section 4), as a list that ends with an absent slice;
@@ -76,6 +88,9 @@ void xml_stream_free(struct xml_stream **stream);
 
 /* Other limits, for what is read from now on. Between stanzas only. */
 void xml_stream_set_limits(struct xml_stream *stream, const struct xml_limits *limits);
+
+/* What is read is a document; before its first byte. Borrowed. */
+void xml_stream_set_document(struct xml_stream *stream, const struct xml_document *document);
 
 /* Domain in whose name nobody else may set a <delay/>; copied. */
 void xml_stream_set_domain(struct xml_stream *stream, struct slice domain);

@@ -40,6 +40,8 @@ enum scan_event {
 	SCAN_MORE,     /* all bytes were taken */
 	SCAN_DECLARED, /* the XML declaration has ended */
 	SCAN_HEADER,   /* the stream header has ended; at depth 0: its element too */
+	SCAN_OPENED,   /* the start tag of a top-level element; in documents only */
+	SCAN_CLOSED,   /* the end tag of an element that holds top-level elements */
 	SCAN_ELEMENT,  /* a top-level element has ended */
 	SCAN_END,      /* the stream's end tag */
 	SCAN_ERROR,    /* *condition says which */
@@ -51,6 +53,8 @@ struct xml_scan {
 	uint8_t matched;     /* bytes of the mark that is looked for: "[CDATA[", "]]>", "?>" */
 	bool declared;       /* the XML declaration has been */
 	bool value;          /* an attribute's '=' was read, its quote comes next */
+	bool document;       /* elements may hold top-level elements: SCAN_OPENED is wanted */
+	unsigned inner;      /* open elements that do, besides that of the stream */
 	unsigned depth;      /* open elements, that of the stream included */
 	unsigned elements, attributes;
 	size_t bytes;        /* of the top-level thing that has been begun */
@@ -68,7 +72,7 @@ enum scan_event xml_scan(struct xml_scan *scan, const struct xml_limits *limits,
 static inline bool
 xml_scan_between(const struct xml_scan *scan)
 {
-	return scan->state == SCAN_TEXT && scan->depth == 1;
+	return scan->state == SCAN_TEXT && scan->depth == scan->inner + 1;
 }
 
 /* Checks an XML declaration. Returns NULL when it is one of UTF-8, or the condition. */
@@ -84,10 +88,18 @@ void xml_memory_wipe(bool wipe);   /* from now on: whether what libxml2 frees is
 /* A libxml2 parser with what it has read of a header or top-level element. */
 struct xml_parse;
 
-/* prologue: an opening tag of a stream in whose scope things are read; absent: a header comes.
- * All are borrowed. */
+/* prologue: an opening tag of a stream in whose scope things are read, and of so many elements in it
+ * that hold top-level elements; absent: a header comes. All are borrowed. */
 struct xml_parse *xml_parse_new(const struct xml_limits *limits, const struct slice *strip,
-    const struct slice *domain, struct slice prologue);
+    const struct slice *domain, struct slice prologue, unsigned inner);
+
+/* In documents: which elements hold top-level elements. */
+void xml_parse_holds(struct xml_parse *parse,
+    bool (*holds)(void *arg, struct slice name, struct slice ns, unsigned depth), void *arg);
+/* Whether such an element was opened by what was fed since the last call, and its element with an
+ * opening tag that declares the same prefixes; whether one was closed. */
+const struct xml_element *xml_parse_opened(struct xml_parse *parse, struct slice *prologue);
+bool xml_parse_closed(struct xml_parse *parse);
 void xml_parse_free(struct xml_parse **parse);
 
 /* Reads bytes that end with a whole tag, or within text. Returns NULL or the condition. */

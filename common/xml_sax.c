@@ -36,6 +36,10 @@ struct xml_parse {
 	bool stanza, message, presence;
 	enum priority_state priority;
 	unsigned depth;         /* open elements, that of the stream included */
+	unsigned level;         /* those that a top-level element is within: 1 in a stream */
+	bool (*holds)(void *arg, struct slice name, struct slice ns, unsigned depth);
+	void *arg;
+	bool opened, closed;    /* an element that holds top-level elements */
 	unsigned skip;          /* open elements that are being stripped */
 	bool secret;            /* a password was read, or may be */
 	size_t fed;
@@ -47,7 +51,7 @@ struct xml_parse {
 	struct buf digits;      /* of a priority */
 	struct xml_element element;
 	struct xml_header header;
-	const xmlChar *ns[XMLIN_DEPTH_MAX + 2]; /* namespace of each open element; libxml2 owns them */
+	const xmlChar *ns[XMLIN_DEPTH_MAX + 2 + XML_INNER_MAX]; /* namespace of each open element; libxml2 owns them */
 };
 
 /* An attribute as libxml2 gives it: five pointers. */
@@ -347,7 +351,7 @@ child_stripped(struct xml_parse *p, const xmlChar *name, struct slice ns,
 {
 	const struct slice *strip;
 
-	if (!p->stanza)
+	if (!p->stanza || p->holds != NULL)
 		return false;
 	for (strip = p->strip; strip != NULL && strip->ptr != NULL; strip++)
 		if (slice_equal(ns, *strip))
@@ -500,7 +504,7 @@ child_begin(struct xml_parse *p, const xmlChar *name, const xmlChar *uri,
 {
 	bool own = same_text(uri, p->ns[p->depth - 1]);
 
-	if (p->depth == 2) {
+	if (p->depth == p->level + 1) {
 		struct slice ns = ns_of(p, uri);
 
 		if (child_stripped(p, name, ns, a, count)) {
@@ -508,7 +512,7 @@ child_begin(struct xml_parse *p, const xmlChar *name, const xmlChar *uri,
 			return;
 		}
 		child_note(p, name, ns, own, a, count);
-	} else if (p->depth == 3 && p->message && own && slice_is(ns_of(p, uri), NS_MUC_USER) &&
+	} else if (p->depth == p->level + 2 && p->message && own && slice_is(ns_of(p, uri), NS_MUC_USER) &&
 	    (text_is(name, "invite") || text_is(name, "decline"))) {
 		/* By way of the room (XEP-0045 sections 7.8.2 and 7.8.3). */
 		p->element.flags |= FLAG_CONTENT | (text_is(name, "invite") ? FLAG_IM : 0u);
@@ -524,6 +528,20 @@ child_begin(struct xml_parse *p, const xmlChar *name, const xmlChar *uri,
 	attributes_write(p, a, count);
 	p->open = true;
 	check_size(p);
+}
+
+/* An element at the place of a top-level one. */
+static void
+top_begin(struct xml_parse *p, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri,
+    int ns_count, const xmlChar **namespaces, const struct sax_attribute *a, int count)
+{
+	element_begin(p, name, uri, a, count);
+	if (p->holds == NULL || p->level > XML_INNER_MAX ||
+	    !p->holds(p->arg, p->element.name, p->element.ns, p->level))
+		return;
+	prologue_write(p, name, prefix, ns_count, namespaces);
+	p->opened = true;
+	p->level++;
 }
 
 /* -- libxml2's callbacks ----------------------------------------------------------------------- */
@@ -549,10 +567,10 @@ on_start(void *arg, const xmlChar *name, const xmlChar *prefix, const xmlChar *u
 	p->ns[p->depth] = uri;
 	if (p->skip != 0) {
 		p->skip++;
-	} else if (p->depth >= 2) {
+	} else if (p->depth > p->level) {
 		child_begin(p, name, uri, a, count);
-	} else if (p->depth == 1) {
-		element_begin(p, name, uri, a, count);
+	} else if (p->depth == p->level) {
+		top_begin(p, name, prefix, uri, ns_count, namespaces, a, count);
 	} else if (!p->prologue_given) {
 		header_begin(p, name, uri, ns_count, namespaces, a, count);
 		prologue_write(p, name, prefix, ns_count, namespaces);
@@ -572,8 +590,8 @@ on_end(void *arg, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri
 	p->depth--;
 	if (p->skip != 0) {
 		p->skip--;
-	} else if (p->depth >= 2) {
-		if (p->depth == 2 && p->priority == PRIORITY_READING)
+	} else if (p->depth > p->level) {
+		if (p->depth == p->level + 1 && p->priority == PRIORITY_READING)
 			p->priority = PRIORITY_READ;
 		if (p->open) {
 			buf_add(&p->out, "/>", 2);
@@ -584,8 +602,11 @@ on_end(void *arg, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri
 		}
 		p->open = false;
 		check_size(p);
-	} else if (p->depth == 1) {
+	} else if (p->depth == p->level) {
 		element_end(p);
+	} else if (p->depth != 0) {
+		p->closed = true;
+		p->level--;
 	}
 }
 
@@ -597,10 +618,10 @@ on_text(void *arg, const xmlChar *bytes, int len)
 
 	if (p->condition != NULL || p->skip != 0 || len <= 0)
 		return;
-	if (p->depth == 2) {
+	if (p->depth == p->level + 1) {
 		buf_add_slice(&p->text, text);
-	} else if (p->depth > 2) {
-		if (p->depth == 3 && p->priority == PRIORITY_READING)
+	} else if (p->depth > p->level + 1) {
+		if (p->depth == p->level + 2 && p->priority == PRIORITY_READING)
 			buf_add_slice(&p->digits, text);
 		tag_close(p);
 		xml_add_text(&p->out, text);
@@ -707,12 +728,13 @@ static xmlSAXHandler handler = {
 
 struct xml_parse *
 xml_parse_new(const struct xml_limits *limits, const struct slice *strip, const struct slice *domain,
-    struct slice prologue)
+    struct slice prologue, unsigned inner)
 {
 	struct xml_parse *p = mem_alloc(sizeof *p);
 
 	xml_memory_take_over();
 	p->limits = limits;
+	p->level = 1 + inner;
 	p->secret = p->out.secret = p->text.secret = limits->secret;
 	p->strip = strip;
 	p->domain = domain;
@@ -781,6 +803,33 @@ xml_parse_element(struct xml_parse *p)
 
 	p->complete = false;
 	return complete ? &p->element : NULL;
+}
+
+void
+xml_parse_holds(struct xml_parse *p,
+    bool (*holds)(void *arg, struct slice name, struct slice ns, unsigned depth), void *arg)
+{
+	p->holds = holds;
+	p->arg = arg;
+}
+
+const struct xml_element *
+xml_parse_opened(struct xml_parse *p, struct slice *prologue)
+{
+	bool opened = p->opened;
+
+	p->opened = false;
+	*prologue = buf_slice(&p->out);
+	return opened ? &p->element : NULL;
+}
+
+bool
+xml_parse_closed(struct xml_parse *p)
+{
+	bool closed = p->closed;
+
+	p->closed = false;
+	return closed;
 }
 
 bool

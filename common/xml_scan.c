@@ -57,8 +57,8 @@ scan_begin(struct xml_scan *scan, const struct xml_limits *limits, char c)
 	scan->state = SCAN_OPEN;
 	scan->attributes = 0;
 	scan->value = false;
-	if (scan->depth > limits->depth || scan->depth > XMLIN_DEPTH_MAX ||
-	    scan->elements == limits->elements)
+	if (scan->depth - scan->inner * (scan->depth != 0) > limits->depth ||
+	    scan->depth > XMLIN_DEPTH_MAX + scan->inner || scan->elements == limits->elements)
 		return CONDITION_POLICY;
 	if (scan->depth != 0)
 		scan->elements++;
@@ -70,6 +70,7 @@ static enum scan_event
 scan_tag_ended(struct xml_scan *scan, bool open, bool leave)
 {
 	bool header = open && scan->depth == 0;
+	bool begins = open && !leave && scan->depth == scan->inner + 1;
 
 	scan->state = SCAN_TEXT;
 	if (open)
@@ -80,7 +81,11 @@ scan_tag_ended(struct xml_scan *scan, bool open, bool leave)
 		return SCAN_HEADER;
 	if (scan->depth == 0)
 		return SCAN_END;
-	return scan->depth == 1 ? SCAN_ELEMENT : SCAN_MORE;
+	if (scan->depth <= scan->inner)
+		return SCAN_CLOSED;
+	if (begins && scan->document)
+		return SCAN_OPENED;
+	return scan->depth == scan->inner + 1 ? SCAN_ELEMENT : SCAN_MORE;
 }
 
 /* Reads on within an opening tag. Returns an event or SCAN_MORE. */
@@ -185,7 +190,7 @@ scan_step(struct xml_scan *scan, const struct xml_limits *limits, const char **a
 		*condition = CONDITION_RESTRICTED;
 		return scan_declaration(scan, at, end);
 	case SCAN_TEXT:
-		if (scan->depth == 1 && **at != '<') {
+		if (scan->depth == scan->inner + 1 && **at != '<') {
 			*condition = CONDITION_FORMAT;
 			return SCAN_ERROR;
 		}
@@ -222,7 +227,7 @@ scan_step(struct xml_scan *scan, const struct xml_limits *limits, const char **a
 		scan->matched = 0;
 		scan->state = SCAN_CDATA;
 		*condition = CONDITION_FORMAT;
-		return scan->depth == 1 ? SCAN_ERROR : SCAN_MORE;
+		return scan->depth == scan->inner + 1 ? SCAN_ERROR : SCAN_MORE;
 	case SCAN_CDATA:
 		scan_cdata(scan, at, end);
 		return SCAN_MORE;

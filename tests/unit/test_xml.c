@@ -949,6 +949,107 @@ test_secret(void **state)
 	}
 }
 
+static bool
+holds(void *arg, struct slice name, struct slice ns, unsigned depth)
+{
+	(void)arg;
+	assert_true(ns.len != 0 && depth >= 1 && depth <= XML_INNER_MAX);
+	return slice_is(name, "box") || (depth == 2 && slice_is(name, "second"));
+}
+
+static void
+on_open(void *arg, const struct xml_element *e)
+{
+	struct reader *r = arg;
+
+	buf_printf(&r->log, "open %.*s {%.*s}%s%.*s\n", SLICE_ARG(e->name), SLICE_ARG(e->ns),
+	    e->attributes ? " " : "", SLICE_ARG(e->attributes ? e->attribute[0].value : SLICE("")));
+}
+
+static void
+on_close(void *arg)
+{
+	buf_add_string(&((struct reader *)arg)->log, "close\n");
+}
+
+static const struct xml_document document = { holds, on_open, on_close };
+
+/* Reads a document in pieces of a size; *said: what was told of it. */
+static int
+document_read(const char *text, size_t piece, char *said, size_t room)
+{
+	struct reader r = { 0 };
+	int error;
+
+	reader_begin(&r, &limits);
+	xml_stream_set_document(r.stream, &document);
+	reader_feed(&r, slice_string(text), piece);
+	error = r.error;
+	snprintf(said, room, "%.*s", SLICE_ARG(buf_slice(&r.log)));
+	reader_end(&r);
+	return error;
+}
+
+/* Elements that hold top-level elements, with the declarations of all that are open. */
+static void
+test_document(void **state)
+{
+	static const char text[] = "<?xml version='1.0'?>\n<root xmlns='urn:r' xmlns:p='urn:p'>\n"
+	    "<box n='1' xmlns:q='urn:q'> <second xmlns='urn:2' a='x&amp;y'>\n"
+	    "<p:one><q:two/></p:one><second><box/></second> <message><delay xmlns='urn:xmpp:delay'/>"
+	    "</message> </second><q:three>t<four/></q:three></box> <box/> <second/> "
+	    "<p:box><box><box><box><box/></box></box></box></p:box></root>";
+	static const char wanted[] = "H root {urn:r} {urn:r} to= from= id= v= lang=\n"
+	    "open box {urn:r} 1\nopen second {urn:2} x&y\n"
+	    "E one {urn:p} text= child=two {urn:q} n=1 p=0 f=0: <two xmlns='urn:q'/>\n"
+	    "E second {urn:2} text= child=box {urn:2} n=1 p=0 f=0: <box/>\n"
+	    "E message {urn:2} text= child=delay {urn:xmpp:delay} n=1 p=0 f=1: "
+	    "<delay xmlns='urn:xmpp:delay'/>\nclose\n"
+	    "E three {urn:q} text=t child=four {urn:r} n=1 p=0 f=0: <four xmlns='urn:r'/>\nclose\n"
+	    "open box {urn:r}\nclose\nE second {urn:r} text= child= {} n=0 p=0 f=0: \n"
+	    "open box {urn:p}\nopen box {urn:r}\nopen box {urn:r}\nopen box {urn:r}\n"
+	    "E box {urn:r} text= child= {} n=0 p=0 f=0: \nclose\nclose\nclose\nclose\nend\n";
+	char said[4096], expected[4096];
+	size_t piece, i, at = 0;
+
+	(void)state;
+	/* The log writes "H name ns content-ns"; braces are only for reading here. */
+	for (i = 0; wanted[i] != '\0'; i++) {
+		if (i < 22 && (wanted[i] == '{' || wanted[i] == '}'))
+			continue;
+		expected[at++] = wanted[i];
+	}
+	expected[at] = '\0';
+	for (piece = 1; piece < sizeof text; piece++) {
+		assert_int_equal(document_read(text, piece, said, sizeof said), 0);
+		assert_string_equal(said, expected);
+	}
+}
+
+static void
+test_document_refused(void **state)
+{
+	static const char *const texts[] = {
+		"<root xmlns='urn:r'><box>text</box></root>",
+		"<root xmlns='urn:r'><box><![CDATA[x]]></box></root>",
+		"<root xmlns='urn:r'><box><!-- x --></box></root>",
+		"<root xmlns='urn:r'><box><one></box></one></root>",
+		"<root xmlns='urn:r'><box></root>",
+		"<root xmlns='urn:r'><box xmlns:q='urn:q'/><q:x/></root>",
+		"<root xmlns='urn:r'><box xmlns:q='urn:q'></box><q:x/></root>",
+		"<!DOCTYPE root><root xmlns='urn:r'/>",
+		"<root xmlns='urn:r'><box><x a='1' a='2'/></box></root>",
+	};
+	char said[4096];
+	size_t i, piece;
+
+	(void)state;
+	for (i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		for (piece = 1; piece < 60; piece++)
+			assert_int_not_equal(document_read(texts[i], piece, said, sizeof said), 0);
+	}
+}
+
 int
 main(void)
 {
@@ -971,6 +1072,8 @@ main(void)
 		cmocka_unit_test(test_endless),
 		cmocka_unit_test(test_unique_names),
 		cmocka_unit_test(test_long_text),
+		cmocka_unit_test(test_document),
+		cmocka_unit_test(test_document_refused),
 		cmocka_unit_test(test_secret),
 		cmocka_unit_test(test_speed),
 	};
