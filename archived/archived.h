@@ -494,4 +494,8 @@ int undeliverable_domains(struct buf *out);
 
 extern const struct command archived_commands[];
 
+/* -- transfer.c: messages for aldisctl, out and in (XEP-0227) ---------------------------------- */
+
+extern const struct command archived_transfers[];
+
 #endif

@@ -430,6 +430,7 @@ main(void)
 		    "account-feature " NS_RETRACT "\n"
 		    "feature " NS_RETRACT "\n",
 		.commands = archived_commands,
+		.transfers = archived_transfers,
 		.configure = on_configure,
 		.reconfigure = on_reconfigure,
 		.start = on_start,

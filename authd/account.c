@@ -33,8 +33,8 @@ bytes_read(struct value_reader *r, uint8_t *out, size_t max)
 	return bytes.len;
 }
 
-static int
-account_read(struct slice value, struct account *a)
+int
+account_of(struct slice value, struct account *a)
 {
 	struct value_reader r = { value, OK };
 	unsigned i;
@@ -100,7 +100,7 @@ account_find(struct slice bare, struct account *a)
 	error = store_get(state.store, TABLE_ACCOUNT, account_key(bare, key), &value);
 	if (error)
 		return error;
-	if (account_read(value, &found) != OK || !slice_equal(found.jid, bare)) {
+	if (account_of(value, &found) != OK || !slice_equal(found.jid, bare)) {
 		log_error("account unreadable", "account=%s", log_quote(bare));
 		return E_NOT_FOUND;
 	}
@@ -200,6 +200,39 @@ account_create(struct slice bare, struct slice password, uint64_t now)
 }
 
 int
+account_create_empty(struct slice bare, uint32_t flags, uint64_t now)
+{
+	struct account a = { .created = now, .jid = bare, .flags = flags };
+	int error;
+
+	if (account_exists(bare))
+		return E_EXISTS;
+	if (forget_waits(bare))
+		return E_AGAIN;
+	error = id_take(&a.id);
+	if (error == OK)
+		error = account_write(&a);
+	if (error == OK)
+		account_tell(bare);
+	return error;
+}
+
+int
+account_set_flags(struct slice bare, uint32_t flags)
+{
+	struct account a;
+	int error = account_find(bare, &a);
+
+	if (error)
+		return error;
+	a.jid = bare;
+	a.flags = flags;
+	error = account_write(&a);
+	gnutls_memset(a.keys, 0, sizeof a.keys);
+	return error;
+}
+
+int
 account_set_password(struct slice bare, struct slice password)
 {
 	struct account a;
@@ -225,7 +258,7 @@ account_check_password(struct slice bare, struct slice password)
 {
 	struct account a;
 
-	return account_find(bare, &a) == OK &&
+	return account_find(bare, &a) == OK && a.keys[account_hash(&a)].iterations != 0 &&
 	    scram_check(account_hash(&a), password, &a.keys[account_hash(&a)]);
 }
 
@@ -243,7 +276,7 @@ account_add_keys(struct slice bare, enum scram_hash hash, const struct scram_key
 	struct account a;
 	int error = account_find(bare, &a);
 
-	if (error == OK && (a.keys[proven_hash].iterations == 0 ||
+	if (error == OK && proven != NULL && (a.keys[proven_hash].iterations == 0 ||
 	    gnutls_memcmp(a.keys[proven_hash].stored, proven->stored, scram_size(proven_hash)) != 0))
 		error = E_MISMATCH;
 	if (error == OK) {
@@ -251,7 +284,7 @@ account_add_keys(struct slice bare, enum scram_hash hash, const struct scram_key
 		a.keys[hash] = *keys;
 		error = account_write(&a);
 	}
-	if (error == OK)
+	if (error == OK && proven != NULL)
 		log_info("password keys added", "account=%s mechanism=%s", log_quote(bare),
 		    scram_name(hash));
 	gnutls_memset(a.keys, 0, sizeof a.keys);
@@ -278,25 +311,33 @@ contact_remove(void *arg, const struct roster_item *item)
 	return true;
 }
 
-int
-account_remove(struct slice bare, uint64_t now)
+void
+account_clear(uint64_t id)
 {
 	static const enum table tables[] = {
 		TABLE_ROSTER, TABLE_REQUEST, TABLE_VERSION, TABLE_VCARD, TABLE_PRIVATE, TABLE_LAST,
 		TABLE_BLOCK, TABLE_FAST, TABLE_INVITE, TABLE_REPORT
 	};
+	size_t i;
+
+	for (i = 0; i < sizeof tables / sizeof tables[0]; i++)
+		state_remove_all(tables[i], id);
+}
+
+int
+account_remove(struct slice bare, bool quiet, uint64_t now)
+{
 	struct removal removal = { .account = bare };
 	struct account a;
 	char key[32];
-	size_t i;
 	int error = account_find(bare, &a);
 
 	if (error)
 		return error;
 	removal.id = a.id;
-	roster_each(a.id, contact_remove, &removal);
-	for (i = 0; i < sizeof tables / sizeof tables[0]; i++)
-		state_remove_all(tables[i], a.id);
+	if (!quiet)
+		roster_each(a.id, contact_remove, &removal);
+	account_clear(a.id);
 	error = store_remove(state.store, TABLE_ACCOUNT, account_key(bare, key));
 	if (error == OK)
 		error = forget_add(bare, now);
@@ -322,7 +363,7 @@ account_row(void *arg, struct slice key, struct slice value)
 	struct account a;
 
 	(void)key;
-	return account_read(value, &a) != OK || walk->each(walk->arg, &a);
+	return account_of(value, &a) != OK || walk->each(walk->arg, &a);
 }
 
 void

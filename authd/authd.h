@@ -154,7 +154,8 @@ struct scram_keys {
 	uint8_t server[SCRAM_KEY_MAX];
 };
 
-#define ACCOUNT_DISABLED 1u
+#define ACCOUNT_DISABLED  1u
+#define ACCOUNT_IMPORTING 2u /* its data comes piece by piece; nobody can log in yet */
 
 struct account {
 	uint64_t id;
@@ -166,20 +167,27 @@ struct account {
 
 /* bare: canonical. Returns 0 or E_NOT_FOUND. a may be NULL. */
 int account_find(struct slice bare, struct account *a);
+/* Reads a row of the store. Returns 0 or E_MALFORMED. */
+int account_of(struct slice value, struct account *a);
 bool account_exists(struct slice bare);
 /* password: prepared. Returns 0, E_EXISTS, E_AGAIN while messages of a deleted account of that name
  * may be left (forget.c), or an error of the store. Tells the router. */
 int account_create(struct slice bare, struct slice password, uint64_t now);
 int account_set_password(struct slice bare, struct slice password);
 /* Adds the keys for one hash. proven: the keys by which the client has just proven its password; when the
- * account has others now, its password is another: E_MISMATCH. */
+ * account has others now, its password is another: E_MISMATCH. NULL: they come from elsewhere, and
+ * proven_hash does not matter. */
 int account_add_keys(struct slice bare, enum scram_hash hash, const struct scram_keys *keys,
     enum scram_hash proven_hash, const struct scram_keys *proven);
 /* The hash by which a password is best checked. */
 enum scram_hash account_hash(const struct account *a);
 bool account_check_password(struct slice bare, struct slice password);
-/* Removes it with all its data, and cancels its subscriptions. Tells the router. */
-int account_remove(struct slice bare, uint64_t now);
+/* One without any keys. Likewise. */
+int account_create_empty(struct slice bare, uint32_t flags, uint64_t now);
+int account_set_flags(struct slice bare, uint32_t flags);
+/* Removes it with all its data, and cancels its subscriptions unless quiet. Tells the router. */
+int account_remove(struct slice bare, bool quiet, uint64_t now);
+void account_clear(uint64_t id); /* its data in all tables, without a word */
 /* In no order; each() returns false to stop. */
 void account_each(bool (*each)(void *arg, const struct account *a), void *arg);
 /* Answers ACCOUNT_ASK. */
@@ -412,6 +420,8 @@ struct roster_size {
 /* Reads an item; its slices point into memory, which is filled anew. Returns 0 or E_NOT_FOUND (then
  * *item is empty but for jid, which is contact). */
 int roster_get(uint64_t id, struct slice contact, struct buf *memory, struct roster_item *item);
+/* Reads a row of the store. Returns 0 or E_MALFORMED. */
+int roster_item_of(struct slice value, struct roster_item *item);
 /* Writes an item, or removes it when bits is 0. */
 void roster_put(uint64_t id, const struct roster_item *item);
 void roster_each(uint64_t id, bool (*each)(void *arg, const struct roster_item *item), void *arg);
@@ -430,6 +440,8 @@ void roster_push(struct slice account, uint64_t id, const struct roster_item *it
     struct buf *out);
 /* Pending requests. */
 void roster_request_put(uint64_t id, struct slice contact, const struct frame *f);
+/* Fills in id, lang and payload of a request that waits; they point into the store. */
+void roster_request_get(uint64_t id, struct slice contact, struct frame *f);
 void roster_request_remove(uint64_t id, struct slice contact);
 
 /* Answers ROSTER_LOAD and ROSTER_PENDING. */
@@ -441,6 +453,10 @@ void roster_tell(const struct frame *f);
 /* -- roster_iq.c: jabber:iq:roster -------------------------------------------------------- */
 
 void roster_iq(const struct request *r);
+/* Reads an <item/> with its subscription, for imports. Slices of *item point into the element, jid_out
+ * (JID_MAX + 1 bytes) and scratch. */
+enum stanza_error roster_item_read(const struct xmlin_element *element, struct buf *scratch,
+    char *jid_out, struct roster_item *item);
 
 /* -- subscription.c: the tables of RFC 6121 appendix A ------------------------------------ */
 
@@ -472,10 +488,14 @@ int presence_befriend(struct slice a, struct slice b);
 /* -- vcard.c, private.c, register.c, last.c ----------------------------------------------- */
 
 void vcard_iq(const struct request *r);
+enum stanza_error vcard_put(uint64_t id, const struct xmlin_element *vcard);
 void private_iq(const struct request *r);
+enum stanza_error private_put(uint64_t id, const struct xmlin_element *element);
 void block_iq(const struct request *r);
 /* Appends the block list of an account. */
 void block_get(uint64_t id, struct buf *list);
+void block_set(uint64_t id, struct slice list); /* without a word to anybody */
+bool block_fits(struct slice list);             /* it is not too long */
 bool block_covers(uint64_t id, struct slice jid); /* whether it has blocked this address */
 void register_iq(const struct request *r);
 void register_preauth(const struct request *r); /* XEP-0445 */
@@ -599,6 +619,16 @@ void secret_close(void);
  * (XEP-0185; data: the text of receiver, originator and stream id). Appends lower case hex. Returns 0,
  * E_NOT_FOUND when there is no such secret, or E_UNSUPPORTED. */
 int secret_use(struct slice domain, struct slice name, struct slice data, struct buf *result);
+
+/* -- export.c, import.c: data of accounts for aldisctl (XEP-0227) --------------------------- */
+
+/* Parts of an account; each row of one is an element, in the namespace that the part has. */
+extern const struct command transfer_table[];
+int export_domains(struct slice *words, size_t count, json_t **result);
+int export_accounts(struct slice *words, size_t count, json_t **result);
+int export_part(struct slice *words, size_t count, json_t **result);
+/* The address of an account in one of our domains, prepared. */
+int import_account(struct slice word, char out[JID_MAX + 1], struct slice *bare, json_t **result);
 
 /* -- command.c: administration ------------------------------------------------------------ */
 

@@ -32,8 +32,8 @@ block_covers(uint64_t id, struct slice jid)
 	return covers;
 }
 
-static void
-put(uint64_t id, struct slice list)
+void
+block_set(uint64_t id, struct slice list)
 {
 	struct buf value = { 0 };
 	char key[8];
@@ -137,15 +137,15 @@ apply(struct slice items, bool add, struct buf *list)
 	buf_free(&next);
 }
 
-static bool
-is_too_long(struct slice list)
+bool
+block_fits(struct slice list)
 {
 	struct slice rest = list, jid;
 	size_t count = 0;
 
 	while (block_next(&rest, &jid))
 		count++;
-	return count > state.block_items || list.len > BLOCK_BYTES_MAX;
+	return count <= state.block_items && list.len <= BLOCK_BYTES_MAX;
 }
 
 /* Keeps the reports that are in the items of a request, which have been read before. */
@@ -184,13 +184,13 @@ set(const struct request *r, uint64_t id)
 		error = STANZA_ERROR_BAD_REQUEST;
 	if (error == STANZA_ERROR_NONE) {
 		apply(buf_slice(&items), add, &list);
-		if (add && is_too_long(buf_slice(&list)))
+		if (add && !block_fits(buf_slice(&list)))
 			error = STANZA_ERROR_RESOURCE_CONSTRAINT;
 	}
 	if (error != STANZA_ERROR_NONE) {
 		request_refuse(r->f, error, NULL);
 	} else {
-		put(id, buf_slice(&list));
+		block_set(id, buf_slice(&list));
 		tell(r, buf_slice(&list), buf_slice(&items));
 		if (add && !r->repeated)
 			reports_take(r, id);

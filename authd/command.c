@@ -125,7 +125,7 @@ user_del(struct slice *words, size_t count, json_t **result)
 		return error;
 	if (!account_exists(bare))
 		return refuse(result, E_NOT_FOUND, "no such account");
-	return finish(account_remove(bare, daemon_now()), result);
+	return finish(account_remove(bare, false, daemon_now()), result);
 }
 
 struct list {

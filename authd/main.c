@@ -415,6 +415,7 @@ static const struct daemon_hooks hooks = {
 	.serves = serves,
 	.serves_more = extdisco_serves,
 	.commands = command_table,
+	.transfers = transfer_table,
 	.configure = configure,
 	.reconfigure = key_reconfigure,
 	.link = link_given,

@@ -60,6 +60,16 @@ element_put(uint64_t id, const struct xmlin_element *element)
 	buf_free(&value);
 }
 
+enum stanza_error
+private_put(uint64_t id, const struct xmlin_element *element)
+{
+	enum stanza_error error = element_check(id, element);
+
+	if (error == STANZA_ERROR_NONE)
+		element_put(id, element);
+	return error;
+}
+
 /* Stores the elements up to the first that may not be; there is nearly always one. */
 static void
 set(const struct request *r, const struct account *a)
@@ -72,9 +82,7 @@ set(const struct request *r, const struct account *a)
 	xmlin_begin(&in, r->query.content, r->query.ns);
 	while (error == STANZA_ERROR_NONE && xmlin_child(&in, &element)) {
 		count++;
-		error = element_check(a->id, &element);
-		if (error == STANZA_ERROR_NONE)
-			element_put(a->id, &element);
+		error = private_put(a->id, &element);
 	}
 	if (in.error || count == 0)
 		error = in.error ? STANZA_ERROR_BAD_REQUEST : STANZA_ERROR_NOT_ACCEPTABLE;

@@ -289,7 +289,7 @@ cancel(const struct request *r)
 	}
 	/* The answer goes first: what follows ends the session. */
 	request_answer(r->f, SLICE(""));
-	account_remove(r->from, r->now);
+	account_remove(r->from, false, r->now);
 }
 
 static void

@@ -14,8 +14,8 @@
 
 /* -- items -- */
 
-static int
-item_read(struct slice value, struct roster_item *item)
+int
+roster_item_of(struct slice value, struct roster_item *item)
 {
 	struct value_reader r = { value, OK };
 	size_t i;
@@ -45,7 +45,7 @@ roster_get(uint64_t id, struct slice contact, struct buf *memory, struct roster_
 	if (error == OK) {
 		buf_clear(memory);
 		buf_add_slice(memory, value);
-		error = item_read(buf_slice(memory), item);
+		error = roster_item_of(buf_slice(memory), item);
 	}
 	if (error == OK && slice_equal(item->jid, contact))
 		return OK;
@@ -88,7 +88,7 @@ item_row(void *arg, struct slice key, struct slice value)
 	struct roster_item item;
 
 	(void)key;
-	return item_read(value, &item) != OK || walk->each(walk->arg, &item);
+	return roster_item_of(value, &item) != OK || walk->each(walk->arg, &item);
 }
 
 void
@@ -252,6 +252,24 @@ roster_request_put(uint64_t id, struct slice contact, const struct frame *f)
 }
 
 void
+roster_request_get(uint64_t id, struct slice contact, struct frame *f)
+{
+	char key[KEY_HASHED];
+	struct slice value;
+	struct value_reader r;
+
+	f->payload = SLICE("");
+	if (store_get(state.store, TABLE_REQUEST, state_key_hashed(id, contact, key), &value) != OK)
+		return;
+	r = (struct value_reader){ value, OK };
+	if (value_u8(&r) != VALUE_VERSION)
+		return;
+	f->id = value_slice(&r);
+	f->lang = value_slice(&r);
+	f->payload = value_slice(&r);
+}
+
+void
 roster_request_remove(uint64_t id, struct slice contact)
 {
 	char key[KEY_HASHED];
@@ -272,24 +290,12 @@ request_send(void *arg, const struct roster_item *item)
 	const struct pending *pending = arg;
 	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_PRESENCE,
 		.subtype = TYPE_SUBSCRIBE, .handle = pending->handle };
-	char key[KEY_HASHED];
-	struct slice value;
-	struct value_reader r;
 
 	if (!(item->bits & ROSTER_PENDING_IN))
 		return true;
 	f.from = item->jid;
 	f.to = pending->account;
-	f.payload = SLICE("");
-	if (store_get(state.store, TABLE_REQUEST, state_key_hashed(pending->id, item->jid, key),
-	    &value) == OK) {
-		r = (struct value_reader){ value, OK };
-		if (value_u8(&r) == VALUE_VERSION) {
-			f.id = value_slice(&r);
-			f.lang = value_slice(&r);
-			f.payload = value_slice(&r);
-		}
-	}
+	roster_request_get(pending->id, item->jid, &f);
 	out_send(&f);
 	return true;
 }

@@ -104,6 +104,41 @@ attributes_read(const struct xmlin_element *item, struct buf *scratch, char *jid
 	return STANZA_ERROR_NONE;
 }
 
+enum stanza_error
+roster_item_read(const struct xmlin_element *element, struct buf *scratch, char *jid_out,
+    struct roster_item *item)
+{
+	static const char *const states[] = { "none", "to", "from", "both" };
+	struct wish wish = { 0 };
+	struct slice text;
+	enum stanza_error error;
+	unsigned sees;
+
+	buf_reserve(scratch, element->whole.len);
+	error = attributes_read(element, scratch, jid_out, &wish);
+	if (error == STANZA_ERROR_NONE)
+		error = groups_read(element, scratch, &wish);
+	if (error != STANZA_ERROR_NONE)
+		return error;
+	*item = (struct roster_item){ .bits = ROSTER_LISTED, .jid = wish.jid, .name = wish.name,
+		.groups = wish.groups };
+	memcpy(item->group, wish.group, sizeof item->group);
+	if (xmlin_attribute(element, "subscription", scratch, &text) != OK)
+		text = SLICE("none");
+	for (sees = 0; sees < 4 && !slice_is(text, states[sees]); sees++)
+		;
+	if (sees == 4)
+		return STANZA_ERROR_BAD_REQUEST; /* "remove", or nonsense */
+	item->bits |= sees; /* ROSTER_TO, ROSTER_FROM */
+	if (xmlin_attribute(element, "ask", scratch, &text) == OK && slice_is(text, "subscribe") &&
+	    !(item->bits & ROSTER_TO))
+		item->bits |= ROSTER_PENDING_OUT;
+	if (xmlin_attribute(element, "approved", scratch, &text) == OK &&
+	    (slice_is(text, "true") || slice_is(text, "1")) && !(item->bits & ROSTER_FROM))
+		item->bits |= ROSTER_APPROVED;
+	return STANZA_ERROR_NONE;
+}
+
 /* Reads a roster set; the slices of *wish point into scratch, the request and jid_out. */
 static enum stanza_error
 wish_read(const struct xmlin_element *query, struct buf *scratch, char *jid_out,

@@ -274,6 +274,7 @@ account_load(struct exchange *ex, struct slice username)
 	jid = buf_slice(&text);
 	ex->account = slice_dup(jid);
 	/* Made for all, since it takes time. */
+	ex->hash = ex->mechanism->hash;
 	scram_false(ex->mechanism->hash, state.salt_key, jid, state.iterations, &ex->keys);
 	ex->exists = valid && account_find(jid, &account) == OK;
 	if (ex->exists) {

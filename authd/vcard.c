@@ -4,21 +4,28 @@
  */
 #include "authd.h"
 
-static void
-set(const struct request *r, const struct account *a)
+enum stanza_error
+vcard_put(uint64_t id, const struct xmlin_element *vcard)
 {
 	struct buf value = { 0 };
 	char key[8];
 
-	if (r->query.whole.len > state.vcard_size) {
-		request_refuse(r->f, STANZA_ERROR_POLICY_VIOLATION, "the vCard is too large");
-		return;
-	}
+	if (vcard->whole.len > state.vcard_size)
+		return STANZA_ERROR_POLICY_VIOLATION;
 	value_add_u8(&value, VALUE_VERSION);
-	buf_add_slice(&value, r->query.whole);
-	store_put(state.store, TABLE_VCARD, state_key(a->id, key), buf_slice(&value));
+	buf_add_slice(&value, vcard->whole);
+	store_put(state.store, TABLE_VCARD, state_key(id, key), buf_slice(&value));
 	buf_free(&value);
-	request_answer(r->f, SLICE(""));
+	return STANZA_ERROR_NONE;
+}
+
+static void
+set(const struct request *r, const struct account *a)
+{
+	if (vcard_put(a->id, &r->query) != STANZA_ERROR_NONE)
+		request_refuse(r->f, STANZA_ERROR_POLICY_VIOLATION, "the vCard is too large");
+	else
+		request_answer(r->f, SLICE(""));
 }
 
 /* Of others, no account, no vCard and no right to see it look the same, against the harvesting of addresses. */

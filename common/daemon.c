@@ -44,6 +44,7 @@ static struct {
 	bool ready;             /* the supervisor has been told */
 	bool dirty;
 	uint64_t now_ticks, now;
+	struct slice command_data; /* of the command that runs */
 } self;
 
 /* -- the surroundings -------------------------------------------------------------------------- */
@@ -219,6 +220,8 @@ daemon_command(struct slice *words, size_t count, json_t **result)
 	*result = NULL;
 	command = command_find(self.hooks->commands, words, count, &used);
 	if (command == NULL)
+		command = command_find(self.hooks->transfers, words, count, &used);
+	if (command == NULL)
 		command = command_find(builtin, words, count, &used);
 	if (command == NULL)
 		return E_NOT_FOUND;
@@ -235,9 +238,11 @@ handle_control(const struct frame *f)
 	size_t count;
 	int error;
 
+	self.command_data = f->data;
 	error = command_words(f->text, words, WORDS_MAX, &count);
 	if (error == OK)
 		error = daemon_command(words, count, &result);
+	self.command_data = SLICE_NONE;
 	if (error == OK) {
 		text = result != NULL ? json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 		reply.payload = text != NULL ? slice_string(text) : SLICE("null");
@@ -248,8 +253,16 @@ handle_control(const struct frame *f)
 			reply.text = slice_string(error_text(error));
 	}
 	daemon_send(&reply);
+	if (text != NULL)
+		explicit_bzero(text, strlen(text));
 	free(text);
 	json_decref(result);
+}
+
+struct slice
+daemon_command_data(void)
+{
+	return self.command_data;
 }
 
 /* -- the router -------------------------------------------------------------------------------- */
@@ -333,6 +346,9 @@ introduce(void)
 		self.hooks->serves_more(&text);
 	for (; command != NULL && command->name != NULL; command++)
 		buf_printf(&text, "command %s\t%s\t%s\n", command->name, command->arguments,
+		    command->help);
+	for (command = self.hooks->transfers; command != NULL && command->name != NULL; command++)
+		buf_printf(&text, "transfer %s\t%s\t%s\n", command->name, command->arguments,
 		    command->help);
 	hello.text = buf_slice(&text);
 	daemon_send(&hello);

@@ -48,6 +48,7 @@ struct daemon_hooks {
 	const char *serves;              /* HELLO text, see frame.def; may be NULL */
 	void (*serves_more)(struct buf *text); /* adds lines that depend on the configuration */
 	const struct command *commands;  /* may be NULL */
+	const struct command *transfers; /* those of the control socket alone; may be NULL */
 	int (*configure)(const struct config *config);
 	int (*reconfigure)(const struct config *config);
 	void (*listen)(const char *name, int fd);
@@ -90,6 +91,9 @@ void daemon_ack(const struct frame *f);
 /* Finds the command that words begin with, or the built-in "counters", and runs it; E_NOT_FOUND
  * when there is none. *result: as in struct command. For CONTROL frames this is done already. */
 int daemon_command(struct slice *words, size_t count, json_t **result);
+
+/* What came with the command that is running, beside its words: absent when nothing did. */
+struct slice daemon_command_data(void);
 
 /* Brings all gauges up to date. */
 void daemon_gauges(void);

@@ -76,6 +76,11 @@
 #define NS_FULLTEXT   "urn:xmpp:fulltext:0"                   /* XEP-0431 */
 #define NS_MAM_EXTENDED "urn:xmpp:mam:2#extended"
 #define NS_MAM_GROUPCHAT "urn:xmpp:mam:2#groupchat-field"
+#define NS_PIE        "urn:xmpp:pie:0"                        /* XEP-0227 */
+#define NS_PIE_SCRAM  "urn:xmpp:pie:0#scram"
+#define NS_PIE_MAM    "urn:xmpp:pie:0#mam"
+#define NS_PRIVACY    "jabber:iq:privacy"                     /* XEP-0016, in files only */
+#define NS_XINCLUDE   "http://www.w3.org/2001/XInclude"
 
 /* What names this software in its entity capabilities (XEP-0115 section 4). */
 #define CAPS_NODE     "urn:x-aldis:server"

@@ -102,7 +102,7 @@ $1: $(call objects,$2) $(call lib,$(call with_entry,$(patsubst %/,%,$(dir $2))))
 	@$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(GROUP) $3 $$(COMMON_LIBS)
 endef
 $(foreach m,$(TOOLS),$(eval \
-	$(call program,$(m:router/%/main.c=$B/bin/%),$m,$(CONFUSE_LIBS))))
+	$(call program,$(m:router/%/main.c=$B/bin/%),$m,$(CONFUSE_LIBS) $(if $(filter %/aldisctl/main.c,$m),$(XML_LIBS)))))
 $(foreach m,$(DAEMONS),$(eval \
 	$(call program,$(m:%/main.c=$B/bin/aldis-%),$m,$(if $(filter $(ENTRY_DAEMONS:%=%/%),$m),$(XML_LIBS)) \
 	$(if $(filter s2sd/%,$m),$(UNBOUND_LIBS)) $(if $(filter archived/%,$m),$(SQLITE_LIBS)))))

@@ -51,6 +51,7 @@ struct request {
 	uint32_t incarnation;   /* of the daemon whose reply counts, 0: of all */
 	unsigned missing;       /* replies that are still to come */
 	bool gather;            /* "show counters": an array of what all say */
+	bool transfer;          /* its reply is not for reading here */
 	bool asked;             /* of the supervisor; there is one at most */
 	json_t *result;
 	uint64_t until;
@@ -338,9 +339,9 @@ const struct command router_commands[] = {
 /* -- commands of other daemons ----------------------------------------------------------------- */
 
 static void
-forward(struct request *r, struct peer *peer, struct slice text)
+forward(struct request *r, struct peer *peer, struct slice text, struct slice data)
 {
-	struct frame f = { .type = FRAME_CONTROL, .number = r->number, .text = text };
+	struct frame f = { .type = FRAME_CONTROL, .number = r->number, .text = text, .data = data };
 
 	r->missing++;
 	if (peer->asked == 0)
@@ -388,7 +389,7 @@ control_counters(const struct asker *asker)
 	}
 	TAILQ_FOREACH(peer, &peers, all) {
 		if (peer->state == PEER_LIVE)
-			forward(r, peer, SLICE("counters"));
+			forward(r, peer, SLICE("counters"), SLICE_NONE);
 	}
 	if (r->missing == 0)
 		request_finish(r, OK, json_incref(r->result));
@@ -444,9 +445,10 @@ control_reply(struct peer *peer, const struct frame *f)
 			request_finish(r, OK, json_incref(r->result));
 		return;
 	}
-	if (f->condition.ptr != NULL && r->asker.client != NULL) {
+	if (r->asker.client != NULL && (r->transfer || f->condition.ptr != NULL)) {
+		/* As it is: read here, what is secret in it would stay in memory. */
 		struct frame out = { .type = FRAME_CONTROL_REPLY, .number = r->asker.number,
-			.condition = f->condition, .text = f->text };
+			.condition = f->condition, .text = f->text, .payload = f->payload };
 
 		link_send(r->asker.client->link, &out);
 		request_free(r);
@@ -502,12 +504,13 @@ split(struct slice text, struct slice words[WORDS_MAX])
 	return n;
 }
 
-/* Runs a command: words, a line each. */
+/* Runs a command: words, a line each; data: what comes with it. */
 static void
-command_run(const struct asker *asker, struct slice text)
+command_run(const struct asker *asker, struct slice text, struct slice data)
 {
 	struct search search = { text, NULL, false };
 	struct slice words[WORDS_MAX];
+	bool transfer;
 	size_t count = split(text, words);
 	json_t *result = NULL;
 	struct request *r;
@@ -521,6 +524,10 @@ command_run(const struct asker *asker, struct slice text)
 		}
 	}
 	registry_each("command", search_each, &search);
+	/* What moves data of accounts is for aldisctl alone: no form of a client gives it. */
+	transfer = !search.known && asker->client != NULL;
+	if (transfer)
+		registry_each("transfer", search_each, &search);
 	if (search.known && !registry_complete())
 		search.peer = NULL; /* whose command it is will turn out */
 	if (search.peer != NULL) {
@@ -528,7 +535,8 @@ command_run(const struct asker *asker, struct slice text)
 		if (r == NULL)
 			return;
 		r->incarnation = search.peer->incarnation;
-		forward(r, search.peer, text);
+		r->transfer = transfer;
+		forward(r, search.peer, text, data);
 		return;
 	}
 	if (search.known) {
@@ -546,7 +554,7 @@ control_run(struct slice text, control_done done, void *arg)
 {
 	struct asker asker = { .done = done, .arg = arg };
 
-	command_run(&asker, text);
+	command_run(&asker, text, SLICE_NONE);
 }
 
 static void
@@ -557,7 +565,7 @@ on_command(void *arg, struct link *link, const struct frame *f, struct slice who
 	(void)link;
 	(void)whole;
 	daemon_dirty();
-	command_run(&asker, f->text);
+	command_run(&asker, f->text, f->data);
 }
 
 static void

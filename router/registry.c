@@ -88,6 +88,7 @@ static const struct word {
 	{ "account-ns", STORES, true, is_account_ns },
 	{ "server-ns", STORES, true, is_account_ns },
 	{ "command", SERVES | ROLE_BIT(ROLE_SNMPD), true, is_command },
+	{ "transfer", BY_AUTHD | BY_ARCHIVED, true, is_command },
 	{ "identity", SERVES | BY_C2SD, false, NULL },
 	{ "feature", SERVES | BY_C2SD, false, NULL },
 	{ "account-feature", SERVES, false, NULL },
@@ -145,7 +146,7 @@ claim(const struct peer *peer, struct slice word, struct slice value)
 	for (line = TAILQ_FIRST(&lines); line != NULL; line = next) {
 		next = TAILQ_NEXT(line, all);
 		if (line->role == peer->role || !slice_equal(line->word, word) ||
-		    !(slice_is(word, "command") ? registry_overlaps(line->value, value)
+		    !(slice_is(word, "command") || slice_is(word, "transfer") ? registry_overlaps(line->value, value)
 		    : slice_equal(line->value, value)))
 			continue;
 		if (ranks[line->role] >= ranks[peer->role])

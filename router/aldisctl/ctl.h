@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "buf.h"
 #include "slice.h"
 
 /* Exit codes, aldisctl(8). */
@@ -80,10 +81,49 @@ void ctl_socket_close(struct ctl_socket **ctl);
 /* Sends a command under a number of the caller's. Returns 0, E_MALFORMED (a word with a line break
  * in it), E_TOO_BIG, E_CLOSED or E_SYSTEM. */
 int ctl_socket_send(struct ctl_socket *ctl, uint64_t number, const struct slice *words, size_t count);
+/* The same with what goes beside the words. */
+int ctl_socket_send_data(struct ctl_socket *ctl, uint64_t number, const struct slice *words,
+    size_t count, struct slice data);
 /* Waits for the next answer. Returns 0, E_AGAIN (none in time), E_CLOSED, E_MALFORMED or E_SYSTEM.
  */
 int ctl_socket_receive(struct ctl_socket *ctl, struct ctl_reply *reply);
 void ctl_reply_free(struct ctl_reply *reply);
+
+/* -- ctl_transfer.c: commands that move data of accounts ---------------------------------------- */
+
+/* A command of so many words with its data (absent: none), and its answer. Tries again for a while when
+ * the suite says so. Returns 0 with *value, a new reference, or an error: E_SYSTEM after having said
+ * why on stderr, any other with *why, which is the caller's: the suite has refused this. */
+int ctl_transfer(struct ctl_socket *ctl, const char *const *words, size_t count, struct slice data,
+    json_t **value, char **why);
+
+/* -- ctl_export.c: accounts into a file (XEP-0227) ----------------------------------------------- */
+
+/* Writes accounts into a file, which appears whole or not at all ("-": standard output). which: an
+ * account or a domain, NULL: all. Returns an exit code; *result: what to show. */
+int ctl_export(struct ctl_socket *ctl, const char *path, const char *which, json_t **result);
+
+/* -- ctl_restore.c: accounts out of such a file -------------------------------------------------- */
+
+struct ctl_restore {
+	const char *path;   /* "-": standard input */
+	const char *which;  /* an account or a domain, NULL: all */
+	bool replace;       /* accounts that are there are deleted first */
+};
+
+int ctl_restore(struct ctl_socket *ctl, const struct ctl_restore *options, json_t **result);
+
+/* -- ctl_message.c: messages of a file become frames --------------------------------------------- */
+
+struct ctl_message;
+
+/* account: whose archive or spool it is out of. */
+struct ctl_message *ctl_message_new(struct slice account);
+void ctl_message_free(struct ctl_message **message);
+/* Reads a <message/> in jabber:client, as it stands in a stream, and appends the frame to out. stamp:
+ * when it was sent; id: of the archive, 0: none of ours. Returns 0 or E_MALFORMED: not such a message. */
+int ctl_message_read(struct ctl_message *message, struct slice xml, uint64_t stamp, uint64_t id,
+    struct buf *out);
 
 /* -- ctl_secret.c: passwords ------------------------------------------------------------------- */
 

@@ -12,6 +12,10 @@
 
 /* What aldisctl does itself. */
 static const struct ctl_command locals[] = {
+	{ (char *)"account export", (char *)"FILE [JID]",
+	    (char *)"write accounts into a file (XEP-0227)", true },
+	{ (char *)"account import", (char *)"FILE [JID]",
+	    (char *)"bring accounts out of such a file", true },
 	{ (char *)"check", (char *)"", (char *)"check the configuration file", true },
 	{ (char *)"help", (char *)"", (char *)"list all commands", true },
 	{ (char *)"user import", (char *)"FILE", (char *)"add accounts: lines \"user@domain password\"",

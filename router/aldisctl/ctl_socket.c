@@ -79,7 +79,14 @@ bytes_send(int fd, struct slice bytes)
 int
 ctl_socket_send(struct ctl_socket *ctl, uint64_t number, const struct slice *words, size_t count)
 {
-	struct frame f = { .type = FRAME_CONTROL, .number = number };
+	return ctl_socket_send_data(ctl, number, words, count, SLICE_NONE);
+}
+
+int
+ctl_socket_send_data(struct ctl_socket *ctl, uint64_t number, const struct slice *words, size_t count,
+    struct slice data)
+{
+	struct frame f = { .type = FRAME_CONTROL, .number = number, .data = data };
 	struct buf text = { 0 }, out = { 0 };
 	int error = OK;
 	size_t i;

@@ -21,6 +21,7 @@ struct ctl {
 	const char *socket_path;
 	const char *config;      /* for check; NULL: aldisd's own default */
 	bool json;
+	bool replace;            /* for account import */
 	struct ctl_socket *socket;
 	uint64_t number;         /* of the last command sent */
 };
@@ -28,7 +29,7 @@ struct ctl {
 static int
 usage(void)
 {
-	fprintf(stderr, "usage: aldisctl [-j] [-c config] [-s socket] command [argument ...]\n"
+	fprintf(stderr, "usage: aldisctl [-j] [-c config] [-s socket] [--replace] command [argument ...]\n"
 	    "       aldisctl help\n");
 	return CTL_USAGE;
 }
@@ -159,6 +160,23 @@ import(struct ctl *ctl, const char *path)
 	return status;
 }
 
+/* account export FILE [JID], account import FILE [JID] */
+static int
+transfer(struct ctl *ctl, const char *name, char *const *arguments, size_t count)
+{
+	const struct ctl_restore options = { .path = arguments[0], .which = count > 1 ? arguments[1] :
+		NULL, .replace = ctl->replace };
+	json_t *value;
+	int status = strcmp(name, "account export") == 0 ?
+	    ctl_export(ctl->socket, arguments[0], options.which, &value) :
+	    ctl_restore(ctl->socket, &options, &value);
+
+	if (value != NULL)
+		show(ctl, value);
+	json_decref(value);
+	return status;
+}
+
 /* help */
 static int
 help(const struct ctl *ctl, const struct ctl_table *table)
@@ -197,6 +215,8 @@ run(struct ctl *ctl, char *const *words, size_t count)
 		status = command_send(ctl, &match, words + match.used, count - match.used);
 	else if (strcmp(match.command->name, "user import") == 0)
 		status = import(ctl, words[match.used]);
+	else if (strncmp(match.command->name, "account ", 8) == 0)
+		status = transfer(ctl, match.command->name, words + match.used, count - match.used);
 	else if (strcmp(match.command->name, "help") == 0)
 		status = help(ctl, &table);
 	else
@@ -211,6 +231,7 @@ main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "replace", no_argument, NULL, 'r' },
 		{ "socket", required_argument, NULL, 's' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -224,6 +245,8 @@ main(int argc, char **argv)
 			ctl.config = optarg;
 		else if (option == 'j')
 			ctl.json = true;
+		else if (option == 'r')
+			ctl.replace = true;
 		else if (option == 's')
 			ctl.socket_path = optarg;
 		else

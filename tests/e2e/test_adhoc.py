@@ -102,7 +102,8 @@ def nodes(answer):
 def test_list(suite, chief, boss):
     """All commands for those who may give all; the set of XEP-0133 for those of a domain; none for others."""
     everything = nodes(items(chief))
-    helped = {c["command"] for c in suite.ctl("help") if c["command"] not in ("check", "user import")}
+    helped = {c["command"] for c in suite.ctl("help") if c["command"] not in (
+        "account export", "account import", "check", "user import")}
     assert {OWN + c.replace(" ", "-") for c in helped} <= set(everything)
     assert {ADMIN + n for n in SET} <= set(everything) and len(everything) == len(set(everything))
     assert INVITE + "invite" in everything
@@ -125,6 +126,7 @@ def test_info(chief, suite):
         assert nodes(items(chief, node=node)) == []
         assert condition(info(suite.login(suite.account()), node)) == "forbidden"
     assert condition(info(chief, OWN + "nothing")) == "item-not-found"
+    assert condition(info(chief, OWN + "export-domains")) == "item-not-found"  # for aldisctl alone
     plain = chief.iq("get", "<query xmlns='%s'/>" % NS["disco#info"], to="localhost")
     assert COMMANDS in {f.get("var") for f in plain.iter(q("disco#info", "feature"))}
 

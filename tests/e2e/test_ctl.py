@@ -42,8 +42,9 @@ def test_help(suite):
     status, out, err = run(suite, "help")
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    for command in ("archive show [JID]", "check", "help", "queue list [JID]", "reload", "session kick JID",
-                    "session list [JID]", "show counters", "status", "user add JID", "user del JID", "user import FILE",
+    for command in ("account export FILE [JID]", "account import FILE [JID]", "archive show [JID]", "check", "help",
+                    "queue list [JID]", "reload", "session kick JID", "session list [JID]", "show counters",
+                    "status", "user add JID", "user del JID", "user import FILE",
                     "user list [DOMAIN]", "user passwd JID"):
         assert any(line.startswith(command + " ") for line in lines), command
     listed = suite.ctl("help")
@@ -62,8 +63,8 @@ def test_unique_prefixes(suite, words):
     (("user",), ("add", "del", "import", "list", "passwd", "revoke", "tokens")),
     (("u", "x"), ("add", "del", "import", "list", "passwd", "revoke", "tokens")),
     (("session", ""), ("kick", "list")),
-    (("nonsense",), ("archive", "check", "help", "invite", "peer", "queue", "reload", "report", "session", "show", "status",
-                     "user")),
+    (("nonsense",), ("account", "archive", "check", "help", "invite", "peer", "queue", "reload", "report", "session",
+                     "show", "status", "user")),
 ])
 def test_possibilities(suite, words, said):
     """What is possible is said, and nothing else."""

@@ -109,7 +109,7 @@ test_removed(void **unused)
 
 	(void)unused;
 	furnish();
-	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	assert_int_equal(account_remove(SLICE(ROMEO), false, NOW), OK);
 	test_collect();
 	while (test_next(&f)) {
 		if (f.type == FRAME_ACCOUNT_IS)
@@ -130,7 +130,7 @@ test_removed(void **unused)
 	for (i = 0; i < sizeof tables / sizeof tables[0]; i++)
 		assert_int_equal(store_count(state.store, tables[i]), 0);
 	assert_int_equal(store_count(state.store, TABLE_ROSTER), 1);
-	assert_int_equal(account_remove(SLICE(ROMEO), NOW), E_NOT_FOUND);
+	assert_int_equal(account_remove(SLICE(ROMEO), false, NOW), E_NOT_FOUND);
 	/* The same name again is another account, when archived has nothing of this one. */
 	assert_int_equal(account_create(SLICE(ROMEO), SLICE("x"), NOW), E_AGAIN);
 	forget_done(&forget);
@@ -167,9 +167,9 @@ test_forget_order(void **unused)
 	uint64_t one, other;
 
 	(void)unused;
-	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	assert_int_equal(account_remove(SLICE(ROMEO), false, NOW), OK);
 	one = forget_said(ROMEO);
-	assert_int_equal(account_remove(SLICE(JULIET), NOW), OK);
+	assert_int_equal(account_remove(SLICE(JULIET), false, NOW), OK);
 	assert_int_equal(forget_said("nobody"), 0);
 	store_close(&state.store);
 	assert_int_equal(state_open(test_directory), OK);
@@ -223,13 +223,13 @@ test_forget_aborted(void **unused)
 	struct frame answer = { .type = FRAME_FORGOTTEN, .jid = SLICE(ROMEO) };
 
 	(void)unused;
-	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	assert_int_equal(account_remove(SLICE(ROMEO), false, NOW), OK);
 	store_abort(state.store);
 	out_clear();
 	forget_open();
 	assert_false(forget_pending());
 	assert_true(account_exists(SLICE(ROMEO)));
-	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	assert_int_equal(account_remove(SLICE(ROMEO), false, NOW), OK);
 	answer.number = forget_said(ROMEO);
 	forget_done(&answer);
 	store_abort(state.store);

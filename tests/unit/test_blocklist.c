@@ -147,7 +147,7 @@ test_told(void **unused)
 	account_tell(SLICE(ROMEO));
 	test_collect();
 	assert_true(test_next(&f) && f.type == FRAME_ACCOUNT_IS && slice_is(f.text, "a.example\n"));
-	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	assert_int_equal(account_remove(SLICE(ROMEO), false, NOW), OK);
 	test_collect();
 	buf_clear(&test_said);
 	assert_int_equal(store_count(state.store, TABLE_BLOCK), 0);
@@ -250,7 +250,7 @@ test_reports_dropped(void **unused)
 	set(JULIET, BLOCK(REPORTED("a.example", SPAM, "<third-party/>")));
 	buf_clear(&test_said);
 	assert_int_equal(reports(), 4);
-	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	assert_int_equal(account_remove(SLICE(ROMEO), false, NOW), OK);
 	test_collect();
 	buf_clear(&test_said);
 	assert_int_equal(reports(), 1);

@@ -194,7 +194,7 @@ test_ends(void **unused)
 	assert_int_equal(account_set_password(SLICE(ROMEO), SLICE("other")), OK);
 	assert_int_equal(USE(next, .agent = SLICE(OTHER)), E_MISMATCH);
 	issue(AGENT, FAST_NONE, NOW, token);
-	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	assert_int_equal(account_remove(SLICE(ROMEO), false, NOW), OK);
 	assert_int_equal(USE(token), E_MISMATCH);
 	assert_int_equal(store_count(state.store, TABLE_FAST), 0);
 }

@@ -150,7 +150,7 @@ test_inviter_goes(void **unused)
 {
 	(void)unused;
 	assert_int_equal(make(ROMEO, "nurse", 1, HOUR), OK);
-	assert_int_equal(account_remove(SLICE(ROMEO), NOW), OK);
+	assert_int_equal(account_remove(SLICE(ROMEO), false, NOW), OK);
 	assert_false(good(NOW, true));
 	assert_false(invite_reserved(SLICE("nurse@example.org"), NOW));
 	assert_int_equal(store_count(state.store, TABLE_RESERVED), 1);
