@@ -64,6 +64,8 @@ skew_note(uint64_t id, uint64_t stamp)
 {
 	uint64_t time = id_time(id);
 
+	if (stamp < ID_DIRECT)
+		return; /* was brought, with an id below all others */
 	while (stamp + skew.before < time)
 		skew.before *= 2;
 	while (time + skew.after < stamp && skew.after < UINT64_MAX / 4)

@@ -90,6 +90,10 @@ uint64_t id_last(void);
 /* The first id of a millisecond since 1970, and the millisecond of an id. */
 uint64_t id_floor(uint64_t time);
 uint64_t id_time(uint64_t id);
+/* An id for a message that is brought, by its stamp; number: which of them. From ID_DIRECT on it has the
+ * time of the stamp, and those of earlier ones are below all of these. */
+#define ID_DIRECT 1577923200000ull /* 2020-01-02 */
+uint64_t id_brought(uint64_t stamp, uint64_t number);
 
 /* -- account.c: addresses and their numbers ---------------------------------------------------- */
 

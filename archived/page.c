@@ -94,6 +94,12 @@ page_range(const struct page *page)
 	uint64_t last = query->end < UINT64_MAX / 2 ? id_floor(query->end + skew->before + 1) :
 	    UINT64_MAX;
 
+	/* What was brought from before that has ids close together. */
+	if (query->start < ID_DIRECT + skew->after)
+		first = 0;
+	if (query->end < ID_DIRECT)
+		last = id_floor(ID_DIRECT + skew->before + 1);
+
 	if (first > range.after + 1)
 		range.after = first - 1;
 	if (last < range.before)

@@ -11,8 +11,8 @@
  * Which id that is follows from the message alone, so that what is brought twice is recognised, and is
  * there once. It is shared with the other side's copy, as if it had been delivered here.
  *
- *   id: 42 bits of the stamp's milliseconds, NODE, 16 bits of a hash of the message (the next number that
- *   is free when another message has it)
+ *   id: id_brought() of the stamp and a hash of the message (or the next number that is free when another
+ *   message has it)
  */
 #include "archived.h"
 
@@ -25,9 +25,7 @@
 
 #define PAGE_ROWS   500
 #define PAGE_BYTES_MAX (256u << 10)         /* no further row after so many */
-#define NODE        (63ull << 16)           /* no archived has it: id.c */
-#define NUMBERS     0x10000u                /* ids of a millisecond */
-#define TRIES       64                      /* of them */
+#define TRIES       64                      /* numbers of a moment */
 #define OWN_SKEW    60000                   /* milliseconds between an id of ours and its stamp */
 
 static int
@@ -284,9 +282,9 @@ id_find(const struct frame *f, uint64_t now, uint64_t *id)
 		if (error != E_EXISTS)
 			return error;
 	}
-	first = number_of(f);
+	first = f->stamp < ID_DIRECT ? 0 : number_of(f);
 	for (i = 0; i < TRIES; i++) {
-		*id = id_floor(f->stamp) | NODE | ((first + i) % NUMBERS);
+		*id = id_brought(f->stamp, first + i);
 		error = id_try(*id, f);
 		if (error != E_EXISTS)
 			return error;

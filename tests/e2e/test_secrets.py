@@ -135,6 +135,13 @@ def test_verifiers(secrets):
     client_of(secrets, "ec").authenticate("PLAIN", user, secrets.password(jid))
     nowhere(secrets, needles)
     assert stored.names(secrets.pid("authd")) == set(stored.named.values())
+    # Out into a file, and back out of it: by way of the router.
+    path = str(secrets.directory / "account.xml")
+    for _ in range(3):
+        secrets.ctl("account", "export", path, jid)
+        secrets.ctl("account", "import", path, "--replace")
+    nowhere(secrets, needles)
+    client_of(secrets, "ec").authenticate("SCRAM-SHA-256", user, secrets.password(jid))
 
 
 def test_secrets_of_authd(secrets):

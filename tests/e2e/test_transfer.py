@@ -268,6 +268,28 @@ def test_same_second(suite):
     assert sorted(page.bodies) == sorted("m%d" % i for i in range(40)) and len(set(page.ids)) == 40
 
 
+def test_old_archive(suite):
+    """Messages from before the time of the first id keep their order and are found by time."""
+    jid = fresh()
+    stamps = ["1999-12-31T23:59:59Z", "2004-02-29T12:00:00.001Z", "2004-02-29T12:00:00.002Z", "2019-12-31T23:59:59Z",
+              "2020-01-01T00:00:00Z", "2020-01-01T20:00:00Z", "2020-01-01T23:59:59.999Z", "2020-01-02T00:00:00Z",
+              "2020-01-02T00:00:00.001Z", "2024-05-06T07:08:09Z"]
+    inner = "".join(result(i, jid, "nurse@example.test/x", "m%d" % i, stamp) for i, stamp in enumerate(stamps))
+    inner += "".join(result(i, jid, "nurse@example.test/x", "n%d" % i, "2015-01-01T00:00:00Z") for i in range(100, 130))
+    out, err = bring(suite, jid, "<archive xmlns='urn:xmpp:pie:0#mam'>%s</archive>" % inner, attributes=" password='p'")
+    assert '"messages": 40' in out, (out, err)
+    client = suite.login(jid, password="p")
+    bodies = query(client, rsm="<max>50</max>").bodies
+    assert [b for b in bodies if b[0] == "m"] == ["m%d" % i for i in range(10)]
+    assert {b for b in bodies[3:33]} == {"n%d" % i for i in range(100, 130)}
+    for first, last in ((0, 0), (1, 2), (0, 2), (3, 4), (4, 6), (5, 8), (7, 7), (8, 9), (9, 9)):
+        page = query(client, {"start": stamps[first], "end": stamps[last]}, "<max>50</max>")
+        assert [b for b in page.bodies if b[0] == "m"] == ["m%d" % i for i in range(first, last + 1)], (first, last)
+        assert bodies.index(page.bodies[0]) == bodies.index("m%d" % first)
+    assert query(client, {"end": stamps[0]}).bodies == ["m0"]
+    assert query(client, {"start": stamps[9]}, "<max>5</max><before/>").bodies == ["m9"]
+
+
 @pytest.mark.parametrize("text,said", [
     ("<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'><user name='x'>", "too early"),
     ("<other xmlns='urn:xmpp:pie:0'/>", "not a file in the format"),
