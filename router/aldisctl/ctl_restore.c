@@ -28,6 +28,7 @@
 #include "xmlout.h"
 
 #define PIECE_BYTES (256u << 10) /* of messages or elements that go with one command, about */
+#define PART_BYTES  (3u << 20)   /* of one element: it must fit a frame */
 #define READ_BYTES  65536
 #define INCLUDES    8            /* files within files */
 #define NOTICES     50           /* things of one kind that are said */
@@ -108,6 +109,10 @@ part_give(struct restore *r, const char *part, struct slice data)
 	const json_t *row;
 	size_t i;
 
+	if (data.len > PART_BYTES) {
+		say(r, slice_string(part), "too large");
+		return;
+	}
 	if (give(r, words, 4, data, &value, part) != OK)
 		return;
 	json_array_foreach(json_object_get(value, "left"), i, row) {
@@ -257,11 +262,11 @@ children_give(struct restore *r, const char *part, const struct xml_element *e)
 
 	xmlin_begin(&in, e->payload, e->ns);
 	while (xmlin_child(&in, &child)) {
+		if (buf_len(&data) != 0 && buf_len(&data) + child.whole.len > PIECE_BYTES) {
+			part_give(r, part, buf_slice(&data));
+			buf_clear(&data);
+		}
 		buf_add_slice(&data, child.whole);
-		if (buf_len(&data) < PIECE_BYTES)
-			continue;
-		part_give(r, part, buf_slice(&data));
-		buf_clear(&data);
 	}
 	if (buf_len(&data) != 0)
 		part_give(r, part, buf_slice(&data));

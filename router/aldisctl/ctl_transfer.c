@@ -14,8 +14,8 @@
 #include "mem.h"
 
 #define WORDS_MAX 8
-#define PATIENCE  600 /* tries, */
-#define PAUSE     200 /* milliseconds between them */
+#define PATIENCE  120 /* seconds, */
+#define PAUSE     200 /* milliseconds between two tries */
 
 static uint64_t last_number = 1u << 20; /* above those of main.c */
 
@@ -51,15 +51,15 @@ ctl_transfer(struct ctl_socket *ctl, const char *const *words, size_t count, str
 	static const struct timespec pause = { 0, PAUSE * 1000000l };
 	struct slice slices[WORDS_MAX];
 	struct ctl_reply reply;
-	unsigned tries;
+	time_t until = time(NULL) + PATIENCE;
 	size_t i;
 	int error;
 
 	for (i = 0; i < count && i < WORDS_MAX; i++)
 		slices[i] = slice_string(words[i]);
-	for (tries = 0;; tries++) {
+	for (;;) {
 		error = ask_once(ctl, slices, count, data, &reply);
-		if (error || !is_passing(&reply) || tries == PATIENCE)
+		if (error || !is_passing(&reply) || time(NULL) >= until)
 			break;
 		ctl_reply_free(&reply);
 		nanosleep(&pause, NULL);

@@ -46,7 +46,7 @@ CLAIMS = [
     ("FORMSD", "account-ns urn:xmpp:ping"), ("FORMSD", "server-ns http://jabber.org/protocol/disco#info"),
     ("MUCD", "command user add\tJID\tgive me passwords"), ("S2SD", "command user\t\tall of them"),
     ("ARCHIVED", "command user add now\t\tlonger"), ("SNMPD", "command status\t\tthe router's"),
-    ("FORMSD", "command session list all\t\tlonger"), ("C2SD", "command x\t\ty"),
+    ("FORMSD", "command session list all\t\tlonger"), ("MUCD", "transfer mine\t\tx"), ("C2SD", "command x\t\ty"),
     ("SNMPD", "feature urn:x"), ("MUCD", "feature urn:x\x01"), ("MUCD", "feature urn:x\x1b[2J"),
     ("MUCD", "feature " + "x" * 5000), ("MUCD", "nonsense urn:x"), ("MUCD", "x" * 5000),
 ]
