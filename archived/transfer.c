@@ -307,9 +307,9 @@ peer_find(const struct piece *piece, const struct frame *f, struct account **pee
 	return error == E_NOT_FOUND ? OK : error;
 }
 
-/* Whether an account has a row in a table for a message. */
+/* Whether an account has a row in a table for a message: 0 or E_NOT_FOUND. */
 static int
-place_has(enum table table, uint64_t account, uint64_t id)
+row_find(enum table table, uint64_t account, uint64_t id)
 {
 	char key[PLACE_SIZE];
 	struct slice value;
@@ -326,7 +326,7 @@ copy_add(const struct piece *piece, uint64_t id, enum direction direction, const
 	int error;
 
 	if (peer->id != 0 && peer->id != account->id) {
-		error = place_has(TABLE_ARCHIVE, peer->id, id);
+		error = row_find(TABLE_ARCHIVE, peer->id, id);
 		if (error == OK)
 			error = archive_put(peer->id, id,
 			    direction == DIRECTION_IN ? DIRECTION_OUT : DIRECTION_IN, account->id,
@@ -363,7 +363,7 @@ message_bring(struct piece *piece, const struct frame *f, uint64_t now)
 	}
 	if (found != OK && found != E_NOT_FOUND)
 		return found;
-	if (found == OK && place_has(piece->table, piece->account->id, id) == OK) {
+	if (found == OK && row_find(piece->table, piece->account->id, id) == OK) {
 		piece->known++;
 		return OK;
 	}
@@ -428,6 +428,8 @@ run_import(struct slice *words, size_t count, json_t **result)
 		error = state_commit();
 	if (error)
 		return error == E_FULL ? refuse(result, error, "the disk is full") : error;
+	if (piece.taken != 0 && piece.table == TABLE_ARCHIVE && search_reset())
+		daemon_dirty(); /* its ids may be behind those that the index of words follows */
 	*result = json_pack("{s:I, s:I, s:I}", "taken", (json_int_t)piece.taken, "known",
 	    (json_int_t)piece.known, "refused", (json_int_t)piece.refused);
 	return OK;
