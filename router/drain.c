@@ -14,6 +14,9 @@
  *
  * A domain elsewhere (remote.c) has a spool and no archive: it is fed with all of its spool each time.
  *
+ * Nothing is fed while a c2sd has not told its sessions: what is for one of them would look as if it was for
+ * all of its account.
+ *
  * c2sd knows the level of each of its sessions as well, and tells a new router (SESSION_REPLAY).
  *
  * What a session may get twice from the spool its c2sd recognises by the archive id. What it has had as a
@@ -32,6 +35,7 @@
 #define SEEN_TIME   5000 /* milliseconds in which a client's presence is expected */
 
 static bool some_held; /* perhaps: sessions that are held back */
+static bool some_wait; /* perhaps: sessions for which nothing was asked, since not all are known */
 
 /* Tells c2sd that a session is fed from its level on, or that it is up to date. */
 static void
@@ -64,9 +68,11 @@ drain_ask(struct session *s)
 		.jid = account_jid(s->account), .archive_id = s->drain_id, .number = DRAIN_BATCH,
 		.stamp = s->remote ? UINT64_MAX : s->level, .flags = s->carbons ? FLAG_CARBONS : 0 };
 
-	s->asked = archived != NULL;
-	if (archived != NULL)
+	s->asked = archived != NULL && !peers_replaying();
+	if (s->asked)
 		peer_send(archived, &f);
+	else if (archived != NULL)
+		some_wait = true;
 }
 
 void
@@ -144,6 +150,24 @@ void
 drain_peer(struct peer *peer)
 {
 	session_each(drain_of_peer, peer);
+}
+
+static bool
+drain_waiting(void *arg, struct session *s)
+{
+	(void)arg;
+	if (s->draining && !s->asked && !s->held_back && is_fed(s) && !s->paused && !s->peer->congested)
+		drain_ask(s);
+	return true;
+}
+
+void
+drains_go_on(void)
+{
+	if (!some_wait || peers_replaying())
+		return;
+	some_wait = false;
+	session_each(drain_waiting, NULL);
 }
 
 void
@@ -313,6 +337,7 @@ drain_overdue(void *arg, struct session *s)
 void
 drains_tick(void)
 {
+	drains_go_on();
 	if (!some_held)
 		return;
 	some_held = false;
@@ -322,7 +347,7 @@ drains_tick(void)
 bool
 drains_waiting(void)
 {
-	return some_held;
+	return some_held || some_wait;
 }
 
 void

@@ -15,6 +15,8 @@
 #include "log.h"
 #include "mem.h"
 
+#define REPLAY_TIME 5000 /* milliseconds for which a c2sd is waited for to tell its sessions */
+
 struct peers peers = TAILQ_HEAD_INITIALIZER(peers);
 
 static bool grants_known;        /* authd has said how grants are verified */
@@ -79,6 +81,7 @@ peer_linked(enum role role, unsigned index, uint32_t incarnation, int fd)
 	peer->role = role;
 	peer->index = index;
 	peer->incarnation = incarnation;
+	peer->since = daemon_ticks();
 	peer->acks = acks_new();
 	peer->passed = passed_new();
 	peer->resyncing = true; /* nothing in custody counts before the first RESEND */
@@ -244,7 +247,8 @@ peers_replaying(void)
 	struct peer *peer;
 
 	TAILQ_FOREACH(peer, &peers, all) {
-		if (peer->role == ROLE_C2SD && peer->state != PEER_LIVE)
+		if (peer->role == ROLE_C2SD && peer->state != PEER_LIVE &&
+		    daemon_ticks() - peer->since < REPLAY_TIME)
 			return true;
 	}
 	return false;
@@ -312,6 +316,7 @@ on_ready(struct peer *peer, const struct frame *f)
 	if (peer_is_entry(peer)) {
 		peer_resync(peer);
 		sessions_ask_again();
+		drains_go_on();
 		if (peer->role == ROLE_S2SD)
 			remotes_ask();
 		return;

@@ -37,6 +37,7 @@ struct peer {
 	unsigned index;
 	uint32_t incarnation;
 	enum peer_state state;
+	uint64_t since;         /* ticks when its link came */
 	bool hello;             /* HELLO has come */
 	bool resyncing;         /* RESEND was sent, its echo has not come */
 	unsigned echoes;        /* that are to come */
@@ -393,6 +394,7 @@ void drain_join(struct session *s, uint64_t level); /* it is new, and will be fe
 bool drain_passes(struct session *s, uint64_t id);
 void drain_all(void);                          /* archived is back */
 void drain_peer(struct peer *peer);            /* its link has room again */
+void drains_go_on(void);                        /* one more c2sd has told its sessions */
 void drain_account(struct account *account);
 void drain_stanza(struct peer *archived, const struct frame *f); /* FLAG_SPOOL */
 void drain_done(struct peer *archived, const struct frame *f);   /* DRAINED */

@@ -308,20 +308,29 @@ log_lines(enum log_level level, const char *event, const struct buf *text)
 	}
 }
 
-/* Whether both have the same listeners, in the same order. */
-static bool
-same_listeners(const struct listeners *a, const struct listeners *b)
+/* The next listener of a role, from *at on; NULL when there are no more. */
+static const struct listener *
+listener_next(const struct listeners *listeners, enum role role, size_t *at)
 {
-	size_t i;
+	while (*at < listeners->count && listeners->all[*at].role != role)
+		(*at)++;
+	return *at < listeners->count ? &listeners->all[(*at)++] : NULL;
+}
 
-	if (a->count != b->count)
-		return false;
-	for (i = 0; i < a->count; i++) {
-		if (strcmp(a->all[i].name, b->all[i].name) != 0 ||
-		    strcmp(a->all[i].address, b->all[i].address) != 0)
-			return false;
-	}
-	return true;
+/* Whether both have the same listeners for a role, in the same order. */
+static bool
+same_listeners(const struct listeners *a, const struct listeners *b, enum role role)
+{
+	const struct listener *one, *other;
+	size_t at_a = 0, at_b = 0;
+
+	do {
+		one = listener_next(a, role, &at_a);
+		other = listener_next(b, role, &at_b);
+		if (one == NULL || other == NULL)
+			return one == other;
+	} while (strcmp(one->name, other->name) == 0 && strcmp(one->address, other->address) == 0);
+	return false;
 }
 
 static int
@@ -336,9 +345,10 @@ log_to(const struct settings *settings, struct buf *problem)
 }
 
 /* Gives each daemon its new slice, and restarts those that cannot take it while they run. authd
- * stands before c2sd in the table: keys are there before the certificates that need them. */
+ * stands before c2sd in the table: keys are there before the certificates that need them. listeners: the
+ * roles that have others now. */
 static void
-apply_changes(const struct settings *before, const struct settings *now, bool listeners)
+apply_changes(const struct settings *before, const struct settings *now, uint32_t listeners)
 {
 	size_t i;
 
@@ -346,8 +356,7 @@ apply_changes(const struct settings *before, const struct settings *now, bool li
 		struct child *child = &supervisor.children[i];
 		enum settings_change change = settings_change(before, now, child->role);
 
-		if (change == CHANGE_RESTART || (listeners &&
-		    (child->role == ROLE_C2SD || child->role == ROLE_S2SD)))
+		if (change == CHANGE_RESTART || (listeners & ROLE_BIT(child->role)))
 			child_restart(child, "configuration");
 		else if (change == CHANGE_LIVE)
 			child_configure(child);
@@ -361,7 +370,7 @@ reload(void)
 	struct settings *now = NULL, *before = supervisor.settings;
 	struct listeners listeners = { 0 }, old;
 	struct buf messages = { 0 };
-	bool changed;
+	uint32_t changed;
 	int error;
 
 	error = settings_read(supervisor.config_path, &messages, &now);
@@ -375,7 +384,8 @@ reload(void)
 		goto out;
 	}
 	old = supervisor.listeners;
-	changed = !same_listeners(&old, &listeners);
+	changed = (same_listeners(&old, &listeners, ROLE_C2SD) ? 0 : ROLE_BIT(ROLE_C2SD)) |
+	    (same_listeners(&old, &listeners, ROLE_S2SD) ? 0 : ROLE_BIT(ROLE_S2SD));
 	supervisor.listeners = listeners;
 	listeners_close(&old);
 	warn_fixed(before, now);
