@@ -302,12 +302,20 @@ feed_record(struct transport *t, gnutls_packet_t packet)
 	gnutls_packet_deinit(packet);
 }
 
+/* Bytes of the peer that GnuTLS has not taken yet. */
+static size_t
+unread(const struct transport *t)
+{
+	return buf_len(&t->cipher) + pulled.len;
+}
+
 /* One record out of what was pulled. Returns false when there is no more for now. */
 static bool
 read_record(struct transport *t)
 {
 	gnutls_packet_t packet = NULL;
 	char reason[TLS_REASON_SIZE];
+	size_t before = unread(t);
 	ssize_t n = gnutls_record_recv_packet(t->tls, &packet);
 
 	if (n > 0) {
@@ -318,8 +326,9 @@ read_record(struct transport *t)
 		transport_lose(t, "closed by the peer");
 		return false;
 	}
+	/* It says so too after a record that has nothing for us, such as a session ticket. */
 	if (n == GNUTLS_E_AGAIN)
-		return false;
+		return unread(t) != 0 && unread(t) < before;
 	if (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_WARNING_ALERT_RECEIVED)
 		return true;
 	transport_lose(t, n == GNUTLS_E_REHANDSHAKE ? "renegotiation" :
