@@ -414,6 +414,8 @@ ready(uv_poll_t *poll, int status, int events)
 	struct transport *t = TRANSPORT_OF(poll, poll);
 
 	daemon_dirty();
+	if (status < 0)
+		t->watched = 0; /* libuv has stopped watching it */
 	if (t->state == TRANSPORT_HANDSHAKE) {
 		tls_step(t);
 		return;
@@ -442,6 +444,9 @@ ready(uv_poll_t *poll, int status, int events)
 		t->write_blocked = false;
 		transport_touch(t);
 	}
+	/* What had come before the error was read first. */
+	if (status < 0)
+		watch_again(t);
 }
 
 void
