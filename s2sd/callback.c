@@ -54,6 +54,7 @@ base64_read(struct slice text, struct buf *out)
 
 /* A key that is made or checked on a thread of the pool. */
 struct key_job {
+	LIST_ENTRY(key_job) of_stream;
 	uv_work_t work;
 	struct stream *stream;   /* NULL: it has ended */
 	struct dialback request; /* with its own copies of id and key */
@@ -99,8 +100,9 @@ job_done(uv_work_t *work, int status)
 	struct stream *s = job->stream;
 
 	if (s != NULL) {
-		s->key_job = NULL;
-		transport_block(&s->net, false);
+		LIST_REMOVE(job, of_stream);
+		if (LIST_EMPTY(&s->jobs))
+			transport_block(&s->net, false);
 		if (status != 0 || (job->error != OK && job->error != E_MISMATCH)) {
 			stream_error(s, "internal-server-error", "the key could not be made");
 		} else if (job->request.kind == DIALBACK_VERIFY) {
@@ -119,7 +121,7 @@ job_done(uv_work_t *work, int status)
 	daemon_dirty();
 }
 
-/* Begins a job; nothing is read of the stream until it is done. */
+/* Begins a job; nothing more is read of the stream until it is done. What came along with it may begin others. */
 static void
 job_begin(struct stream *s, const struct dialback *request, struct slice id)
 {
@@ -137,7 +139,7 @@ job_begin(struct stream *s, const struct dialback *request, struct slice id)
 	job->key = slice_dup(request->key);
 	d->id = request->id.ptr != NULL ? slice_string(job->id) : SLICE_NONE;
 	d->key = slice_string(job->key);
-	s->key_job = job;
+	LIST_INSERT_HEAD(&s->jobs, job, of_stream);
 	under_way++;
 	transport_block(&s->net, true);
 	uv_queue_work(daemon_loop(), &job->work, job_run, job_done);
@@ -178,15 +180,19 @@ answer(struct stream *s, const struct question *q, enum dialback_type type, enum
 
 	if (!stream_is_open(s))
 		return;
+	if (type == DIALBACK_VALID && (domain == NULL ||
+	    !stream_prove(s, remote_get(slice_string(q->remote)), domain))) {
+		d.type = DIALBACK_ERROR;
+		d.condition = domain == NULL ? STANZA_ERROR_ITEM_NOT_FOUND : STANZA_ERROR_RESOURCE_CONSTRAINT;
+	}
 	dialback_write(&d, stream_out(s));
-	if (type != DIALBACK_VALID || domain == NULL) {
+	if (d.type != DIALBACK_VALID) {
 		COUNT(streams_refused);
 		log_info("dialback refused", "domain=%s address=%s", q->remote, address_text(s->net.address));
 		return;
 	}
 	log_info("stream authenticated", "domain=%s to=%s address=%s mechanism=dialback", q->remote,
 	    q->local, address_text(s->net.address));
-	stream_prove(s, remote_get(slice_string(q->remote)), domain);
 	if (s->state == STREAM_NEGOTIATE)
 		stream_ready(s);
 }
@@ -212,20 +218,31 @@ question_answered(struct question *q, enum dialback_type type, enum stanza_error
 	question_free(q);
 }
 
+/* Whether a stream has as much under way as it may. */
+static bool
+is_busy(const struct stream *s)
+{
+	const struct question *q;
+	const struct key_job *job;
+	size_t count = 0;
+
+	LIST_FOREACH(q, &s->questions, of_stream)
+		count++;
+	LIST_FOREACH(job, &s->jobs, of_stream)
+		count++;
+	return count >= CALLBACKS_MAX;
+}
+
 static void
 ask(struct stream *s, const struct dialback *d)
 {
-	struct question *q, *other;
-	size_t count = 0;
+	struct question *q;
 
-	LIST_FOREACH(other, &s->questions, of_stream) {
-		count++;
-		if (slice_is(d->from, other->remote) && slice_is(d->to, other->local))
-			count = CALLBACKS_MAX;
-	}
-	if (count >= CALLBACKS_MAX) {
-		stream_error(s, "policy-violation", "too much dialback");
-		return;
+	LIST_FOREACH(q, &s->questions, of_stream) {
+		if (slice_is(d->from, q->remote) && slice_is(d->to, q->local)) {
+			stream_error(s, "policy-violation", "the same dialback twice");
+			return;
+		}
 	}
 	q = mem_alloc(sizeof *q);
 	q->stream = s;
@@ -266,6 +283,10 @@ callback_element(struct stream *s, const struct xml_element *element)
 		stream_error(s, "invalid-from", "a result of dialback that nobody asked for");
 		return;
 	}
+	if (is_busy(s)) {
+		stream_error(s, "policy-violation", "too much dialback");
+		return;
+	}
 	if (d.kind == DIALBACK_VERIFY && domain_find(d.to) != NULL) {
 		job_begin(s, &d, d.id);
 		return;
@@ -285,11 +306,13 @@ callback_element(struct stream *s, const struct xml_element *element)
 void
 callback_lost(struct stream *s)
 {
+	struct key_job *job;
 	struct question *q;
 
-	if (s->key_job != NULL)
-		s->key_job->stream = NULL;
-	s->key_job = NULL;
+	while ((job = LIST_FIRST(&s->jobs)) != NULL) {
+		LIST_REMOVE(job, of_stream);
+		job->stream = NULL;
+	}
 	while ((q = LIST_FIRST(&s->questions)) != NULL) {
 		LIST_REMOVE(q, of_stream);
 		q->stream = NULL;

@@ -245,7 +245,7 @@ check_cancel(struct check **check)
 bool
 check_is_good(const struct verify_result *result)
 {
-	return result->pkix == VERIFY_OK || result->dane == VERIFY_OK;
+	return result->dane != VERIFY_NOT_DONE ? result->dane == VERIFY_OK : result->pkix == VERIFY_OK;
 }
 
 const char *

@@ -125,7 +125,7 @@ on_header(struct stream *s, const struct xml_header *h)
 		    "</stream:features>");
 		stream_ready(s);
 		if (in->bidi)
-			path_up(path_get(LIST_FIRST(&s->proofs)->remote, slice_string(s->domain->name)), s);
+			path_up(path_get(remote_get(slice_string(s->remote)), slice_string(s->domain->name)), s);
 	} else {
 		/* What it says before its certificate was checked waits. */
 		transport_block(&s->net, true);
@@ -200,6 +200,8 @@ take_auth(struct stream *s, const struct xml_element *element)
 		sasl_failure(s, "invalid-mechanism");
 	} else if (!in->trusted || !is_own(s, element->text)) {
 		sasl_failure(s, "not-authorized");
+	} else if (!LIST_EMPTY(&s->questions) || !LIST_EMPTY(&s->jobs)) {
+		sasl_failure(s, "temporary-auth-failure"); /* their answers belong to this stream */
 	} else {
 		COUNT(logins);
 		attempt_step(in->attempt, daemon_ticks(), "authentication", ATTEMPT_OK,
@@ -225,6 +227,8 @@ on_element(struct stream *s, const struct xml_element *element)
 		} else {
 			refuse(s, "tls", "policy-violation", "Use STARTTLS first");
 		}
+	} else if (in->check != NULL) {
+		refuse(s, "authentication", "policy-violation", "The features come first");
 	} else if (slice_is(element->ns, NS_DIALBACK)) {
 		callback_element(s, element);
 	} else if (slice_is(element->ns, NS_BIDI) && !in->authenticated) {

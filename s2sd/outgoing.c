@@ -56,6 +56,7 @@ struct outgoing {
 	enum stage stage;
 	struct features features;
 	bool has_features, checked, trusted;
+	bool forged;               /* the certificate is not the one that DNSSEC says it is */
 	bool bidi;
 	enum stanza_error error;   /* of the last failure */
 	char why[WHY_SIZE];
@@ -408,7 +409,7 @@ on_connected(struct stream *s)
 	    address_text(s->net.address));
 	o->stream = s;
 	o->at = at;
-	o->has_features = o->checked = o->trusted = o->bidi = false;
+	o->has_features = o->checked = o->trusted = o->forged = o->bidi = false;
 	for (i = 0; i < RESOLVE_CANDIDATES; i++) {
 		struct stream *other = o->streams[i];
 
@@ -437,6 +438,7 @@ on_checked(struct stream *s, const struct verify_result *result)
 	o->check = NULL;
 	o->checked = true;
 	o->trusted = check_is_good(result);
+	o->forged = result->dane == VERIFY_FAILED;
 	check_report(o->attempt, s, result);
 	if (!o->trusted)
 		note(o, STANZA_ERROR_REMOTE_SERVER_TIMEOUT, check_reason(result));
@@ -505,11 +507,11 @@ go_on(struct outgoing *o)
 
 	if (o->stage != STAGE_FEATURES || !o->has_features || !o->checked)
 		return;
-	if (o->question != NULL) {
+	if (o->question != NULL && !o->forged) {
 		/* Dialback is as good as DNS: a certificate that is not good does not make it worse. */
 		question_write(o->question, stream_out(o->stream));
 		o->stage = STAGE_DIALBACK;
-	} else if (!o->trusted && !policy->dialback) {
+	} else if (o->forged || (!o->trusted && !policy->dialback)) {
 		snprintf(why, sizeof why, "The certificate is not good: %s", o->why);
 		fail(o, "policy", why);
 	} else if (o->features.external && o->stream->domain != NULL &&

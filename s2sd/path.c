@@ -227,6 +227,8 @@ path_acknowledge(struct path *path, uint32_t h)
 void
 path_up(struct path *path, struct stream *s)
 {
+	if (path->state == PATH_UP)
+		return; /* the peer has opened another one */
 	if (path->state == PATH_TRYING && path->outgoing != NULL)
 		outgoing_cancel(&path->outgoing); /* it came from the other side (XEP-0288) */
 	deadline_clear(&path->retry);

@@ -139,7 +139,7 @@ struct stream {
 	struct path *path;       /* whose stanzas are written to it; NULL: none */
 	struct sm sm;
 	LIST_HEAD(, question) questions; /* of callback.c */
-	struct key_job *key_job; /* the same: one at a time */
+	LIST_HEAD(, key_job) jobs;       /* the same */
 	void *negotiation;       /* of incoming.c, outgoing.c or component.c, which free it in lost() */
 };
 
@@ -164,8 +164,11 @@ void stream_header(struct stream *s, struct slice from, struct slice to);
 void stream_restart(struct stream *s);     /* a new header is expected */
 /* From now on stanzas may be sent; the peer is who it says. */
 void stream_ready(struct stream *s);
-/* Notes that a remote domain has proven itself on a stream; local may be NULL: for all domains. */
-void stream_prove(struct stream *s, struct remote *remote, struct domain *local);
+#define PROOFS_MAX 256u /* of one stream */
+
+/* Notes that a remote domain has proven itself on a stream; local may be NULL: for all domains. Returns false
+ * when there are too many on it. */
+bool stream_prove(struct stream *s, struct remote *remote, struct domain *local);
 /* The proof that covers a stanza with these domains; NULL: none. */
 struct proof *stream_proof(const struct stream *s, struct slice from, struct slice to);
 /* Ends the stream with an error (RFC 6120 section 4.9). text: may be NULL. */
@@ -197,7 +200,8 @@ struct check;
 struct check *check_begin(struct stream *s, struct slice domain, const struct candidate *candidate,
     void (*done)(struct stream *s, const struct verify_result *result));
 void check_cancel(struct check **check);
-bool check_is_good(const struct verify_result *result); /* by PKIX or DANE */
+/* By DANE where there is any, else by PKIX (RFC 7673 section 4). */
+bool check_is_good(const struct verify_result *result);
 /* Why not: the reason of what has failed. */
 const char *check_reason(const struct verify_result *result);
 /* Tells the history of it, and of TLS. */
@@ -296,7 +300,8 @@ struct path *path_get(struct remote *remote, struct slice local);
 /* A stanza from the router; what cannot be delivered is answered. */
 void path_deliver(struct path *path, const struct frame *f);
 void path_test(struct path *path);                   /* connects now, unless it is up */
-void path_up(struct path *path, struct stream *s);   /* stanzas can be written to this stream */
+/* Stanzas can be written to this stream, unless there is one already. */
+void path_up(struct path *path, struct stream *s);
 void path_write(struct path *path);                  /* from its queue to its stream */
 void path_taken(struct path *path, uint64_t mark);   /* the kernel has taken the stream so far */
 /* The peer has acknowledged; false: more than it was sent. */

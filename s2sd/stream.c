@@ -60,15 +60,19 @@ streams_gauges(void)
 
 /* -- proofs ------------------------------------------------------------------------------------- */
 
-void
+bool
 stream_prove(struct stream *s, struct remote *remote, struct domain *local)
 {
 	struct proof *proof;
+	size_t count = 0;
 
 	LIST_FOREACH(proof, &s->proofs, of_stream) {
 		if (proof->remote == remote && proof->local == local)
-			return;
+			return true;
+		count++;
 	}
+	if (count >= PROOFS_MAX)
+		return false;
 	proof = mem_alloc(sizeof *proof);
 	proof->stream = s;
 	proof->remote = remote;
@@ -76,6 +80,7 @@ stream_prove(struct stream *s, struct remote *remote, struct domain *local)
 	LIST_INSERT_HEAD(&s->proofs, proof, of_stream);
 	LIST_INSERT_HEAD(&remote->proofs, proof, of_remote);
 	remote_settle(remote);
+	return true;
 }
 
 static void
@@ -581,6 +586,7 @@ stream_new(enum stream_kind kind, int fd, struct address *address, bool connecti
 	s->kind = (uint8_t)kind;
 	LIST_INIT(&s->proofs);
 	LIST_INIT(&s->questions);
+	LIST_INIT(&s->jobs);
 	if (transport_open(&s->net, &hooks, fd, address, connecting) != OK) {
 		free(s);
 		return NULL;

@@ -73,6 +73,19 @@ refuse(struct stream *s, const struct frame *f, enum stanza_error error)
 	buf_free(&scratch);
 }
 
+/* Whether a domain has proven itself on a stream, to whomever. */
+static bool
+stream_has(const struct stream *s, struct slice from)
+{
+	const struct proof *proof;
+
+	LIST_FOREACH(proof, &s->proofs, of_stream) {
+		if (slice_is(from, proof->remote->name))
+			return true;
+	}
+	return false;
+}
+
 /* What is wrong with the addresses of a stanza: a condition for the stream, or NULL. */
 static const char *
 check_addresses(const struct stream *s, const struct xml_element *element, char from_text[JID_MAX + 1],
@@ -85,7 +98,10 @@ check_addresses(const struct stream *s, const struct xml_element *element, char 
 	if (jid_prepare(element->to, to_text, to) != OK)
 		return "improper-addressing";
 	*proof = stream_proof(s, from->domain, to->domain);
-	return *proof == NULL ? "invalid-from" : NULL;
+	if (*proof != NULL)
+		return NULL;
+	/* Not proven at all, or not to us: RFC 6120 sections 4.9.3.6 and 4.9.3.9. */
+	return stream_has(s, from->domain) && domain_find(to->domain) == NULL ? "host-unknown" : "invalid-from";
 }
 
 static void
