@@ -101,8 +101,7 @@ job_done(uv_work_t *work, int status)
 
 	if (s != NULL) {
 		LIST_REMOVE(job, of_stream);
-		if (LIST_EMPTY(&s->jobs))
-			transport_block(&s->net, false);
+		stream_ease(s);
 		if (status != 0 || (job->error != OK && job->error != E_MISMATCH)) {
 			stream_error(s, "internal-server-error", "the key could not be made");
 		} else if (job->request.kind == DIALBACK_VERIFY) {

@@ -74,8 +74,9 @@ on_checked(struct stream *s, const struct verify_result *result)
 	in->trusted = check_is_good(result);
 	check_report(in->attempt, s, result);
 	send_features(s, check_reason(result));
+	s->checking = false;
 	if (stream_is_open(s))
-		transport_block(&s->net, false);
+		stream_ease(s);
 }
 
 /* -- headers ------------------------------------------------------------------------------------ */
@@ -128,6 +129,7 @@ on_header(struct stream *s, const struct xml_header *h)
 			path_up(path_get(remote_get(slice_string(s->remote)), slice_string(s->domain->name)), s);
 	} else {
 		/* What it says before its certificate was checked waits. */
+		s->checking = true;
 		transport_block(&s->net, true);
 		in->check = check_begin(s, slice_string(s->remote), NULL, on_checked);
 	}
@@ -202,6 +204,8 @@ take_auth(struct stream *s, const struct xml_element *element)
 		sasl_failure(s, "not-authorized");
 	} else if (!LIST_EMPTY(&s->questions) || !LIST_EMPTY(&s->jobs)) {
 		sasl_failure(s, "temporary-auth-failure"); /* their answers belong to this stream */
+	} else if (!stream_prove(s, remote_get(slice_string(s->remote)), s->domain)) {
+		refuse(s, "authentication", "policy-violation", "Too many streams of this domain");
 	} else {
 		COUNT(logins);
 		attempt_step(in->attempt, daemon_ticks(), "authentication", ATTEMPT_OK,
@@ -209,7 +213,6 @@ take_auth(struct stream *s, const struct xml_element *element)
 		log_info("stream authenticated", "domain=%s to=%s address=%s mechanism=EXTERNAL", s->remote,
 		    s->domain->name, address_text(s->net.address));
 		in->authenticated = s->authenticated = true;
-		stream_prove(s, remote_get(slice_string(s->remote)), s->domain);
 		buf_add_string(stream_out(s), "<success xmlns='" NS_SASL "'/>");
 		stream_restart(s);
 	}

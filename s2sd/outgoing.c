@@ -228,6 +228,8 @@ timer_due(uv_timer_t *timer)
 		advance(o);
 		return;
 	}
+	attempt_step(o->attempt, daemon_ticks(), o->stream != NULL ? "stream" : "connect", ATTEMPT_FAILED,
+	    "reason='out of time'");
 	note(o, STANZA_ERROR_REMOTE_SERVER_TIMEOUT, o->why[0] != '\0' ? o->why : "out of time");
 	give_up(o, false);
 }

@@ -24,6 +24,7 @@
 #include "listener.h"
 #include "ns.h"
 #include "outqueue.h"
+#include "rate.h"
 #include "resolve.h"
 #include "sm.h"
 #include "stanza.h"
@@ -42,8 +43,10 @@ struct stream;
 struct settings {
 	struct xml_limits login_limits; /* before it is known who speaks */
 	struct xml_limits limits;       /* afterwards */
-	uint64_t login_time, stanza_time, idle_time; /* milliseconds */
+	uint64_t login_time, stanza_time, idle_time, close_time; /* milliseconds; close_time 0: never */
 	size_t queue_stanzas, queue_bytes, queue_total;
+	size_t domain_streams;
+	uint64_t domain_stanzas, domain_bytes; /* a second; 0: any */
 	bool federation;
 	bool dialback;                  /* where no peer says otherwise */
 	char *tls_priority;
@@ -121,6 +124,10 @@ struct stream {
 	uint8_t kind;            /* enum stream_kind */
 	uint8_t state;           /* enum stream_state */
 	bool choked;             /* waits for room on the link */
+	bool checking;           /* nothing is read until its certificate is checked */
+	bool unheard;            /* it does not read our answers: we do not read it */
+	uint64_t rest;           /* daemon_ticks() until which it is not read; 0: it is */
+	uint64_t used;           /* daemon_ticks() of the last stanza */
 	bool header_sent;
 	bool direct;             /* TLS from the first byte */
 	bool secured;            /* TLS is there */
@@ -167,7 +174,7 @@ void stream_ready(struct stream *s);
 #define PROOFS_MAX 256u /* of one stream */
 
 /* Notes that a remote domain has proven itself on a stream; local may be NULL: for all domains. Returns false
- * when there are too many on it. */
+ * when there are too many on it, or the domain has too many streams. */
 bool stream_prove(struct stream *s, struct remote *remote, struct domain *local);
 /* The proof that covers a stanza with these domains; NULL: none. */
 struct proof *stream_proof(const struct stream *s, struct slice from, struct slice to);
@@ -176,6 +183,7 @@ void stream_error(struct stream *s, const char *condition, const char *text);
 void stream_finish(struct stream *s, const char *why); /* </stream:stream>, and the rest */
 void stream_lose(struct stream *s, const char *why);   /* at once */
 bool stream_is_open(const struct stream *s);           /* it can be written to */
+void stream_ease(struct stream *s);                    /* reads on, unless something is in the way */
 struct buf *stream_out(struct stream *s);
 void stream_encrypt(struct stream *s, const struct tls_settings *how); /* secured() or lost() follows */
 void stream_rearm(struct stream *s);
@@ -224,8 +232,6 @@ void traffic_write(struct stream *s, bool late);
 void traffic_stanza(struct stream *s, const struct frame *f);
 /* A frame of a remote domain was taken: streams that have it go on. */
 void traffic_taken(struct stream *s, uint64_t seq);
-/* Reads no more, or again, as the window and the link allow. */
-void traffic_ease(struct stream *s);
 
 /* -- once.c: messages that are stored once though they come twice. No input or output ------------- */
 
@@ -244,6 +250,7 @@ struct remote {
 	uint64_t handle;
 	char *name;                  /* canonical */
 	bool component;
+	struct rate rate;            /* at which its stanzas come */
 	bool paused;                 /* SESSION_PAUSE was sent */
 	bool killed;                 /* the router does not want it */
 	uint32_t untaken;            /* frames in custody */

@@ -30,6 +30,10 @@ take_options(const struct config *config)
 	settings.login_time = 1000 * number(config, "login-time");
 	settings.stanza_time = 1000 * number(config, "stanza-time");
 	settings.idle_time = 1000 * number(config, "idle-time");
+	settings.close_time = 1000 * number(config, "close-time");
+	settings.domain_streams = number(config, "domain-streams");
+	settings.domain_stanzas = number(config, "domain-stanzas");
+	settings.domain_bytes = number(config, "domain-bytes");
 	settings.queue_stanzas = number(config, "queue-stanzas");
 	settings.queue_bytes = number(config, "queue-bytes");
 	settings.queue_total = number(config, "queue-total");

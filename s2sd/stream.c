@@ -21,6 +21,7 @@
 
 #define LANG_MAX 64u
 #define ID_MAX   1024u
+#define ANSWERS_MAX (256u << 10) /* bytes of answers that a peer has not read, beside a stanza */
 
 static LIST_HEAD(, stream) all = LIST_HEAD_INITIALIZER(all);
 static TAILQ_HEAD(, stream) choked = TAILQ_HEAD_INITIALIZER(choked);
@@ -60,6 +61,20 @@ streams_gauges(void)
 
 /* -- proofs ------------------------------------------------------------------------------------- */
 
+/* Streams on which a remote domain has proven itself to one of ours. */
+static size_t
+streams_of(const struct remote *remote, const struct domain *local)
+{
+	const struct proof *proof;
+	size_t count = 0;
+
+	LIST_FOREACH(proof, &remote->proofs, of_remote) {
+		if (proof->stream->kind == STREAM_INCOMING && proof->local == local)
+			count++;
+	}
+	return count;
+}
+
 bool
 stream_prove(struct stream *s, struct remote *remote, struct domain *local)
 {
@@ -71,7 +86,7 @@ stream_prove(struct stream *s, struct remote *remote, struct domain *local)
 			return true;
 		count++;
 	}
-	if (count >= PROOFS_MAX)
+	if (count >= PROOFS_MAX || (s->kind == STREAM_INCOMING && streams_of(remote, local) >= settings.domain_streams))
 		return false;
 	proof = mem_alloc(sizeof *proof);
 	proof->stream = s;
@@ -161,6 +176,7 @@ stream_ready(struct stream *s)
 {
 	s->state = STREAM_READY;
 	s->authenticated = true;
+	s->used = daemon_ticks();
 	xml_stream_set_limits(s->xml, &settings.limits);
 	stream_rearm(s);
 }
@@ -439,14 +455,44 @@ streams_ease(void)
 	while (!uplink_full() && (s = TAILQ_FIRST(&choked)) != NULL) {
 		unchoke(s);
 		if (stream_is_open(s))
-			traffic_ease(s);
+			stream_ease(s);
 	}
+}
+
+/* Bytes that wait to be sent beyond those of stanzas, which path.c bounds. */
+static bool
+is_unheard(const struct stream *s, size_t part)
+{
+	return buf_len(&s->net.out) + buf_len(&s->net.wire) > ANSWERS_MAX / part + settings.limits.stanza_bytes;
+}
+
+/* Stops reading a peer that does not read what it is told. */
+static bool
+hush(struct stream *s)
+{
+	if (!is_unheard(s, 1))
+		return false;
+	if (!s->unheard)
+		COUNT(answers_full);
+	s->unheard = true;
+	transport_block(&s->net, true);
+	return true;
+}
+
+void
+stream_ease(struct stream *s)
+{
+	bool ready = s->state == STREAM_READY;
+
+	if (s->net.blocked && LIST_EMPTY(&s->jobs) && !s->checking && !s->unheard && s->rest == 0 &&
+	    (!ready || (sm_window_low(&s->sm) && !uplink_full())))
+		transport_block(&s->net, false);
 }
 
 static bool
 may_read(struct transport *t)
 {
-	return !choke(stream_of(t));
+	return !choke(stream_of(t)) && !hush(stream_of(t));
 }
 
 static void
@@ -456,6 +502,10 @@ wrote(struct transport *t)
 
 	if (s->path != NULL)
 		path_taken(s->path, t->sealed);
+	if (s->unheard && !is_unheard(s, 2)) {
+		s->unheard = false;
+		stream_ease(s);
+	}
 	if (s->path != NULL && s->state == STREAM_READY && stream_is_open(s))
 		path_write(s->path);
 	if (s->state == STREAM_READY && stream_is_open(s))
@@ -493,6 +543,14 @@ check_silence(struct stream *s)
 	stream_rearm(s);
 }
 
+/* Whether it is ours to close when nothing happens: nobody's stanzas are lost by that. */
+static bool
+may_close(const struct stream *s)
+{
+	return s->kind == STREAM_OUTGOING && s->state == STREAM_READY && settings.close_time != 0 &&
+	    (s->path == NULL || s->path->queue.count == 0) && (LIST_EMPTY(&s->proofs) || s->sm.enabled);
+}
+
 void
 stream_rearm(struct stream *s)
 {
@@ -501,6 +559,10 @@ stream_rearm(struct stream *s)
 	at = s->state == STREAM_READY ? s->net.heard + (s->probed ? 2 : 1) * settings.idle_time : s->until;
 	if (s->stanza_began != 0 && s->stanza_began + settings.stanza_time < at)
 		at = s->stanza_began + settings.stanza_time;
+	if (s->rest != 0 && s->rest < at)
+		at = s->rest;
+	if (may_close(s) && s->used + settings.close_time < at)
+		at = s->used + settings.close_time;
 	if ((sm_answer_waits(&s->sm) || (s->sm.unasked > 0 && !s->sm.asked)) && now + 1000 < at)
 		at = now + 1000;
 	deadline_set(&s->net.deadline, at > now ? at - now : 0);
@@ -518,9 +580,18 @@ due(struct transport *t)
 			stream_error(s, "connection-timeout", "the negotiation took too long");
 		else
 			stream_rearm(s);
-	} else if (s->stanza_began != 0 && daemon_ticks() - s->stanza_began >= settings.stanza_time) {
+	} else if (s->stanza_began != 0 && daemon_ticks() - s->stanza_began >= settings.stanza_time &&
+	    !s->net.blocked) {
 		stream_error(s, "policy-violation", "a stanza took too long");
+	} else if (may_close(s) && daemon_ticks() - s->used >= settings.close_time) {
+		stream_finish(s, "nothing to say");
 	} else {
+		if (s->stanza_began != 0 && s->net.blocked)
+			s->stanza_began = daemon_ticks(); /* it is us who do not listen */
+		if (s->rest != 0 && daemon_ticks() >= s->rest) {
+			s->rest = 0;
+			stream_ease(s);
+		}
 		traffic_write(s, true);
 		if (stream_is_open(s))
 			check_silence(s);

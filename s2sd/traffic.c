@@ -28,11 +28,23 @@ hold_back(struct stream *s)
 	transport_block(&s->net, true);
 }
 
-void
-traffic_ease(struct stream *s)
+/* Stops reading for a while when more comes of a domain than may in a time. */
+static void
+slow_down(struct stream *s, struct remote *remote, size_t bytes)
 {
-	if (s->net.blocked && sm_window_low(&s->sm) && !uplink_full())
-		transport_block(&s->net, false);
+	uint64_t rest;
+
+	s->used = daemon_ticks();
+	if (remote->component)
+		return;
+	rest = rate_take(&remote->rate, settings.domain_stanzas, settings.domain_bytes, bytes, daemon_ticks());
+	if (rest == 0 || !stream_is_open(s))
+		return;
+	if (s->rest == 0)
+		COUNT(domains_slowed);
+	s->rest = daemon_ticks() + rest;
+	transport_block(&s->net, true);
+	deadline_hasten(&s->net.deadline, rest);
 }
 
 void
@@ -41,7 +53,7 @@ traffic_taken(struct stream *s, uint64_t seq)
 	if (s->state != STREAM_READY)
 		return;
 	sm_handled(&s->sm, seq);
-	traffic_ease(s);
+	stream_ease(s);
 	if (s->sm.answer)
 		transport_touch(&s->net);
 }
@@ -147,6 +159,7 @@ on_stanza(struct stream *s, const struct xml_element *element)
 		refuse(s, &f, STANZA_ERROR_NOT_ACCEPTABLE); /* larger than a frame can be */
 	sm_read(&s->sm, seq, len);
 	hold_back(s);
+	slow_down(s, proof->remote, element->payload.len);
 	buf_free(&scratch);
 }
 
@@ -271,6 +284,7 @@ traffic_stanza(struct stream *s, const struct frame *f)
 	jid_split(f->from, &from);
 	stanza_write(&copy, SLICE_NONE, from.domain, out);
 	sm_wrote(&s->sm, buf_len(out) - before);
+	s->used = daemon_ticks();
 	COUNT(stanzas_out);
 	buf_free(&payload);
 }

@@ -390,6 +390,7 @@ static const struct check {
 	{ "s2s", "tls-priority", check_priority },
 	{ "s2s", "stanza-size", check_positive },
 	{ "s2s", "stanza-depth", check_depth },
+	{ "s2s", "domain-streams", check_positive },
 	{ "s2s", "connections", check_positive },
 	{ "s2s", "connections-per-address", check_positive },
 	{ "s2s", "queue-stanzas", check_positive },
