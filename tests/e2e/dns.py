@@ -80,7 +80,7 @@ class Dns:
     def __enter__(self):
         text = CONFIGURATION % {"directory": self.directory, "port": self.port}
         for name, records in self.zones.items():
-            (self.directory / (name + ".zone")).write_text(HEAD + records + "\n")
+            (self.directory / (name + ".zone")).write_text(HEAD + "".join(line.strip() + "\n" for line in records.splitlines()))
             text += "  - domain: %s\n" % name
             text += "    dnssec-signing: on\n    dnssec-policy: one\n" if name in self.signed else ""
         self.configuration = self.directory / "knot.conf"
@@ -89,7 +89,12 @@ class Dns:
         self.process = subprocess.Popen(["knotd", "-c", str(self.configuration)], stdout=log, stderr=log,
                                         stdin=subprocess.DEVNULL, env=self.environment, preexec_fn=die_with_parent)
         log.close()
-        wait_until(self.answers, 15 * SLOW, 0.1, "knotd answers, see %s/log" % self.directory)
+        try:
+            wait_until(self.answers, 15 * SLOW, 0.1, "knotd answers")
+        except AssertionError as reason:
+            said = (self.directory / "log").read_text()
+            self.__exit__()
+            raise AssertionError("%s: %s" % (reason, said)) from None
         lines = [line for zone in self.signed for line in self.keys(zone)]
         lines += [zone + ". " + line.partition(" ")[2] for zone in self.forged for line in lines[:1]]
         Path(self.anchors).write_text("\n".join(line.replace(" DS ", " IN DS ") for line in lines) + "\n")
