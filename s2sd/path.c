@@ -15,10 +15,9 @@
 #include "error.h"
 #include "log.h"
 #include "mem.h"
+#include "patience.h"
 
-#define RETRY_FIRST 5000u            /* milliseconds until the second attempt, about */
-#define RETRY_MOST  (10u * 60 * 1000)
-#define HARD_LIMIT  8u               /* of the limits of a queue, for what was under way at a pause */
+#define HARD_LIMIT 8u /* of the limits of a queue, for what was under way at a pause */
 
 static size_t by_state[PATH_DOWN + 1];
 
@@ -189,6 +188,8 @@ delivered(void *arg, const struct outqueue_item *item)
 {
 	struct path *path = arg;
 
+	path->useful = true;
+	path->failures = 0;
 	if (item->archive_id == 0)
 		return;
 	path->remote->delivering++;
@@ -234,8 +235,8 @@ path_up(struct path *path, struct stream *s)
 	deadline_clear(&path->retry);
 	set_state(path, PATH_UP);
 	path->stream = s;
+	path->useful = false;
 	s->path = path;
-	path->failures = 0;
 	log_info("path up", "from=%s to=%s address=%s", path->local, path->remote->name,
 	    address_text(s->net.address));
 	if (path->skipped) {
@@ -273,24 +274,13 @@ give_up_all(void *arg, const struct outqueue_item *item)
 		path->skipped = true;
 }
 
-/* Milliseconds until the next attempt: twice as long each time, and not the same for all. */
-static uint64_t
-patience(const struct path *path)
-{
-	uint64_t time = RETRY_FIRST << (path->failures < 8 ? path->failures : 8);
-	uint32_t random;
-
-	gnutls_rnd(GNUTLS_RND_NONCE, &random, sizeof random);
-	if (time > RETRY_MOST)
-		time = RETRY_MOST;
-	return time / 2 + random % time;
-}
-
 static void
 go_down(struct path *path, enum stanza_error error, bool permanent, const char *reason)
 {
 	char *text = mem_string(reason);
+	uint32_t random;
 
+	gnutls_rnd(GNUTLS_RND_NONCE, &random, sizeof random);
 	free(path->reason);
 	path->reason = text;
 	path->error = error;
@@ -298,8 +288,7 @@ go_down(struct path *path, enum stanza_error error, bool permanent, const char *
 	path->stream = NULL;
 	set_state(path, PATH_DOWN);
 	outqueue_clear(&path->queue, permanent ? give_up_all : give_up, path);
-	deadline_set(&path->retry, patience(path));
-	path->failures++;
+	deadline_set(&path->retry, patience(path->failures++, random));
 	remote_limits(path->remote);
 	remote_settle(path->remote);
 }
@@ -314,8 +303,12 @@ path_lost(struct path *path, const char *why)
 	path->stream = NULL;
 	if (path->remote->component) {
 		go_down(path, STANZA_ERROR_REMOTE_SERVER_TIMEOUT, false, "The component is not there");
+	} else if (waits && !path->useful && path->failures > 0) {
+		go_down(path, STANZA_ERROR_REMOTE_SERVER_TIMEOUT, false, why);
 	} else if (waits) {
-		/* What was not acknowledged is written again to the next stream. */
+		/* What was not acknowledged is written again to the next stream: at once, but only once to a server
+		 * that takes streams and no stanzas. */
+		path->failures += path->useful ? 0 : 1;
 		outqueue_rewind(&path->queue);
 		path_try(path);
 	} else {

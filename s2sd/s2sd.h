@@ -297,6 +297,7 @@ struct path {
 	struct stream *stream;    /* in UP */
 	struct outgoing *outgoing;/* in TRYING: of outgoing.c */
 	unsigned failures;        /* one after the other */
+	bool useful;              /* in UP: a stanza has reached the other server */
 	bool hopeless;            /* in DOWN: it will not be better later */
 	enum stanza_error error;  /* of the last failure */
 	char *reason;             /* the same, for people */

@@ -667,3 +667,24 @@ def test_a_stream_with_nothing_to_say_is_closed():
             callee.await_end(10 * SLOW)
             assert callee.ended and time.monotonic() - begin > 1
         assert juliet.pending("message") == []
+
+
+def test_one_that_takes_streams_and_no_stanzas():
+    """It is not called again and again; the message waits, and comes when it has thought better of it."""
+    with Listener() as listener, Server(
+            "a.test", peers={"x.peer.test": {"address": ["127.0.0.1:%d" % listener.port]}}) as suite:
+        juliet = suite.login(suite.account(), "balcony", available=0)
+        juliet.say("romeo@x.peer.test", "poison")
+        times = []
+        for attempt in range(3):
+            callee = listener.accept(20 * SLOW)
+            times.append(time.monotonic())
+            callee.secure(issue("x.peer.test"))
+            callee.accept_external(MANAGEMENT)
+            assert callee.next().tag == q("sm", "enable")
+            callee.send("<enabled xmlns='%s'/>" % NS["sm"])
+            assert body(callee.message()) == "poison"
+            callee.send("<a xmlns='%s' h='1'/>" % NS["sm"] if attempt == 2 else
+                        "<stream:error><undefined-condition xmlns='%s'/></stream:error></stream:stream>" % NS["streams"])
+        assert times[1] - times[0] < 2 * SLOW and times[2] - times[1] > 2, times
+        wait_until(lambda: not suite.ctl("queue", "list"))
