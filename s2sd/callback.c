@@ -185,6 +185,8 @@ answer(struct stream *s, const struct question *q, enum dialback_type type, enum
 		d.condition = domain == NULL ? STANZA_ERROR_ITEM_NOT_FOUND : STANZA_ERROR_RESOURCE_CONSTRAINT;
 	}
 	dialback_write(&d, stream_out(s));
+	incoming_called_back(s, d.type == DIALBACK_VALID,
+	    d.type == DIALBACK_ERROR ? stanza_error_text(d.condition) : "");
 	if (d.type != DIALBACK_VALID) {
 		COUNT(streams_refused);
 		log_info("dialback refused", "domain=%s address=%s", q->remote, address_text(s->net.address));

@@ -262,6 +262,15 @@ on_lost(struct stream *s, const char *why)
 	free(in);
 }
 
+void
+incoming_called_back(struct stream *s, bool valid, const char *reason)
+{
+	struct incoming *in = s->negotiation;
+
+	attempt_step(in->attempt, daemon_ticks(), "authentication", valid ? ATTEMPT_OK : ATTEMPT_FAILED,
+	    "mechanism=dialback reason='%s'", reason);
+}
+
 const struct stream_role incoming_role = {
 	.ns = NS_SERVER,
 	.header = on_header,

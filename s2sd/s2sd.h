@@ -324,6 +324,8 @@ void paths_gauges(void);
 /* -- incoming.c, outgoing.c, component.c -------------------------------------------------------- */
 
 void incoming_new(int fd, struct address *address, bool direct);
+/* Tells the history of it what became of a dialback key that was shown on it. */
+void incoming_called_back(struct stream *s, bool valid, const char *reason);
 void component_new(int fd, struct address *address);
 /* Begins to connect: path_up() or path_failed() follows, later. */
 void outgoing_begin(struct path *path);

@@ -173,6 +173,8 @@ def test_dialback():
         shown = a.ctl("peer", "show", "b.test")["attempts"]
         mechanisms = [s.get("mechanism") for attempt in shown for s in attempt["steps"] if s["step"] == "authentication"]
         assert "dialback" in mechanisms and "EXTERNAL" not in mechanisms, shown
+        shown = [t for t in b.ctl("peer", "show", "a.test")["attempts"] if t["direction"] == "in"]
+        assert "dialback" in {s.get("mechanism") for attempt in shown for s in attempt["steps"]}, shown
 
 
 def test_refused_by_policy():
