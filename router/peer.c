@@ -682,5 +682,7 @@ link_drained(void *arg, struct link *link)
 	(void)link;
 	peer->congested = false;
 	drain_peer(peer);
+	if (peer->role == ROLE_S2SD)
+		remotes_drained();
 	flow_check();
 }

@@ -13,6 +13,9 @@
 #include "counter.h"
 #include "log.h"
 
+/* Stored messages for domains of which s2sd has not told were left to the spool: it is to hear of them. */
+static bool unheard;
+
 struct slice
 remote_spool_of(struct slice to)
 {
@@ -84,8 +87,17 @@ remotes_ask(void)
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 	struct frame f = { .type = FRAME_REMOTE_WAITING };
 
-	if (archived != NULL && peer_of(ROLE_S2SD) != NULL)
-		peer_send(archived, &f);
+	if (archived == NULL || peer_of(ROLE_S2SD) == NULL)
+		return;
+	unheard = false;
+	peer_send(archived, &f);
+}
+
+void
+remotes_drained(void)
+{
+	if (unheard)
+		remotes_ask();
 }
 
 void
@@ -153,8 +165,10 @@ is_left(struct session *s, const struct peer *s2sd, const struct frame *f)
 {
 	if (f->archive_id == 0)
 		return false;
-	if (s == NULL)
+	if (s == NULL) {
+		unheard |= s2sd->congested;
 		return s2sd->congested; /* it gets all of the spool when s2sd tells of the domain */
+	}
 	return s->paused || s->draining || !drain_passes(s, f->archive_id);
 }
 

@@ -416,6 +416,7 @@ void remote_open(struct peer *s2sd, const struct frame *f);    /* REMOTE_OPEN */
 void remote_waiting(struct peer *peer, const struct frame *f); /* REMOTE_WAITING */
 void remote_spooled(struct peer *archived, const struct frame *f);   /* SPOOLED */
 void remotes_ask(void);        /* archived, for which domains it has something */
+void remotes_drained(void);    /* the link to s2sd has room: the same if something was left out meanwhile */
 /* A stanza to an address elsewhere; an error goes back when nobody takes it there. */
 void remote_send(const struct frame *f);
 /* Why a stanza that s2sd has brought may not come from this domain, or not go where it wants; NULL when

@@ -10,7 +10,9 @@
 #define INCARNATION 5u
 
 static struct link *authd, *archived, *c2sd;
-static uint64_t next_seq, next_id = 1000; /* archive ids grow over all tests of a program */
+static uint64_t next_seq;
+/* Archive ids grow over all tests of a program. */
+static __attribute__((unused)) uint64_t next_id = 1000;
 
 static uint64_t
 handle_of(unsigned n)
