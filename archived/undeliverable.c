@@ -14,9 +14,11 @@
 #include "log.h"
 #include "mem.h"
 #include "stanza.h"
+#include "xmlchar.h"
 
 #define STEP         100       /* messages given up in one transaction */
 #define DOMAIN_BYTES (64 << 10) /* of names in one frame */
+#define WORDS_MAX    1024u     /* bytes of what s2sd says of a message */
 
 /* -- how long messages wait --------------------------------------------------------------------- */
 
@@ -140,14 +142,25 @@ condition_of(struct slice text)
 	return STANZA_ERROR_REMOTE_SERVER_NOT_FOUND;
 }
 
+/* What s2sd says becomes part of each error: only text of XML, and not much of it. */
+static struct slice
+words_of(const struct frame *f)
+{
+	struct xmlchar chars = { 0 };
+
+	return f->text.len <= WORDS_MAX && xmlchar_check(&chars, f->text) && chars.need == 0 ? f->text
+	    : SLICE_NONE;
+}
+
 int
 undeliverable_take(const struct frame *f, uint64_t now, struct buf *out)
 {
+	struct slice words = words_of(f);
 	int error = OK;
 	size_t i;
 
 	for (i = 0; i + 1 < frame_count(f) && error == OK; i += 2)
-		error = give_up(frame_at(f, i), frame_at(f, i + 1), condition_of(f->condition), f->text,
+		error = give_up(frame_at(f, i), frame_at(f, i + 1), condition_of(f->condition), words,
 		    now, out);
 	return error;
 }
