@@ -619,6 +619,9 @@ void secret_close(void);
  * (XEP-0185; data: the text of receiver, originator and stream id). Appends lower case hex. Returns 0,
  * E_NOT_FOUND when there is no such secret, or E_UNSUPPORTED. */
 int secret_use(struct slice domain, struct slice name, struct slice data, struct buf *result);
+/* XEP-0185 section 3: a key in lower case hex, made with the hash of a secret in hex. Returns 0 or
+ * E_SYSTEM. */
+int secret_dialback(struct slice secret, struct slice text, struct buf *result);
 
 /* -- export.c, import.c: data of accounts for aldisctl (XEP-0227) --------------------------- */
 

@@ -88,15 +88,14 @@ handshake(struct slice domain, struct slice id, struct buf *result)
 	return code == 0 ? OK : E_SYSTEM;
 }
 
-/* XEP-0185 section 3: the key is the hash of the secret in hex. */
-static int
-dialback(struct slice text, struct buf *result)
+int
+secret_dialback(struct slice secret, struct slice text, struct buf *result)
 {
 	struct buf key = { .secret = true };
 	unsigned char hash[32];
 	int code;
 
-	code = gnutls_hash_fast(GNUTLS_DIG_SHA256, state.dialback_key, sizeof state.dialback_key, hash);
+	code = gnutls_hash_fast(GNUTLS_DIG_SHA256, secret.ptr, secret.len, hash);
 	add_hex(&key, hash, sizeof hash);
 	if (code == 0)
 		code = gnutls_hmac_fast(GNUTLS_MAC_SHA256, buf_slice(&key).ptr, buf_len(&key), text.ptr,
@@ -113,6 +112,6 @@ secret_use(struct slice domain, struct slice name, struct slice data, struct buf
 	if (slice_is(name, "component"))
 		return handshake(domain, data, result);
 	if (slice_is(name, "dialback"))
-		return dialback(data, result);
+		return secret_dialback(slice_of(state.dialback_key, sizeof state.dialback_key), data, result);
 	return E_UNSUPPORTED;
 }
