@@ -155,6 +155,7 @@ path_deliver(struct path *path, const struct frame *f)
 		else
 			remote_bounce(path->remote, f, STANZA_ERROR_RESOURCE_CONSTRAINT,
 			    "Too much waits for this server");
+		remote_limits(path->remote);
 		return;
 	}
 	/* What is behind a message that was left to the spool must not come before it. */
@@ -290,6 +291,11 @@ go_down(struct path *path, enum stanza_error error, bool permanent, const char *
 	outqueue_clear(&path->queue, permanent ? give_up_all : give_up, path);
 	deadline_set(&path->retry, patience(path->failures++, random));
 	remote_limits(path->remote);
+	/* What was left to the spool in better times is given up as well. */
+	if (permanent && path->skipped) {
+		path->skipped = false;
+		remote_drain(path->remote);
+	}
 	remote_settle(path->remote);
 }
 

@@ -17,6 +17,7 @@
 #include "map.h"
 #include "mem.h"
 
+#define RELIEF_TIME 1000u  /* between looks whether a paused one has room again */
 #define QUIET_TIME 10000u /* milliseconds for which one stays that has nothing left */
 
 static struct map *by_name, *by_handle;
@@ -125,6 +126,7 @@ remote_free(struct remote *remote)
 {
 	uplink_forget(&remote->sender);
 	deadline_clear(&remote->deadline);
+	deadline_clear(&remote->relief);
 	map_remove(by_name, slice_string(remote->name));
 	map_remove(by_handle, slice_of(&remote->handle, sizeof remote->handle));
 	free(remote->name);
@@ -137,7 +139,8 @@ is_quiet(const struct remote *remote)
 {
 	const struct path *path;
 
-	if (!LIST_EMPTY(&remote->proofs) || remote->untaken != 0 || remote->delivering != 0)
+	if (!LIST_EMPTY(&remote->proofs) || remote->untaken != 0 || remote->delivering != 0 ||
+	    remote->paused)
 		return false;
 	LIST_FOREACH(path, &remote->paths, of_remote) {
 		if (path->state != PATH_IDLE || path->queue.count != 0)
@@ -169,6 +172,13 @@ remote_settle(struct remote *remote)
 		deadline_clear(&remote->deadline);
 }
 
+/* There may be room now in what all domains have together. */
+static void
+relief_due(struct deadline *d)
+{
+	remote_limits((struct remote *)((char *)d - offsetof(struct remote, relief)));
+}
+
 struct remote *
 remote_get(struct slice name)
 {
@@ -187,6 +197,7 @@ remote_get(struct slice name)
 	remote->name = slice_dup(name);
 	remote->component = component_find(name) != NULL;
 	remote->deadline.due = quiet_due;
+	remote->relief.due = relief_due;
 	LIST_INIT(&remote->proofs);
 	LIST_INIT(&remote->paths);
 	map_put(by_name, slice_string(remote->name), remote);
@@ -283,6 +294,7 @@ remotes_replay(void)
 void
 remote_limits(struct remote *remote)
 {
+	bool crowded = outqueue_memory() > settings.queue_total / 2;
 	size_t stanzas = 0, bytes = 0;
 	const struct path *path;
 
@@ -291,22 +303,34 @@ remote_limits(struct remote *remote)
 		bytes += path->queue.bytes;
 	}
 	if (!remote->paused &&
-	    (stanzas > settings.queue_stanzas || bytes > settings.queue_bytes ||
-	    outqueue_memory() > settings.queue_total / 2)) {
+	    (stanzas > settings.queue_stanzas || bytes > settings.queue_bytes || crowded)) {
 		COUNT(queues_full);
 		remote->paused = true;
 		tell(remote, FRAME_SESSION_PAUSE);
-	} else if (remote->paused && stanzas <= settings.queue_stanzas / 2 &&
+		remote_settle(remote);
+	} else if (remote->paused && !crowded && stanzas <= settings.queue_stanzas / 2 &&
 	    bytes <= settings.queue_bytes / 2) {
 		remote_drain(remote);
+		remote_settle(remote);
 	}
+	/* What makes room may be the queue of another domain. */
+	if (remote->paused)
+		deadline_hasten(&remote->relief, RELIEF_TIME);
 }
 
 void
 remote_drain(struct remote *remote)
 {
+	struct path *path;
+
+	/* What was left to the spool comes out of it now. */
+	LIST_FOREACH(path, &remote->paths, of_remote) {
+		if (path->state == PATH_UP || path->state == PATH_TRYING)
+			path->skipped = false;
+	}
 	if (!remote->paused)
 		tell(remote, FRAME_SESSION_PAUSE); /* so that it begins anew */
 	remote->paused = false;
+	deadline_clear(&remote->relief);
 	tell(remote, FRAME_SESSION_DRAIN);
 }

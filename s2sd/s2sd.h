@@ -258,6 +258,7 @@ struct remote {
 	LIST_HEAD(, proof) proofs;
 	LIST_HEAD(, path) paths;
 	struct deadline deadline;    /* at which it ends when there is nothing to it */
+	struct deadline relief;      /* while it is paused: of the next look whether it has room */
 };
 
 struct remote *remote_find(struct slice name);
