@@ -79,8 +79,9 @@ struct xml_document {
  * strip: namespaces of child elements to leave out of stanzas, wherever they stand directly below
  * the stanza (server-owned elements, DESIGN section 4), as a list that ends with an absent slice;
  * may be NULL. A <delay xmlns='urn:xmpp:delay'/> directly below a stanza is stripped when its from
- * attribute is in strip_delay_from (an address or domain of ours), or absent. limits and strip are
- * borrowed.
+ * attribute is in strip_delay_from (an address or domain of ours), or absent. A <stanza-id/> (XEP-0359),
+ * where strip leaves it, is stripped unless its by attribute is in the domain of the stanza's own from.
+ * limits and strip are borrowed.
  */
 struct xml_stream *xml_stream_new(const struct xml_limits *limits, const struct slice *strip,
     const struct xml_events *events, void *arg);

@@ -335,6 +335,20 @@ delay_is_ours(struct xml_parse *p, const struct sax_attribute *from)
 	return p->domain->ptr != NULL && slice_equal(jid.domain, *p->domain);
 }
 
+/* Whether an archive's id is not that of an archive of the stanza's sender: it is from another server, which
+ * speaks for nobody else (XEP-0359 section 4). */
+static bool
+stanza_id_is_forged(struct xml_parse *p, const struct sax_attribute *by)
+{
+	char by_text[JID_MAX + 1], from_text[JID_MAX + 1];
+	struct jid owner, from;
+
+	return by == NULL || p->element.from.ptr == NULL ||
+	    jid_prepare(value_of(p, raw_value(by)), by_text, &owner) != 0 ||
+	    jid_prepare(p->element.from, from_text, &from) != 0 ||
+	    !slice_equal(owner.domain, from.domain);
+}
+
 /* What of a namespace of ours is the sender's to say: an origin-id (XEP-0359), a wish about carbons. */
 static bool
 is_senders(const struct xml_parse *p, const xmlChar *name, struct slice ns)
@@ -356,6 +370,8 @@ child_stripped(struct xml_parse *p, const xmlChar *name, struct slice ns,
 	for (strip = p->strip; strip != NULL && strip->ptr != NULL; strip++)
 		if (slice_equal(ns, *strip))
 			return !is_senders(p, name, ns);
+	if (slice_is(ns, NS_SID) && text_is(name, "stanza-id"))
+		return stanza_id_is_forged(p, attribute_find(a, count, "by"));
 	return slice_is(ns, NS_DELAY) && text_is(name, "delay") &&
 	    delay_is_ours(p, attribute_find(a, count, "from"));
 }

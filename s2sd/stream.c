@@ -178,6 +178,8 @@ stream_ready(struct stream *s)
 	s->authenticated = true;
 	s->used = daemon_ticks();
 	xml_stream_set_limits(s->xml, &settings.limits);
+	if (s->domain != NULL)
+		xml_stream_set_domain(s->xml, slice_string(s->domain->name));
 	stream_rearm(s);
 }
 

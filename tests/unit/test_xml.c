@@ -555,6 +555,44 @@ test_flags(void **state)
 	assert_int_equal(e.priority, 0);
 }
 
+/* On a stream of another server ids of archives are its own: nobody forges that of a receiver's archive. */
+static void
+test_strip_server(void **state)
+{
+	static const struct {
+		const char *attributes;
+		bool kept;
+	} cases[] = {
+		{ "from='room@b.example/nick'><stanza-id by='room@b.example'", true },
+		{ "from='u@b.example/x'><stanza-id by='U@B.example'", true },
+		{ "from='u@b.example/x'><stanza-id by='romeo@a.example'", false },
+		{ "from='u@b.example/x'><stanza-id by='romeo@c.example'", false },
+		{ "from='u@b.example/x'><stanza-id by='a.example'", false },
+		{ "from='u@b.example/x'><stanza-id by=''", false },
+		{ "from='u@b.example/x'><stanza-id by='@'", false },
+		{ "from='u@b.example/x'><stanza-id id='1'", false },
+		{ "from='@'><stanza-id by='@'", false },
+		{ "to='u@b.example'><stanza-id by='u@b.example'", false },
+		{ "from='u@b.example'><origin-id id='1'", true },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct reader r = { .stream = xml_stream_new(&limits, strip + 1, &events, &r) };
+		char stanza[256];
+
+		snprintf(stanza, sizeof stanza, "<message %s xmlns='" NS_SID "'/></message>",
+		    cases[i].attributes);
+		reader_feed(&r, SLICE(HEADER), SIZE_MAX);
+		reader_feed(&r, slice_string(stanza), SIZE_MAX);
+		assert_int_equal(r.elements, 1);
+		if (cases[i].kept != (r.last.children == 1))
+			fail_msg("%s", stanza);
+		reader_end(&r);
+	}
+}
+
 static void
 test_strip(void **state)
 {
@@ -1065,6 +1103,7 @@ main(void)
 		cmocka_unit_test(test_message_children),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_strip),
+		cmocka_unit_test(test_strip_server),
 		cmocka_unit_test(test_pipelined),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_stop_and_restart),
