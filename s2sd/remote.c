@@ -218,6 +218,10 @@ remotes_stanza(const struct frame *f)
 	if (f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != OK ||
 	    jid_parse(f->to, &to) != OK || !stanza_is_canonical(f)) {
 		daemon_refuse(f, "malformed stanza");
+		/* It must not stay on the spool for ever. */
+		remote = remote_by_handle(f->handle);
+		if (remote != NULL && f->archive_id != 0)
+			remote_bounce(remote, f, STANZA_ERROR_NOT_ACCEPTABLE, NULL);
 		return;
 	}
 	remote = f->handle != 0 ? remote_by_handle(f->handle) : remote_get(to.domain);

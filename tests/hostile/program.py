@@ -44,6 +44,9 @@ class Dropped(Exception):
 
 # -- configuration ----------------------------------------------------------------------------------------
 
+COMPONENT, SECRET = "echo.localhost", "s3cret"
+# Sections with a title that is a domain; of peers there is none.
+TITLES = {"domain": DOMAIN, "component": COMPONENT}
 CREDENTIALS = {"certificate": 0, "key": 1}
 
 
@@ -53,13 +56,15 @@ def config_slice(role, directory):
     lines = ["process\t\tuser\t", "process\t\tdirectory\t%s" % directory]
     for section, name, kind, default, roles in re.findall(
             r'OPTION\("([^"]*)", "([^"]*)", (\w+), "([^"]*)", ([^,]+),', everybody):
-        if role not in roles and "EVERYBODY" not in roles:
+        if (role not in roles and "EVERYBODY" not in roles) or section == "peer":
             continue
         values = default.split() if kind == "LIST" else [default]
         if name in CREDENTIALS:
             path = make_certificate(DOMAIN)[CREDENTIALS[name]]
             values = [base64.b64encode(Path(path).read_bytes()).decode()]
-        title = DOMAIN if section == "domain" else ""
+        title = TITLES.get(section, "")
+        if (section, name) == ("component", "secret"):
+            values = [SECRET]
         if (section, name) == ("domain", "registration"):
             values = ["yes"]
         lines += ["%s\t%s\t%s\t%s" % (section, title, name, value) for value in values]

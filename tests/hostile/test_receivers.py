@@ -1,5 +1,5 @@
-"""test_receivers.py: a hostile router, and a hostile daemon behind an honest one, against authd, archived
-and c2sd: every receiver validates, also what its own suite sends. Each must live, say a line, and go on to
+"""test_receivers.py: a hostile router, and a hostile daemon behind an honest one, against authd, archived,
+c2sd and s2sd: every receiver validates, also what its own suite sends. Each must live, say a line, and go on to
 do its honest work."""
 
 import contextlib
@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cast import handle
 from frames import FRAME_MAX, HEAD, SENDERS, Frame
-from program import DOMAIN, Dropped, Program, make_certificate, pair
+from program import COMPONENT, DOMAIN, SECRET, WAIT, Dropped, Program, make_certificate, pair
 from test_forms import MALFORMED
 
 import raw
 
-ROLES = ["AUTHD", "ARCHIVED", "C2SD"]
+ROLES = ["AUTHD", "ARCHIVED", "C2SD", "S2SD"]
 JULIET, ROMEO = "juliet@localhost", "romeo@localhost"
 # Frames that the router may send, by who takes them; the rest is refused with a line.
 TAKEN = {
@@ -31,11 +31,12 @@ TAKEN = {
     "C2SD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "MECHANISMS", "AUTH_CHALLENGE", "AUTH_SUCCESS",
              "AUTH_FAILURE", "SESSION_BOUND", "SESSION_REFUSED", "SESSION_KILL", "SESSION_RESUME",
              "SESSION_MOVE", "CAPS"},
+    "S2SD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "REMOTE_WAITING", "SESSION_KILL"},
 }
 
 
 class Receiver(Program):
-    """authd, archived or c2sd, with us as its router."""
+    """authd, archived, c2sd or s2sd, with us as its router."""
 
     def __enter__(self):
         super().__enter__()
@@ -64,13 +65,15 @@ class Receiver(Program):
         self.router.frames = kept + self.router.frames
 
     def relink(self):
-        """A new router; the old one is gone."""
+        """A new router; the old one is gone. Returns what it was told before READY."""
         self.router.close()
         self.router = self.link("ROUTER", 0, 1)
         self.router.expect("HELLO")
         self.router.send(Frame("WELCOME"))
-        while self.router.next().type != "READY":
-            pass
+        told = []
+        while not told or told[-1].type != "READY":
+            told.append(self.router.next())
+        return told
 
     def quiet(self):
         """All was dealt with, and nothing has come of it."""
@@ -87,33 +90,42 @@ class Receiver(Program):
 class Authd(Receiver):
     def prepare(self):
         self.key = self.link("C2SD", 0, 5)
+        self.servers = self.link("S2SD", 0, 4)
 
 
-class Clients(Receiver):
-    """c2sd, and an authd that signs its handshakes."""
+class Entry(Receiver):
+    """c2sd or s2sd, and an authd that has its keys."""
+
+    listener = None
 
     def prepare(self):
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.socket.setblocking(False)
         self.port = self.socket.getsockname()[1]
-        self.listen("c2s", self.socket)
+        self.listen(self.listener, self.socket)
         self.signer = Authd("AUTHD", self.directory / "authd", incarnation=2)
         self.signer.__enter__()
         ours, theirs = pair()
         self.tell("LINK", "AUTHD", 0, 2, fd=ours.fileno())
-        self.signer.tell("LINK", "C2SD", 1, self.incarnation, fd=theirs.fileno())
+        self.signer.tell("LINK", self.role, 1, self.incarnation, fd=theirs.fileno())
         ours.close()
         theirs.close()
+
+    def __exit__(self, *failure):
+        super().__exit__(*failure)
+        self.signer.__exit__(*failure)
+
+
+class Clients(Entry):
+    """c2sd."""
+
+    listener = "c2s"
 
     def __enter__(self):
         super().__enter__()
         self.router.send(Frame("MECHANISMS", text="localhost PLAIN\n"), Frame("RESEND"))
         self.router.expect("RESEND")
         return self
-
-    def __exit__(self, *failure):
-        super().__exit__(*failure)
-        self.signer.__exit__(*failure)
 
     def login(self):
         """A real client with a session. The router grants it whatever it asks for."""
@@ -136,7 +148,46 @@ class Clients(Receiver):
         return found["client"], number
 
 
-MAKERS = {"AUTHD": Authd, "ARCHIVED": Receiver, "C2SD": Clients}
+class Component(raw.Client):
+    """An external component (XEP-0114)."""
+
+    def __init__(self, port, domain=COMPONENT):
+        super().__init__("127.0.0.1", port)
+        self.timeout = WAIT
+        self.domain = domain
+
+    def connect(self, secret=SECRET):
+        self.header(self.domain, version=None, ns="jabber:component:accept")
+        identity = self.await_header()["id"]
+        self.send("<handshake>%s</handshake>" % hashlib.sha1((identity + secret).encode()).hexdigest())
+        return self.next().tag.partition("}")[2]
+
+
+class Servers(Entry):
+    """s2sd, which a component uses."""
+
+    listener = "component"
+
+    def __enter__(self):
+        self.opened = []
+        super().__enter__()
+        self.router.send(Frame("RESEND"))
+        self.router.expect("RESEND")
+        return self
+
+    def component(self):
+        """A component that is connected, and the handle of its domain."""
+        client = Component(self.port)
+        assert client.connect() == "handshake"
+        self.opened += self.quiet()
+        opened = [f for f in self.opened if f.type == "REMOTE_OPEN" and f.text("domain") == COMPONENT.encode()]
+        return client, opened[-1].handle
+
+    def relink(self):
+        self.opened = super().relink()
+
+
+MAKERS = {"AUTHD": Authd, "ARCHIVED": Receiver, "C2SD": Clients, "S2SD": Servers}
 
 
 @pytest.fixture(params=ROLES)
@@ -161,6 +212,14 @@ def archived(tmp_path):
         yield program
         program.check()
         archived_works(program)
+
+
+@pytest.fixture
+def s2sd(tmp_path):
+    with Servers("S2SD", tmp_path, incarnation=6) as program:
+        yield program
+        program.check()
+        s2sd_works(program)
 
 
 @pytest.fixture
@@ -204,10 +263,25 @@ def c2sd_works(program):
     client.close()
 
 
-honest = {"AUTHD": authd_works, "ARCHIVED": archived_works, "C2SD": c2sd_works}
+def s2sd_works(program):
+    program.relink()
+    program.router.send(Frame("RESEND"))
+    while program.router.next().type != "RESEND":
+        pass
+    client, number = program.component()
+    program.router.send(Frame("STANZA", "MESSAGE", "CHAT", handle=number, payload="<body>hello</body>",
+                              to="x@" + COMPONENT, **{"from": ROMEO}))
+    assert client.next().findtext("{jabber:component:accept}body") == "hello"
+    client.send("<message from='x@%s' to='%s'><body>back</body></message>" % (COMPONENT, ROMEO))
+    sent = program.router.expect("STANZA")
+    assert sent.handle == number and sent.text("from") == b"x@" + COMPONENT.encode()
+    client.close()
 
 
-# -- all three ------------------------------------------------------------------------------------------------
+honest = {"AUTHD": authd_works, "ARCHIVED": archived_works, "C2SD": c2sd_works, "S2SD": s2sd_works}
+
+
+# -- all of them ------------------------------------------------------------------------------------------------
 
 
 def loaded(kind):
@@ -391,6 +465,34 @@ def test_authd_key_link(authd):
     assert authd.hear("LOST") == ("C2SD", 0, 5)
 
 
+SECRETS = [({"name": "component", "domain": COMPONENT, "data": b"id"}, hashlib.sha1(b"id" + SECRET.encode()).hexdigest()),
+           ({"name": "component", "domain": "other.localhost", "data": b"id"}, None),
+           ({"name": "component", "domain": DOMAIN, "data": b"id"}, None),
+           ({"name": "component", "domain": b"\xff", "data": b"id"}, None),
+           ({"name": "component", "data": b"id"}, None), ({"name": "secret", "domain": COMPONENT}, None), ({}, None),
+           ({"name": "dialback", "data": b"x" * 70000}, None)]
+
+
+def test_authd_secrets(authd):
+    """s2sd gets what proves a secret, of what there is, and never the secret; c2sd gets nothing of it."""
+    since = authd.log_size()
+    for number, (values, _) in enumerate(SECRETS):
+        authd.servers.send(Frame("KEY_USE", number=number, archive_id=2**64 - 1, **values))
+        authd.key.send(Frame("KEY_USE", number=number, archive_id=2**64 - 1, **values))
+    for number, (_, expected) in enumerate(SECRETS):
+        answer = authd.servers.expect("KEY_RESULT")
+        assert answer.number == number and (answer.text("data") or b"") == (expected or "").encode()
+        assert not authd.key.expect("KEY_RESULT").text("data")
+    authd.servers.send(Frame("KEY_USE", number=9, archive_id=2**64 - 1, name="dialback", data=b"a b c"))
+    key = authd.servers.expect("KEY_RESULT").text("data")
+    assert re.fullmatch(rb"[0-9a-f]{64}", key)
+    authd.told(since, "secret not used domain=\"?other.localhost\"? operation=\"?component")
+    for kind in SENDERS:
+        if kind != "KEY_USE":
+            authd.servers.send(loaded(kind))
+    authd.told(since, "frame refused peer=s2sd .*type=HELLO reason=\"not for this link\"")
+
+
 # -- archived -------------------------------------------------------------------------------------------------
 
 NO_MESSAGES = [{"flags": "CONTENT"}, {"flags": "CONTENT STORE"}, {"from": None}, {"to": None}, {"to": ""},
@@ -432,6 +534,125 @@ def test_archived_numbers(archived):
     archived.router.send(Frame("DRAIN", jid=ROMEO, handle=3))
     assert archived.router.expect("STANZA").text("to") == ROMEO.encode()  # still there
     archived.router.expect("DRAINED")
+
+
+def elsewhere(seq, **values):
+    return message(seq, **{"flags": "CONTENT BODY STORE FROM_LOCAL TO_REMOTE", "to": "nurse@capulet.example",
+                           **values})
+
+
+def test_archived_undeliverable(archived):
+    """Pairs that are none, of what there is not; words that are no text; one error, and no second one."""
+    archived.router.send(elsewhere(1))
+    _, number, spool = archived.router.expect("STORED").numbers
+    archived.router.send(Frame("UNDELIVERABLE", origin=78, seq=1, numbers=[1]),
+                         Frame("UNDELIVERABLE", origin=78, seq=2, numbers=[2**64 - 1, 2**64 - 1, 0, 0, spool]),
+                         Frame("UNDELIVERABLE", origin=78, seq=3, numbers=[spool, number + 1] * 1000),
+                         Frame("UNDELIVERABLE", origin=78, seq=4, numbers=[spool, number] * 100,
+                               condition=b"\xff'/>", text=b"</text>\x01\xff"),
+                         Frame("UNDELIVERABLE", origin=78, seq=5, numbers=[spool, number], text="again"))
+    answers = [f for f in archived.quiet() if f.type != "ACK"]
+    assert [(f.type, f.text("jid")) for f in answers] == [("SPOOLED", JULIET.encode())]
+    archived.router.send(Frame("DRAIN", jid=JULIET, handle=3))
+    error = archived.router.expect("STANZA")
+    assert error.subtype == "ERROR" and b"<remote-server-not-found " in error.text("payload")
+    assert b"<text" not in error.text("payload")
+    archived.router.expect("DRAINED")
+    archived.router.send(Frame("REMOTE_WAITING", text="x\n", jid=b"\xff"))
+    assert archived.quiet() == []
+
+
+# -- s2sd -----------------------------------------------------------------------------------------------------
+
+
+def test_s2sd_stanzas(s2sd):
+    """A stanza that is not canonical does not become part of a component's stream."""
+    client, number = s2sd.component()
+    good = {"handle": number, "id": "x", "payload": "<body>evil</body>", "from": ROMEO, "to": "x@" + COMPONENT}
+    since = s2sd.log_size()
+    lies = {name: lie for name, lie in LIES.items() if name != "to"}
+    for kind, subtype in (("MESSAGE", "CHAT"), ("PRESENCE", "AVAILABLE"), ("IQ", "SET")):
+        for lie in [*lies.values(), {"to": b"x@echo.localhost/\0"}, {"to": None}, {"from": None}, {"to": "@"}]:
+            s2sd.router.send(Frame("STANZA", kind, subtype, **{**good, **lie}))
+    assert s2sd.quiet() == []
+    s2sd.told(since, "frame refused peer=router .*type=STANZA reason=\"malformed stanza\"")
+    s2sd.router.send(Frame("STANZA", "MESSAGE", "CHAT", **{**good, "payload": "<body>good</body>"}))
+    assert client.next().findtext("{jabber:component:accept}body") == "good"
+    assert not client.elements
+    client.close()
+
+
+def test_s2sd_stored_lie(s2sd):
+    """A stored message that may not be written is given up, so that the spool does not keep it for ever."""
+    client, number = s2sd.component()
+    s2sd.router.send(Frame("STANZA", "MESSAGE", "CHAT", handle=number, archive_id=9, payload="<body>",
+                           to=COMPONENT, **{"from": ROMEO}))
+    assert s2sd.router.expect("UNDELIVERABLE").numbers == [number, 9]
+    client.close()
+
+
+def test_s2sd_handles(s2sd):
+    """Handles that name nothing, another domain or another daemon's: the address decides; a domain of ours, and
+    names that are none, are not connected to."""
+    client, number = s2sd.component()
+    for other in (number + 1, handle(5, 1), 1, 2**64 - 1):
+        s2sd.router.send(Frame("STANZA", "MESSAGE", "CHAT", handle=other, payload="<body>x</body>",
+                               to=COMPONENT, **{"from": ROMEO}),
+                         Frame("SESSION_KILL", handle=other, condition=b"\xff\n"))
+        assert client.next().findtext("{jabber:component:accept}body") == "x"
+    since = s2sd.log_size()
+    s2sd.router.send(Frame("REMOTE_WAITING", text=b"localhost\n\xff\n@\nUP.example\n\0\n\n" + b"x" * 3000),
+                     Frame("REMOTE_WAITING"))
+    assert s2sd.quiet() == []
+    s2sd.told(since, "messages wait in vain")
+    client.close()
+
+
+def test_s2sd_killed(s2sd):
+    """The router does not want the domain: its stream ends, and it may come again."""
+    client, number = s2sd.component()
+    s2sd.router.send(Frame("SESSION_KILL", handle=number, condition="conflict"))
+    assert client.next().tag.endswith("}error")
+    client.close()
+
+
+def test_s2sd_acknowledgements(s2sd):
+    """Ranges that are none, of another origin, of what was never sent."""
+    client, number = s2sd.component()
+    client.send("<message from='%s' to='%s'><body>x</body></message>" % (COMPONENT, ROMEO))
+    sent = s2sd.router.expect("STANZA")
+    for numbers in ([sent.seq + 1, 2**64 - 1], [2**64 - 1, 0], [sent.seq], []):
+        s2sd.router.send(Frame("ACK", origin=6, numbers=numbers))
+    s2sd.router.send(Frame("ACK", origin=5, numbers=[1, 2**64 - 1]), Frame("ACK", origin=6, numbers=[1, 2**64 - 1]))
+    s2sd.quiet()
+    client.close()
+
+
+def test_s2sd_key_link(s2sd):
+    """What an authd makes up as a proof lets nobody in; with the right one it goes on."""
+    lies = s2sd.link("AUTHD", 0, 3)
+    for answer in ({}, {"data": b"x" * 40}, {"data": b""}, {"data": b"x" * 1000000}):
+        found = []
+
+        def run():
+            client = Component(s2sd.port)
+            found.append(client.connect())
+            client.close()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        use = lies.expect("KEY_USE")
+        assert use.text("name") == b"component" and use.text("domain") == COMPONENT.encode()
+        with contextlib.suppress(Dropped):
+            lies.send(loaded("STANZA"), Frame("KEY_RESULT", number=use.number + 1, data=b"not yours"))
+            lies.send(Frame("KEY_RESULT", number=use.number, **answer))
+        thread.join(20)
+        assert found == ["error"]
+    ours, theirs = pair()
+    s2sd.tell("LINK", "AUTHD", 0, 2, fd=ours.fileno())
+    s2sd.signer.tell("LINK", "S2SD", 1, s2sd.incarnation, fd=theirs.fileno())
+    ours.close()
+    theirs.close()
 
 
 # -- c2sd -----------------------------------------------------------------------------------------------------
