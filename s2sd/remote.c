@@ -216,8 +216,8 @@ remotes_stanza(const struct frame *f)
 	struct remote *remote;
 
 	if (f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != OK ||
-	    jid_parse(f->to, &to) != OK || !stanza_is_canonical(f)) {
-		daemon_refuse(f, "malformed stanza");
+	    jid_parse(f->to, &to) != OK || !stanza_is_canonical(f) || domain_find(to.domain) != NULL) {
+		daemon_refuse(f, "malformed stanza, or to ourselves");
 		/* It must not stay on the spool for ever. */
 		remote = remote_by_handle(f->handle);
 		if (remote != NULL && f->archive_id != 0)

@@ -41,9 +41,9 @@ const char *
 verify_check_text(enum verify_check check)
 {
 	static const char *const texts[] = {
-#define CHECK(name, text) text,
+#define VERIFY_CHECK(name, text) text,
 #include "verify_check.def"
-#undef CHECK
+#undef VERIFY_CHECK
 	};
 
 	return texts[check];

@@ -75,9 +75,9 @@ int ocsp_check(struct slice response, gnutls_x509_crt_t certificate, gnutls_x509
 /* -- verify.c: all of it ------------------------------------------------------------------------- */
 
 enum verify_check {
-#define CHECK(name, text) VERIFY_##name,
+#define VERIFY_CHECK(name, text) VERIFY_##name,
 #include "verify_check.def"
-#undef CHECK
+#undef VERIFY_CHECK
 	VERIFY_CHECKS
 };
 

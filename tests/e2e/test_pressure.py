@@ -17,7 +17,8 @@ import pytest
 from OpenSSL import SSL
 
 from raw import NS, Closed, body, condition, error_type, local, q
-from suite import ROOT, SANITIZED, SLOW, CommandFailed, wait_until
+from suite import ROOT, SANITIZED, SLOW, CommandFailed, Suite, wait_until
+from test_component import DOMAIN as ECHO, SECRET, Component
 
 MIB = 1 << 20
 SLACK = (400 if SANITIZED else 16) * MIB  # what memory may grow besides: buffers kept, quarantine of the sanitizer
@@ -609,3 +610,53 @@ def test_store_that_is_full(make_suite):
     is_zero(suite, "custody-frames", 60 * SLOW)
     is_zero(suite, "held")
     assert suite.counter("archived", "messages-stored") > 0
+
+
+# -- s2sd -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def remote():
+    """A suite with a component, which is a domain elsewhere as any other server is, and small queues."""
+    with Suite(components={ECHO: {"secret": SECRET}}, s2s={"queue-stanzas": 50, "queue-bytes": "256K"}) as suite:
+        yield suite
+
+
+def test_domain_does_not_read(remote):
+    """What is stored for it is cut over to the spool, and comes from there when it reads, each once and in order; a
+    request is answered by it afterwards."""
+    count = 2000
+    before = memories(remote, "router", "archived", "s2sd")
+    juliet = remote.login(remote.account(), "balcony", available=0)
+    component = Component(remote, ECHO, SECRET).connect()
+    for n in range(count):
+        juliet.say("bot@" + ECHO, "%d %s" % (n, "x" * 4000))
+    juliet.sync(60 * SLOW)
+    counted(remote, "queues-full")
+    assert_bounded(remote, before, 32 * MIB)
+    for n in range(count):
+        assert body(component.message(60 * SLOW)).split()[0] == str(n)
+    is_zero(remote, "spool")
+    juliet.say("bot@" + ECHO, "last")
+    assert body(component.message(20 * SLOW)) == "last"
+
+
+def test_flood_from_a_domain(remote):
+    """It is not read while archived takes nothing, and what it says to a client is there afterwards, each once."""
+    count = 3000
+    before = memories(remote, "router", "archived", "s2sd")
+    juliet = remote.login(remote.account(), "balcony", available=0)
+    component = Component(remote, ECHO, SECRET).connect()
+    message = "<message type='chat' from='bot@%s' to='%s'><body>%%d %s</body></message>" % (
+        ECHO, juliet.jid, "x" * 2000)
+    sent = 0
+    with stopped(remote, "archived"):
+        with contextlib.suppress(Exception):  # it does not take all of it
+            while sent < count:
+                component.send(message % sent, seconds=1)
+                sent += 1
+        counted(remote, "windows-full")
+        assert_bounded(remote, before, 32 * MIB)
+    assert 0 < sent
+    for n in range(min(sent, 100)):
+        assert body(juliet.message(20 * SLOW)).split()[0] == str(n)

@@ -572,10 +572,11 @@ def test_s2sd_stanzas(s2sd):
     since = s2sd.log_size()
     lies = {name: lie for name, lie in LIES.items() if name != "to"}
     for kind, subtype in (("MESSAGE", "CHAT"), ("PRESENCE", "AVAILABLE"), ("IQ", "SET")):
-        for lie in [*lies.values(), {"to": b"x@echo.localhost/\0"}, {"to": None}, {"from": None}, {"to": "@"}]:
+        for lie in [*lies.values(), {"to": b"x@echo.localhost/\0"}, {"to": None}, {"from": None}, {"to": "@"},
+                    {"to": ROMEO}]:
             s2sd.router.send(Frame("STANZA", kind, subtype, **{**good, **lie}))
     assert s2sd.quiet() == []
-    s2sd.told(since, "frame refused peer=router .*type=STANZA reason=\"malformed stanza\"")
+    s2sd.told(since, "frame refused peer=router .*type=STANZA reason=\"malformed stanza, or to ourselves\"")
     s2sd.router.send(Frame("STANZA", "MESSAGE", "CHAT", **{**good, "payload": "<body>good</body>"}))
     assert client.next().findtext("{jabber:component:accept}body") == "good"
     assert not client.elements
