@@ -125,14 +125,25 @@ on_header(struct stream *s, const struct xml_header *h)
 		buf_add_string(out, "<stream:features><sm xmlns='" NS_SM "'/>" ONCE_FEATURE
 		    "</stream:features>");
 		stream_ready(s);
-		if (in->bidi)
-			path_up(path_get(remote_get(slice_string(s->remote)), slice_string(s->domain->name)), s);
 	} else {
 		/* What it says before its certificate was checked waits. */
 		s->checking = true;
 		transport_block(&s->net, true);
 		in->check = check_begin(s, slice_string(s->remote), NULL, on_checked);
 	}
+}
+
+/* What is ours goes on this stream from the peer's first element on: <enable/> when it does stream management,
+ * before which what is written and lost with the stream would count as delivered; and it is ready itself. */
+void
+incoming_spoke(struct stream *s)
+{
+	struct incoming *in = s->negotiation;
+
+	if (in == NULL || !in->bidi || !in->authenticated)
+		return;
+	in->bidi = false;
+	path_up(path_get(remote_get(slice_string(s->remote)), slice_string(s->domain->name)), s);
 }
 
 /* -- elements ----------------------------------------------------------------------------------- */

@@ -327,6 +327,7 @@ void paths_gauges(void);
 void incoming_new(int fd, struct address *address, bool direct);
 /* Tells the history of it what became of a dialback key that was shown on it. */
 void incoming_called_back(struct stream *s, bool valid, const char *reason);
+void incoming_spoke(struct stream *s);               /* the first element of a peer that is READY has come */
 void component_new(int fd, struct address *address);
 /* Begins to connect: path_up() or path_failed() follows, later. */
 void outgoing_begin(struct path *path);

@@ -232,10 +232,14 @@ on_management(struct stream *s, const struct xml_element *element)
 void
 traffic_element(struct stream *s, const struct xml_element *element)
 {
+	if (slice_is(element->ns, NS_ONCE) && s->kind != STREAM_COMPONENT) {
+		s->once = true; /* comes before <enable/> */
+		return;
+	}
+	if (s->kind == STREAM_INCOMING && s->path == NULL)
+		incoming_spoke(s);
 	if (slice_is(element->ns, incoming_role.ns) || slice_is(element->ns, component_role.ns))
 		on_stanza(s, element);
-	else if (slice_is(element->ns, NS_ONCE) && s->kind != STREAM_COMPONENT)
-		s->once = true;
 	else if (slice_is(element->ns, NS_SM) && s->kind != STREAM_COMPONENT)
 		on_management(s, element);
 	else

@@ -72,6 +72,12 @@ remote_send(struct remote *remote, struct frame *f, uint64_t *seq, size_t *len)
 	return OK;
 }
 
+void
+incoming_spoke(struct stream *s)
+{
+	s->path = NULL; /* it wants none of ours */
+}
+
 bool
 path_acknowledge(struct path *p, uint32_t h)
 {
