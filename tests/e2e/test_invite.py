@@ -13,6 +13,7 @@ from raw import NS, condition, error_type, q, text
 from suite import CommandFailed, Suite
 from test_adhoc import command, fields, form, notes, run, values
 from test_sasl import form as register
+from test_transfer import document, run as aldisctl
 
 INVITE = "urn:xmpp:invite#invite"
 CREATE = "urn:xmpp:invite#create-account"
@@ -43,6 +44,11 @@ def invited(suite, *words):
 
 def preauth(client, token, kind="set"):
     return client.iq(kind, "<preauth xmlns='%s' token='%s'/>" % (NS["pars"], token))
+
+
+def bring(suite, jid, inner, attributes=""):
+    """Imports an account out of a file."""
+    return aldisctl(suite, "account", "import", "-", input=document(jid, inner, attributes))
 
 
 def newcomer(suite, token, name, domain="localhost"):
@@ -135,6 +141,18 @@ def test_reserved_name(suite):
     assert answer.find(q("register", "query")).findtext(q("register", "username")) == "rosalin\u00e9"
     assert condition(client.iq("set", register("somebody", "x"))) == "not-acceptable"
     assert client.iq("set", register("rosalin\u00e9", "x")).get("type") == "result"
+
+
+def test_reserved_name_and_import(suite):
+    """An account out of a file does not take a name that an invitation reserves, until that is revoked."""
+    invited(suite, "domain=localhost", "account=benvolio")
+    status, out, err = bring(suite, "benvolio@localhost", "", attributes=" password='x'")
+    assert status == 1 and "an invitation reserves this name" in err, (out, err)
+    row, = [r for r in suite.ctl("invite", "list") if r["account"] == "benvolio"]
+    suite.ctl("invite", "revoke", row["id"])
+    status, out, err = bring(suite, "benvolio@localhost", "", attributes=" password='x'")
+    assert status == 0, (out, err)
+    suite.login("benvolio@localhost", password="x")
 
 
 def test_reserved_where_registration_is_open(suite):
