@@ -52,6 +52,7 @@ struct state {
 	uint64_t spool_messages; /* undelivered messages of one account */
 	size_t index_copies;     /* copies to gather before they go into the archive table */
 	uint32_t page_messages;  /* messages of one answer to a query, at most */
+	bool push_sender, push_body; /* notifications tell who sent the last message, what it says */
 };
 
 extern struct state state;
@@ -493,6 +494,14 @@ int undeliverable_take(const struct frame *f, uint64_t now, struct buf *out);
 int undeliverable_expire(uint64_t now, struct buf *out, bool *more);
 /* Appends REMOTE_WAITING frames: the domains for which something waits. */
 int undeliverable_domains(struct buf *out);
+
+/* -- notify.c: what is worth a notification (XEP-0357) ------------------------------------------ */
+
+/* Answers PUSH. */
+int notify_answer(const struct frame *f, struct buf *out);
+/* Whether a client should be woken for this message. body: gets its text, at most NOTIFY_TEXT bytes. */
+#define NOTIFY_TEXT 512
+bool notify_is_due(const struct frame *message, struct buf *body);
 
 /* -- command.c: what administrators can ask ---------------------------------------------------- */
 

@@ -499,6 +499,16 @@ take_roster(const struct frame *f, struct slice whole)
 	return prefs_answered(f);
 }
 
+/* A question of a router that is gone is asked again. */
+static int
+take_push(const struct frame *f, struct slice whole)
+{
+	if (whole.ptr < buf_slice(&frames).ptr + stale)
+		return OK;
+	stored_flush();
+	return notify_answer(f, &run.out->frames);
+}
+
 /* What archived takes from the router. */
 static int (*const takers[FRAME_COUNT])(const struct frame *f, struct slice whole) = {
 	[FRAME_STANZA] = take_stanza,
@@ -509,6 +519,7 @@ static int (*const takers[FRAME_COUNT])(const struct frame *f, struct slice whol
 	[FRAME_UNDELIVERABLE] = take_undeliverable,
 	[FRAME_REMOTE_WAITING] = take_waiting,
 	[FRAME_ROSTER_IS] = take_roster,
+	[FRAME_PUSH] = take_push,
 };
 
 /* Whether a frame has what its taker reads: the account, for those that are about one. */

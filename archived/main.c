@@ -378,6 +378,9 @@ on_configure(const struct config *config)
 
 	undeliverable_configure(config);
 	retention_configure(config);
+	state.push_body = slice_is(config_text(config, "push", "", "content"), "body");
+	state.push_sender = state.push_body ||
+	    slice_is(config_text(config, "push", "", "content"), "sender");
 	state.page_messages = (uint32_t)config_number(config, "archive", "", "page-messages");
 	error = state_open(daemon_state_dir(), config_number(config, "archive", "", "size"),
 	    config_number(config, "archive", "", "spool-messages"), daemon_now());

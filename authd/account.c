@@ -168,7 +168,7 @@ account_tell(struct slice bare)
 
 	f.jid = bare;
 	if (account_find(bare, &a) == OK) {
-		f.flags = FLAG_EXISTS;
+		f.flags = FLAG_EXISTS | (push_any(a.id) ? FLAG_PUSH : 0);
 		block_get(a.id, &blocks);
 		f.text = buf_slice(&blocks);
 	}
@@ -316,7 +316,7 @@ account_clear(uint64_t id)
 {
 	static const enum table tables[] = {
 		TABLE_ROSTER, TABLE_REQUEST, TABLE_VERSION, TABLE_VCARD, TABLE_PRIVATE, TABLE_LAST,
-		TABLE_BLOCK, TABLE_FAST, TABLE_INVITE, TABLE_REPORT
+		TABLE_BLOCK, TABLE_FAST, TABLE_INVITE, TABLE_REPORT, TABLE_PUSH
 	};
 	size_t i;
 

@@ -39,6 +39,7 @@ enum table {
 	TABLE_INVITE,    /* account id, hash of a token -> invite.c */
 	TABLE_RESERVED,  /* hash of bare JID -> the invitation that reserves it, invite.c */
 	TABLE_REPORT,    /* account id, number -> report.c */
+	TABLE_PUSH,      /* account id, hash of service and node -> push.c */
 	TABLE_COUNT
 };
 
@@ -82,6 +83,8 @@ struct state {
 	size_t reports;              /* of one account */
 	size_t invitations;          /* of one account, open at a time */
 	uint64_t invitation_time;    /* milliseconds */
+	size_t push_services;
+	unsigned push_errors;
 	uint8_t grant_key[SECRET_SIZE];
 	uint8_t salt_key[SECRET_SIZE];
 	uint8_t dialback_key[SECRET_SIZE];
@@ -485,7 +488,7 @@ void presence_update(struct slice account, uint64_t id, const struct roster_item
 /* Both get the other as a contact who sees their presence. Returns 0 or E_TOO_MANY. */
 int presence_befriend(struct slice a, struct slice b);
 
-/* -- vcard.c, private.c, register.c, last.c ----------------------------------------------- */
+/* -- vcard.c, private.c, block.c, push.c, register.c, last.c ----------------------------------------------- */
 
 void vcard_iq(const struct request *r);
 enum stanza_error vcard_put(uint64_t id, const struct xmlin_element *vcard);
@@ -497,6 +500,12 @@ void block_get(uint64_t id, struct buf *list);
 void block_set(uint64_t id, struct slice list); /* without a word to anybody */
 bool block_fits(struct slice list);             /* it is not too long */
 bool block_covers(uint64_t id, struct slice jid); /* whether it has blocked this address */
+void push_iq(const struct request *r);
+bool push_any(uint64_t id);                /* whether an account has push services */
+/* PUSH: publishes to the push services of an account. */
+void push_publish(const struct frame *f);
+/* The answer of a push service, or of who could not reach it. */
+void push_answer(const struct frame *f, uint64_t now);
 void register_iq(const struct request *r);
 void register_preauth(const struct request *r); /* XEP-0445 */
 int register_open(void);

@@ -66,10 +66,11 @@ write_items(struct slice list, const char *name, struct buf *out)
 
 /* Tells the router, and all sessions that have asked for the list. */
 static void
-tell(const struct request *r, struct slice list, struct slice items)
+tell(const struct request *r, uint64_t account, struct slice list, struct slice items)
 {
 	static unsigned number;
-	struct frame change = { .type = FRAME_BLOCKS, .jid = r->account, .text = list };
+	struct frame change = { .type = FRAME_BLOCKS, .jid = r->account, .text = list,
+		.flags = push_any(account) ? FLAG_PUSH : 0 };
 	struct frame push = { .type = FRAME_STANZA, .kind = STANZA_IQ, .subtype = TYPE_SET,
 		.audience = AUDIENCE_BLOCKS, .from = r->account, .to = r->account,
 		.name = r->query.name, .ns = SLICE(NS_BLOCKING) };
@@ -191,7 +192,7 @@ set(const struct request *r, uint64_t id)
 		request_refuse(r->f, error, NULL);
 	} else {
 		block_set(id, buf_slice(&list));
-		tell(r, buf_slice(&list), buf_slice(&items));
+		tell(r, id, buf_slice(&list), buf_slice(&items));
 		if (add && !r->repeated)
 			reports_take(r, id);
 		request_answer(r->f, SLICE(""));

@@ -79,7 +79,9 @@ stanza(const struct frame *f)
 	bool repeated = f->seq != 0 && !reads && !watermark_take(marks, f->origin, f->seq);
 
 	request_remember(f);
-	if (f->kind == STANZA_IQ)
+	if (f->kind == STANZA_IQ && (f->subtype == TYPE_RESULT || f->subtype == TYPE_ERROR))
+		push_answer(f, daemon_now());
+	else if (f->kind == STANZA_IQ)
 		request_handle(f, repeated, daemon_now());
 	else if (f->kind == STANZA_PRESENCE)
 		presence_handle(f, repeated);
@@ -171,6 +173,13 @@ forgotten(const struct frame *f)
 	scrub_begin();
 }
 
+static void
+push_wanted(const struct frame *f)
+{
+	if (jid_valid(f))
+		push_publish(f);
+}
+
 static const struct {
 	void (*handle)(const struct frame *f);
 	bool reads; /* it only asks, and can be asked again */
@@ -185,6 +194,7 @@ static const struct {
 	[FRAME_ROSTER_ASK] = { roster_asked, true },
 	[FRAME_ACCOUNT_LAST] = { account_last, false },
 	[FRAME_FORGOTTEN] = { forgotten, false },
+	[FRAME_PUSH] = { push_wanted, true },
 };
 
 /* Stops reading while the router has many answers to take. */
@@ -397,6 +407,7 @@ static const char serves[] =
     "account-ns " NS_VCARD "\n"
     "account-ns " NS_PRIVATE "\n"
     "account-ns " NS_BLOCKING "\n"
+    "account-ns " NS_PUSH "\n"
     "account-ns " NS_REGISTER "\n"
     "account-ns " NS_LAST "\n"
     "server-ns " NS_REGISTER "\n"
@@ -408,7 +419,8 @@ static const char serves[] =
     "feature " NS_REPORTING "\n"
     "feature " NS_REGISTER "\n"
     "account-feature " NS_VCARD "\n"
-    "account-feature " NS_LAST "\n";
+    "account-feature " NS_LAST "\n"
+    "account-feature " NS_PUSH "\n";
 
 static const struct daemon_hooks hooks = {
 	.role = ROLE_AUTHD,

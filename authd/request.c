@@ -15,6 +15,7 @@ static const struct {
 	{ NS_VCARD, "vCard", false, vcard_iq },
 	{ NS_PRIVATE, "query", false, private_iq },
 	{ NS_BLOCKING, NULL, false, block_iq }, /* three names */
+	{ NS_PUSH, NULL, false, push_iq },         /* two names */
 	{ NS_REGISTER, "query", true, register_iq },
 	{ NS_LAST, "query", false, last_iq },
 	{ NS_EXTDISCO, NULL, false, extdisco_iq }, /* two names */

@@ -332,7 +332,7 @@ roster_load(struct slice account)
 
 	f.jid = account;
 	if (account_find(account, &a) == OK) {
-		f.flags = FLAG_EXISTS;
+		f.flags = FLAG_EXISTS | (push_any(a.id) ? FLAG_PUSH : 0);
 		roster_each(a.id, item_pack, &list);
 		block_get(a.id, &blocks);
 		f.text = buf_slice(&blocks);

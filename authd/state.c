@@ -28,6 +28,7 @@ static const char *const tables[] = {
 	[TABLE_INVITE] = "invite",
 	[TABLE_RESERVED] = "reserved",
 	[TABLE_REPORT] = "report",
+	[TABLE_PUSH] = "push",
 	[TABLE_COUNT] = NULL,
 };
 
@@ -151,6 +152,8 @@ state_configure(const struct config *config)
 	state.reports = (size_t)config_number(config, "auth", "", "reports");
 	state.invitations = (size_t)config_number(config, "auth", "", "invitations");
 	state.invitation_time = 1000 * config_number(config, "auth", "", "invitation-time");
+	state.push_services = (size_t)config_number(config, "push", "", "services");
+	state.push_errors = (unsigned)config_number(config, "push", "", "errors");
 	if (state.iterations < 4096 || state.iterations > 10000000) {
 		log_error("option refused", "option=iterations value=%u range=4096-10000000",
 		    state.iterations);

@@ -450,6 +450,7 @@ struct session {
 	bool skipped;                /* and a stored message was left to archived, as are those behind, until
 	                                the last SESSION_DRAIN is answered */
 	bool fed;                    /* what is stored does not come at once: level counts */
+	bool away;                   /* SESSION_AWAY was sent: it has no connection */
 	uint16_t bare_len;
 	uint16_t jid_len;
 	uint32_t delivering;         /* DELIVERED that are not acknowledged */
@@ -497,6 +498,9 @@ void session_acknowledge(struct session *s, uint32_t count); /* the client has *
 void session_limits(struct session *s);         /* SESSION_PAUSE, SESSION_DRAIN */
 void session_ease(struct session *s);           /* reads on when it may */
 void session_make_room(void);                   /* all queues together hold too much, perhaps */
+/* Tells the router whether a client reads what this session is sent. waiting: stored stanzas that the
+ * client has not acknowledged. */
+void session_tell_away(struct session *s, bool away, uint64_t waiting);
 /* A stored message is delivered: it comes off the spool. */
 void session_report(struct session *s, uint64_t archive_id);
 /* A stanza from a session to the router. Returns 0, or E_TOO_BIG. */

@@ -135,9 +135,21 @@ session_new(uint64_t handle, struct slice jid, const unsigned char token[32])
 }
 
 void
+session_tell_away(struct session *s, bool away, uint64_t waiting)
+{
+	struct frame f = { .type = FRAME_SESSION_AWAY, .handle = s->handle, .number = waiting,
+		.flags = away ? 0 : FLAG_AVAILABLE };
+
+	s->away = away;
+	daemon_send(&f);
+}
+
+void
 session_attach(struct session *s, struct conn *c)
 {
 	deadline_clear(&s->deadline);
+	if (s->away)
+		session_tell_away(s, false, 0);
 	session_set_state(s, SESSION_ATTACHED);
 	s->conn = c;
 	MEM_FREE(&s->lang);
@@ -651,6 +663,7 @@ session_lost(struct session *s, bool properly, const char *why)
 	log_info("session detached", "jid=%s reason=\"%s\" waiting=%u", s->jid, why,
 	    s->queue.count);
 	session_set_state(s, SESSION_DETACHED);
+	session_tell_away(s, true, s->queue.count - s->queue.loose + s->skipped);
 	deadline_set(&s->deadline, s->resume_seconds * UINT64_C(1000));
 }
 

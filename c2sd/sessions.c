@@ -34,6 +34,8 @@ replay(struct session *s)
 	daemon_send(&f);
 	if (s->paused)
 		daemon_send(&pause);
+	if (s->away)
+		session_tell_away(s, true, 0);
 	feed_from(s, f.archive_id);
 	buf_free(&text);
 }

@@ -107,7 +107,8 @@ enum frame_flag {
 	FLAG_FROM_SKIPS = 1u << 26, /* it is not in the archive of the sender's account */
 	FLAG_TO_SKIPS   = 1u << 27, /* nor in that of the receiver's */
 	FLAG_INVALIDATE = 1u << 28, /* the token of this log-in ends with it (XEP-0484) */
-	FLAG_ALL        = (1u << 29) - 1,
+	FLAG_PUSH       = 1u << 29, /* of an account: it has push services (XEP-0357) */
+	FLAG_ALL        = (1u << 30) - 1,
 	/* what an entry daemon may set in a STANZA */
 	FLAG_FROM_ENTRY = FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE | FLAG_ERROR | FLAG_SECRET |
 	    FLAG_PRIVATE | FLAG_IM | FLAG_MUC | FLAG_NO_PERMANENT | FLAG_KEEP,

@@ -15,6 +15,16 @@
 #define NS_SERVER     "jabber:server"
 #define NS_DIALBACK   "jabber:server:dialback"                /* XEP-0220 */
 #define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
+#define NS_PUSH       "urn:xmpp:push:0"                       /* XEP-0357 */
+#define NS_PUSH_SUMMARY "urn:xmpp:push:summary"
+#define NS_PUBSUB     "http://jabber.org/protocol/pubsub"     /* XEP-0060 */
+#define NS_PUBLISH_OPTIONS NS_PUBSUB "#publish-options"
+#define NS_EME        "urn:xmpp:eme:0"                        /* XEP-0380 */
+#define NS_OMEMO      "urn:xmpp:omemo:2"                      /* XEP-0384 */
+#define NS_OMEMO_OLD  "eu.siacs.conversations.axolotl"
+#define NS_OPENPGP    "urn:xmpp:openpgp:0"                    /* XEP-0373 */
+#define NS_OPENPGP_OLD "jabber:x:encrypted"                   /* XEP-0027 */
+#define NS_JINGLE_MESSAGE "urn:xmpp:jingle-message:0"         /* XEP-0353 */
 #define NS_BIDI       "urn:xmpp:bidi"                         /* XEP-0288 */
 #define NS_BIDI_FEATURE "urn:xmpp:features:bidi"
 #define NS_ONCE       "urn:x-aldis:once:0"                    /* of ours: s2sd/once.c */

@@ -21,6 +21,7 @@
 struct existence_entry {
 	char *jid;
 	bool exists;
+	bool push;
 	uint64_t until;
 	char *blocks;           /* block.h */
 	size_t blocks_len;
@@ -253,6 +254,7 @@ account_roster(struct peer *authd, const struct frame *f)
 		account_set_blocks(account, f->text);
 	else
 		peer_refuse(authd, f, "malformed block list");
+	account->push = (f->flags & FLAG_PUSH) != 0;
 	account->loaded = true;
 	session_loaded(account, exists);
 }
@@ -356,8 +358,16 @@ existence_blocks(struct slice jid)
 	    : SLICE_NONE;
 }
 
+bool
+existence_push(struct slice jid)
+{
+	const struct existence_entry *e = existences ? map_get(existences, jid) : NULL;
+
+	return e != NULL && e->until > daemon_ticks() && e->push;
+}
+
 void
-existence_set(struct slice jid, bool exists, struct slice blocks)
+existence_set(struct slice jid, bool exists, bool push, struct slice blocks)
 {
 	struct existence_entry *e;
 
@@ -375,6 +385,7 @@ existence_set(struct slice jid, bool exists, struct slice blocks)
 	MEM_FREE(&e->blocks);
 	e->blocks_len = 0;
 	e->exists = exists;
+	e->push = push;
 	e->until = 0;
 	if (blocks.len > EXISTENCE_BYTES - existences_bytes)
 		return; /* not believed, since it could not be said whom it has blocked */

@@ -115,7 +115,7 @@ block_changed(struct peer *authd, const struct frame *f)
 		peer_refuse(authd, f, "malformed list");
 		return;
 	}
-	existence_set(f->jid, true, f->text);
+	existence_set(f->jid, true, (f->flags & FLAG_PUSH) != 0, f->text);
 	if (account == NULL)
 		return;
 	before = account_blocks(account);

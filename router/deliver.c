@@ -232,6 +232,8 @@ deliver_message(const struct frame *f)
 			taken = true;
 		}
 	}
+	if (f->archive_id != 0)
+		push_stored(account, taker, bare, f->archive_id);
 	if (taken) {
 		COUNT(messages_routed);
 		if (f->flags & FLAG_TO_SKIPS)
@@ -261,13 +263,15 @@ deliver_spool(struct slice frame, uint64_t spool)
 
 /* What is now known about an account lets the messages that waited for it go on. */
 void
-deliver_exists(struct slice jid, bool exists, struct slice blocks)
+deliver_exists(struct slice jid, bool exists, bool push, struct slice blocks)
 {
 	struct account *account = account_find(jid);
 	struct waiting *w, *next;
 	struct frame f;
 
-	existence_set(jid, exists, blocks);
+	existence_set(jid, exists, push, blocks);
+	if (account != NULL)
+		account->push = push;
 	if (account != NULL && !exists)
 		session_loaded(account, false);
 	for (w = TAILQ_FIRST(&waiting); w != NULL; w = next) {
@@ -280,6 +284,8 @@ deliver_exists(struct slice jid, bool exists, struct slice blocks)
 		ASSERT(frame_read(slice_of(w->frame, w->len), &f) == 0);
 		if (!exists || block_matches(blocks, f.from))
 			message_bounce(&f);
+		else if (push)
+			push_owe(jid, f.archive_id);
 		free(w->jid);
 		free(w);
 	}

@@ -17,6 +17,7 @@ reconfigure(const struct config *config)
 	sessions_configure(config);
 	serverinfo_configure(config);
 	adhoc_configure(config);
+	push_configure(config);
 	disco_changed();
 	return 0;
 }
@@ -41,6 +42,7 @@ tick(uv_timer_t *t)
 	(void)t;
 	sessions_tick();
 	drains_tick();
+	push_tick();
 	control_tick();
 	peers_tick();
 	flow_tick();
@@ -55,7 +57,7 @@ flush(void)
 
 	disco_flush();
 	peers_flush();
-	needed = sessions_waiting() || drains_waiting() || control_waiting() || peers_waiting() ||
+	needed = sessions_waiting() || drains_waiting() || push_waiting() || control_waiting() || peers_waiting() ||
 	    flow_waiting();
 	if (needed && !ticking)
 		uv_timer_start(&timer, tick, TICK, TICK);
@@ -71,6 +73,7 @@ gauges(void)
 	account_gauges();
 	hold_gauges();
 	deliver_gauges();
+	push_gauges();
 	flow_gauges();
 	control_gauges();
 	adhoc_gauges();

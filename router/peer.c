@@ -510,7 +510,9 @@ on_session_flow(struct peer *peer, const struct frame *f)
 
 	if (!is_own(peer, s, f))
 		return;
-	if (f->type == FRAME_SESSION_PAUSE)
+	if (f->type == FRAME_SESSION_AWAY)
+		push_away(s, f);
+	else if (f->type == FRAME_SESSION_PAUSE)
 		drain_pause(s);
 	else
 		drain_resume(s, f->archive_id, f->number);
@@ -550,7 +552,7 @@ on_account_is(struct peer *peer, const struct frame *f)
 		peer_refuse(peer, f, "malformed list");
 		return;
 	}
-	deliver_exists(f->jid, (f->flags & FLAG_EXISTS) != 0, f->text);
+	deliver_exists(f->jid, (f->flags & FLAG_EXISTS) != 0, (f->flags & FLAG_PUSH) != 0, f->text);
 }
 
 /* An account was deleted: its sessions end first, so that nothing of it is stored behind this. When
@@ -565,7 +567,7 @@ on_forget(struct peer *peer, const struct frame *f)
 		peer_refuse(peer, f, "not an account of ours");
 		return;
 	}
-	deliver_exists(f->jid, false, SLICE(""));
+	deliver_exists(f->jid, false, false, SLICE(""));
 	if (archived != NULL)
 		peer_send(archived, &forget);
 }
@@ -606,6 +608,8 @@ static void (*const handlers[FRAME_COUNT])(struct peer *, const struct frame *) 
 	[FRAME_SPOOLED] = remote_spooled,
 	[FRAME_SESSION_PAUSE] = on_session_flow,
 	[FRAME_SESSION_DRAIN] = on_session_flow,
+	[FRAME_SESSION_AWAY] = on_session_flow,
+	[FRAME_PUSH] = push_counted,
 	[FRAME_SESSION_RESUME] = session_resume,
 	[FRAME_SESSION_MOVE] = session_move,
 	[FRAME_DELIVERED] = on_delivered,

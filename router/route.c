@@ -324,7 +324,7 @@ route_iq(const struct frame *f, const struct route *r, struct session *sender)
 	} else if (r->to.resource.ptr != NULL && r->to.local.ptr != NULL) {
 		deliver_iq(f);
 	} else if (!is_request(f)) {
-		return; /* an answer to the server or to a whole account: nobody asked */
+		push_answered(f); /* nothing else is asked in the name of the server or of an account */
 	} else if (r->to.full.ptr != NULL && r->to.local.ptr == NULL) {
 		request_server(f, sender);
 	} else {
@@ -373,6 +373,8 @@ route_reply(const struct frame *f)
 		return;
 	if (!registry_local_domain(to.domain))
 		remote_send(&out);
+	else if (f->kind == STANZA_IQ && to.local.ptr == NULL && !is_request(f))
+		push_answered(&out);
 	else if (f->kind == STANZA_IQ)
 		deliver_iq(&out);
 	else if (f->kind == STANZA_MESSAGE)

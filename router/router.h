@@ -149,6 +149,7 @@ struct account {
 	char *blocks;           /* its block list (block.h) */
 	size_t blocks_len;
 	bool loaded;            /* contacts and blocks are what authd has */
+	bool push;              /* it has push services (XEP-0357) */
 	uint64_t spool;         /* archived's number for it, 0 while unknown */
 	bool remote;            /* a domain elsewhere (remote.c): authd does not know it */
 	bool pinned;            /* in use: account_drop() does nothing */
@@ -183,8 +184,10 @@ void account_gauges(void);
 
 enum existence { EXISTENCE_UNKNOWN, EXISTENCE_YES, EXISTENCE_NO };
 enum existence existence_get(struct slice jid);
-void existence_set(struct slice jid, bool exists, struct slice blocks);
+/* push: it has push services. */
+void existence_set(struct slice jid, bool exists, bool push, struct slice blocks);
 struct slice existence_blocks(struct slice jid); /* its block list, if that is known */
+bool existence_push(struct slice jid);           /* whether it is known to have push services */
 
 /* -- block.c: who has blocked whom (XEP-0191) --------------------------------------------------- */
 
@@ -222,6 +225,7 @@ struct session {
 	bool carbons;             /* it wants copies of messages (XEP-0280) */
 	bool blocks;              /* it has asked for the block list (XEP-0191) */
 	bool paused;              /* its client does not read */
+	bool away;                /* its client has no connection (XEP-0198) */
 	bool draining;            /* it is fed: archived is sending what it does not have */
 	bool asked;               /* DRAIN was sent, DRAINED has not come */
 	bool drain_again;         /* and must do so once more from the beginning */
@@ -352,8 +356,8 @@ takes_messages(const struct session *s)
 {
 	return s->available && s->priority >= 0 && !s->killed;
 }
-/* authd's answer, with its block list. */
-void deliver_exists(struct slice jid, bool exists, struct slice blocks);
+/* authd's answer, with its block list; push: it has push services. */
+void deliver_exists(struct slice jid, bool exists, bool push, struct slice blocks);
 /* Takes a stored message that is not to be delivered off the spool and the receiver's archive. */
 void deliver_drop(const struct frame *f);
 void deliver_gauges(void);
@@ -424,6 +428,28 @@ void remote_send(const struct frame *f);
 const char *remote_fault(const struct session *s, const struct frame *f);
 /* The domain or account whose spool a message to this address waits on. */
 struct slice remote_spool_of(struct slice to);
+
+/* -- push.c: notifications of what waits for accounts whose clients are away (XEP-0357) ----------- */
+
+/*
+ *   (a message reaches nobody) -> ASKED --(archived: so many wait)--> authd publishes, QUIET
+ *   QUIET --(a message)--> OWED --(push interval is over)--> ASKED
+ *   QUIET --(push interval is over, or a client is back)--> forgotten
+ */
+void push_owe(struct slice account, uint64_t archive_id);
+/* A stored message for an account is delivered. account, taker: NULL when it has no session, or when
+ * no one of them has the address. */
+void push_stored(const struct account *account, const struct session *taker, struct slice jid,
+    uint64_t archive_id);
+/* A session is left with stored stanzas that its client does not have, perhaps. */
+void push_left(const struct account *account);
+void push_counted(struct peer *archived, const struct frame *f);     /* PUSH */
+void push_away(struct session *s, const struct frame *f);            /* SESSION_AWAY */
+void push_answered(const struct frame *f);     /* an answer to one of our domains */
+void push_configure(const struct config *config);
+void push_tick(void);
+bool push_waiting(void);                       /* for a tick */
+void push_gauges(void);
 
 /* -- presence.c -------------------------------------------------------------------------------- */
 

@@ -494,7 +494,7 @@ void
 session_ended(struct session *s, const struct frame *f)
 {
 	struct account *account = s->account;
-	bool undelivered = f->number != 0 || s->paused;
+	bool undelivered = f->number != 0 || s->paused, away = s->away;
 
 	if (account == NULL) {
 		session_free(s);
@@ -520,6 +520,9 @@ session_ended(struct session *s, const struct frame *f)
 	} else if (undelivered) {
 		drain_account(account);
 	}
+	/* Of what came to a session that was away it was told then. */
+	if (undelivered && !away)
+		push_left(account);
 	account_drop(account);
 }
 
@@ -592,6 +595,7 @@ session_rebind(struct session *old, struct session *new, uint64_t level)
 	old->moved_from = old->peer->incarnation;
 	old->moved_until = 0;
 	old->handle = new->handle;
+	old->away = false;
 	old->peer = new->peer;
 	memcpy(old->token, new->token, sizeof old->token);
 	map_put(sessions, slice_of(&old->handle, sizeof old->handle), old);

@@ -355,6 +355,13 @@ check_authentication(struct slice value)
 	    : "is not certificate or dialback";
 }
 
+static const char *
+check_content(struct slice value)
+{
+	return slice_is(value, "none") || slice_is(value, "sender") || slice_is(value, "body") ? NULL
+	    : "is not none, sender or body";
+}
+
 static const struct check {
 	const char *section, *name;
 	const char *(*check)(struct slice value); /* gets the value as the daemons do */
@@ -427,6 +434,9 @@ static const struct check {
 	{ "auth", "pkcs11-paths", check_path },
 	{ "archive", "size", check_positive },
 	{ "archive", "spool-messages", check_positive },
+	{ "push", "errors", check_positive },
+	{ "push", "interval", check_positive },
+	{ "push", "content", check_content },
 };
 
 const char *

@@ -167,7 +167,7 @@ class Suite:
     """One suite: its processes, files and accounts."""
 
     def __init__(self, top=None, c2s=None, s2s=None, auth=None, archive=None, domains=None, components=None,
-                 peers=None, environment=None, user=None):
+                 peers=None, environment=None, user=None, push=None):
         """environment: more variables. user: a uid that runs it, for root."""
         self.options = {
             "top": {**DEFAULTS["top"], **(top or {})},
@@ -175,6 +175,7 @@ class Suite:
             "s2s": {**DEFAULTS["s2s"], **(s2s or {})},
             "auth": {**DEFAULTS["auth"], **(auth or {})},
             "archive": {**DEFAULTS["archive"], **(archive or {})},
+            "push": push or {},
         }
         self.domains = domains or DOMAINS
         self.components = components or {}
@@ -230,7 +231,7 @@ class Suite:
         s2s = {"listen": ["127.0.0.1:%d" % self.server_port] if self.options["s2s"]["federation"] else [],
                "listen-component": ["127.0.0.1:%d" % self.component_port] if self.components else []}
         sections = [("c2s", {**c2s, **self.options["c2s"]}), ("s2s", {**s2s, **self.options["s2s"]}),
-                    ("auth", self.options["auth"]), ("archive", self.options["archive"])]
+                    ("auth", self.options["auth"]), ("archive", self.options["archive"]), ("push", self.options["push"])]
         sections += [('component "%s"' % name, options) for name, options in self.components.items()]
         sections += [('peer "%s"' % name, options) for name, options in self.peers.items()]
         for section, options in sections:

@@ -45,6 +45,7 @@ SPECIFICATIONS = {
     "urn:xmpp:pars:0": "XEP-0379",
     "urn:xmpp:ibr-token:0": "XEP-0445",
     "urn:xmpp:ping": "XEP-0199",
+    "urn:xmpp:push:0": "XEP-0357",
     "urn:xmpp:reporting:1": "XEP-0377",
     "urn:xmpp:sasl:2": "XEP-0388",
     "urn:xmpp:sasl:upgrade:0": "XEP-0480",

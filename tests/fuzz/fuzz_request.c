@@ -48,6 +48,8 @@ static const char configuration[] =
     "domain\texample.org\tservices\tturn:turn.example.org:80?transport=tcp\n"
     "domain\texample.org\tservices\tturns:[2001:db8::1]:5349?transport=tcp\n"
     "domain\texample.org\tinvite-page\t\n"
+    "push\t\tservices\t3\n"
+    "push\t\terrors\t2\n"
     "domain\texample.org\tregistration\tyes\n"
     "domain\texample.net\tservice-secret\t\n"
     "domain\texample.net\tinvite-page\t\n"

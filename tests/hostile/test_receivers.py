@@ -25,9 +25,9 @@ JULIET, ROMEO = "juliet@localhost", "romeo@localhost"
 # Frames that the router may send, by who takes them; the rest is refused with a line.
 TAKEN = {
     "AUTHD": {"WELCOME", "RESEND", "CONTROL", "STANZA", "AUTH_START", "AUTH_STEP", "AUTH_ABORT", "ROSTER_LOAD",
-              "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST", "ROSTER_ASK", "FORGOTTEN"},
+              "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST", "ROSTER_ASK", "FORGOTTEN", "PUSH"},
     "ARCHIVED": {"WELCOME", "RESEND", "CONTROL", "STANZA", "DELIVERED", "DROP", "FORGET", "DRAIN",
-                 "ROSTER_IS", "UNDELIVERABLE", "REMOTE_WAITING"},
+                 "ROSTER_IS", "UNDELIVERABLE", "REMOTE_WAITING", "PUSH"},
     "C2SD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "MECHANISMS", "AUTH_CHALLENGE", "AUTH_SUCCESS",
              "AUTH_FAILURE", "SESSION_BOUND", "SESSION_REFUSED", "SESSION_KILL", "SESSION_RESUME",
              "SESSION_MOVE", "CAPS"},

@@ -210,8 +210,8 @@ def test_replay_when_live(world, bad, mallory):
     world.refused("reason=\"no session\"")
 
 
-@pytest.mark.parametrize("kind", ["SESSION_END", "SESSION_PAUSE", "SESSION_DRAIN", "AUTH_START", "AUTH_STEP",
-                                  "AUTH_ABORT"])
+@pytest.mark.parametrize("kind", ["SESSION_END", "SESSION_PAUSE", "SESSION_DRAIN", "SESSION_AWAY", "AUTH_START",
+                                  "AUTH_STEP", "AUTH_ABORT"])
 def test_handle_of_another(world, bad, victims, kind):
     bad.send(Frame(kind, handle=victims[0].handle, condition="x", name="PLAIN", data=b"x"))
     world.refused("frame refused peer=c2sd .*type=%s reason=\"(session|handle) of another daemon\"" % kind)

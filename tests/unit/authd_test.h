@@ -53,6 +53,8 @@ static const char test_config[] =
     "domain\texample.org\tservices\tturns:[2001:db8::1]:5349?transport=tcp\n"
     "domain\texample.org\tinvite-page\t\n"
     "domain\texample.org\treport-to\tjuliet@example.org\n"
+    "push\t\tservices\t3\n"
+    "push\t\terrors\t2\n"
     "domain\texample.org\tregistration\tyes\n"
     "domain\texample.net\tservice-secret\t\n"
     "domain\texample.net\tinvite-page\t\n"

@@ -92,7 +92,7 @@ tear_down(void **state)
 	world_die(archived);
 	world_ticks += 100000;
 	sessions_tick();
-	deliver_exists(SLICE("paris@localhost"), true, SLICE_NONE); /* what still waits to hear that */
+	deliver_exists(SLICE("paris@localhost"), true, false, SLICE_NONE); /* what still waits to hear that */
 	world_die(authd);
 	assert_int_equal(session_count(), 0);
 	assert_int_equal(account_count(), 0);

@@ -157,14 +157,14 @@ offline_lists_are_bounded(void **state)
 		buf_printf(&list, "%08u.example\n", i);
 	for (i = 0; i < 20; i++) {
 		snprintf(jid, sizeof jid, "u%u@localhost", i);
-		existence_set(slice_string(jid), true, buf_slice(&list));
+		existence_set(slice_string(jid), true, false, buf_slice(&list));
 		assert_int_equal(existence_get(slice_string(jid)),
 		    i < 15 ? EXISTENCE_YES : EXISTENCE_UNKNOWN);
 		assert_int_equal(existence_blocks(slice_string(jid)).len, i < 15 ? buf_len(&list) : 0);
 	}
 	for (i = 0; i < 20; i++) { /* what is forgotten makes room */
 		snprintf(jid, sizeof jid, "u%u@localhost", i);
-		existence_set(slice_string(jid), true, SLICE_NONE);
+		existence_set(slice_string(jid), true, false, SLICE_NONE);
 		assert_int_equal(existence_get(slice_string(jid)), EXISTENCE_YES);
 	}
 	buf_free(&list);

@@ -331,7 +331,7 @@ test_existences(void **state)
 	(void)state;
 	for (i = 0; i < 30000; i++) {
 		snprintf(jid, sizeof jid, "e%u@localhost", i);
-		existence_set(slice_string(jid), false, SLICE_NONE);
+		existence_set(slice_string(jid), false, false, SLICE_NONE);
 	}
 	account_gauges();
 	assert_in_range(counters[COUNTER_existences], 1, 10000);
