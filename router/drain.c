@@ -370,5 +370,8 @@ drain_resume(struct session *s, uint64_t level, uint64_t number)
 	s->draining = true;
 	s->paused = false;
 	tell(s, FLAG_MORE, s->level, number);
+	/* Says to s2sd that what it gets from here on begins anew. */
+	if (s->remote && s->peer != NULL)
+		peer_send(s->peer, &(struct frame){ .type = FRAME_SESSION_DRAIN, .handle = s->handle });
 	drain_begin(s); /* from the beginning: c2sd may have left some of the spool out */
 }

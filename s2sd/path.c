@@ -125,12 +125,14 @@ leave(struct path *path, const struct frame *f)
 		remote_bounce(path->remote, f, path->error, path->reason);
 }
 
-/* Whether a queue has no room for one more. */
+/* Whether a queue has no room for one more. An empty one has: nothing would remind us to drain it. */
 static bool
 is_full(const struct path *path)
 {
 	const struct outqueue *q = &path->queue;
 
+	if (q->count == 0)
+		return false;
 	return q->count > HARD_LIMIT * settings.queue_stanzas ||
 	    q->bytes > HARD_LIMIT * settings.queue_bytes || outqueue_memory() > settings.queue_total;
 }
@@ -158,8 +160,9 @@ path_deliver(struct path *path, const struct frame *f)
 		remote_limits(path->remote);
 		return;
 	}
-	/* What is behind a message that was left to the spool must not come before it. */
-	if (f->archive_id != 0 && path->skipped && !(f->flags & FLAG_SPOOL))
+	/* What is behind a message that was left to the spool must not come before it: neither live nor out of
+	 * the spool, until that is drained from its beginning (remote_draining()). */
+	if (f->archive_id != 0 && path->skipped)
 		return;
 	kept = kept_new(f);
 	outqueue_add(&path->queue, kept, f->archive_id, kept->len);
@@ -240,10 +243,8 @@ path_up(struct path *path, struct stream *s)
 	s->path = path;
 	log_info("path up", "from=%s to=%s address=%s", path->local, path->remote->name,
 	    address_text(s->net.address));
-	if (path->skipped) {
-		path->skipped = false;
+	if (path->skipped)
 		remote_drain(path->remote);
-	}
 	remote_settle(path->remote);
 	transport_touch(&s->net);
 }

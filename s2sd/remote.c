@@ -280,6 +280,19 @@ remote_reported(uint64_t handle)
 	remote_settle(remote);
 }
 
+/* What was left to the spool comes now, from its beginning: nothing that the router sent before is on its
+ * way any more. */
+static void
+begin_anew(struct remote *remote)
+{
+	struct path *path;
+
+	LIST_FOREACH(path, &remote->paths, of_remote) {
+		if (path->state != PATH_DOWN)
+			path->skipped = false;
+	}
+}
+
 void
 remotes_replay(void)
 {
@@ -288,6 +301,7 @@ remotes_replay(void)
 
 	while (by_name != NULL && (remote = map_each(by_name, &at)) != NULL) {
 		tell(remote, FRAME_REMOTE_OPEN);
+		begin_anew(remote);
 		if (remote->paused)
 			tell(remote, FRAME_SESSION_PAUSE);
 	}
@@ -337,4 +351,13 @@ remote_drain(struct remote *remote)
 	remote->paused = false;
 	deadline_clear(&remote->relief);
 	tell(remote, FRAME_SESSION_DRAIN);
+}
+
+void
+remote_draining(const struct frame *f)
+{
+	struct remote *remote = remote_by_handle(f->handle);
+
+	if (remote != NULL)
+		begin_anew(remote);
 }

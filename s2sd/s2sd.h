@@ -271,6 +271,7 @@ void remote_bounce(struct remote *remote, const struct frame *f, enum stanza_err
 void remote_settle(struct remote *remote);          /* something of it has ended: perhaps all has */
 void remote_limits(struct remote *remote);          /* SESSION_PAUSE, SESSION_DRAIN */
 void remote_drain(struct remote *remote);           /* wants all of its spool once more */
+void remote_draining(const struct frame *f);        /* SESSION_DRAIN from the router */
 void remotes_stanza(const struct frame *f);         /* STANZA from the router */
 void remotes_waiting(const struct frame *f);        /* REMOTE_WAITING */
 void remote_kill(const struct frame *f);            /* SESSION_KILL */
