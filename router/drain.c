@@ -292,8 +292,8 @@ drain_done(struct peer *archived, const struct frame *f)
 {
 	struct session *s = session_find(f->handle);
 
-	if (s == NULL || s->account == NULL)
-		return;
+	if (s == NULL || s->account == NULL || s->peer == NULL)
+		return; /* it has gone meanwhile, or its daemon has */
 	if (!s->draining) {
 		peer_refuse(archived, f, "not asked for");
 		return;
