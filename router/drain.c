@@ -14,8 +14,8 @@
  *
  * A domain elsewhere (remote.c) has a spool and no archive: it is fed with all of its spool each time.
  *
- * Nothing is fed while a c2sd has not told its sessions: what is for one of them would look as if it was for
- * all of its account.
+ * A new router does not feed the sessions that it was told of while a c2sd has not told its own: what is for
+ * one of those would look as if it was for all of its account.
  *
  * c2sd knows the level of each of its sessions as well, and tells a new router (SESSION_REPLAY).
  *
@@ -32,6 +32,7 @@
 #include "log.h"
 
 #define DRAIN_BATCH 64   /* messages a DRAIN asks for */
+#define REPLAY_TIME 5000 /* milliseconds for which a new router waits for all c2sd to tell their sessions */
 #define SEEN_TIME   5000 /* milliseconds in which a client's presence is expected */
 
 static bool some_held; /* perhaps: sessions that are held back */
@@ -59,6 +60,17 @@ lag(struct session *s, uint64_t level)
 	s->draining = true;
 }
 
+/* Whether sessions may be missing that live. */
+static bool
+is_early(void)
+{
+	static uint64_t began;
+
+	if (began == 0)
+		began = daemon_ticks();
+	return daemon_ticks() - began < REPLAY_TIME && peers_replaying();
+}
+
 /* Asks archived for the next messages after the session's position. */
 static void
 drain_ask(struct session *s)
@@ -68,7 +80,7 @@ drain_ask(struct session *s)
 		.jid = account_jid(s->account), .archive_id = s->drain_id, .number = DRAIN_BATCH,
 		.stamp = s->remote ? UINT64_MAX : s->level, .flags = s->carbons ? FLAG_CARBONS : 0 };
 
-	s->asked = archived != NULL && !peers_replaying();
+	s->asked = archived != NULL && !(s->replayed && is_early());
 	if (s->asked)
 		peer_send(archived, &f);
 	else if (archived != NULL)
@@ -164,7 +176,7 @@ drain_waiting(void *arg, struct session *s)
 void
 drains_go_on(void)
 {
-	if (!some_wait || peers_replaying())
+	if (!some_wait || is_early())
 		return;
 	some_wait = false;
 	session_each(drain_waiting, NULL);

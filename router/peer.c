@@ -15,8 +15,6 @@
 #include "log.h"
 #include "mem.h"
 
-#define REPLAY_TIME 5000 /* milliseconds for which a c2sd is waited for to tell its sessions */
-
 struct peers peers = TAILQ_HEAD_INITIALIZER(peers);
 
 static bool grants_known;        /* authd has said how grants are verified */
@@ -81,7 +79,6 @@ peer_linked(enum role role, unsigned index, uint32_t incarnation, int fd)
 	peer->role = role;
 	peer->index = index;
 	peer->incarnation = incarnation;
-	peer->since = daemon_ticks();
 	peer->acks = acks_new();
 	peer->passed = passed_new();
 	peer->resyncing = true; /* nothing in custody counts before the first RESEND */
@@ -247,8 +244,7 @@ peers_replaying(void)
 	struct peer *peer;
 
 	TAILQ_FOREACH(peer, &peers, all) {
-		if (peer->role == ROLE_C2SD && peer->state != PEER_LIVE &&
-		    daemon_ticks() - peer->since < REPLAY_TIME)
+		if (peer->role == ROLE_C2SD && peer->state != PEER_LIVE)
 			return true;
 	}
 	return false;

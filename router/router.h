@@ -37,7 +37,6 @@ struct peer {
 	unsigned index;
 	uint32_t incarnation;
 	enum peer_state state;
-	uint64_t since;         /* ticks when its link came */
 	bool hello;             /* HELLO has come */
 	bool resyncing;         /* RESEND was sent, its echo has not come */
 	unsigned echoes;        /* that are to come */
@@ -222,6 +221,7 @@ struct session {
 	bool announce;            /* SESSION_BOUND is owed when the roster comes */
 	bool available, interested;
 	bool remote;              /* a domain elsewhere, see remote.c */
+	bool replayed;            /* it is older than this router */
 	bool carbons;             /* it wants copies of messages (XEP-0280) */
 	bool blocks;              /* it has asked for the block list (XEP-0191) */
 	bool paused;              /* its client does not read */

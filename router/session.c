@@ -406,6 +406,7 @@ session_replay(struct peer *peer, const struct frame *f)
 		return;
 	}
 	s = session_new(peer, f->handle, f->jid, (const unsigned char *)f->token.ptr);
+	s->replayed = true;
 	s->interested = (f->flags & FLAG_INTERESTED) != 0;
 	s->carbons = (f->flags & FLAG_CARBONS) != 0;
 	s->blocks = (f->flags & FLAG_BLOCKS) != 0;

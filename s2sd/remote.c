@@ -339,13 +339,6 @@ remote_limits(struct remote *remote)
 void
 remote_drain(struct remote *remote)
 {
-	struct path *path;
-
-	/* What was left to the spool comes out of it now. */
-	LIST_FOREACH(path, &remote->paths, of_remote) {
-		if (path->state == PATH_UP || path->state == PATH_TRYING)
-			path->skipped = false;
-	}
 	if (!remote->paused)
 		tell(remote, FRAME_SESSION_PAUSE); /* so that it begins anew */
 	remote->paused = false;

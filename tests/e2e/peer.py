@@ -138,6 +138,7 @@ class Callee(Peer):
         self.tls = self.reset = self.jid = self.features = None
         self.eof = False
         self.numbers = 0
+        self.round_trips, self.unanswered = 0, False
         self.socket = accepted
         self.socket.setblocking(False)
         self.elements = raw.collections.deque()

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 import servers
-from dns import Dns
+from nameserver import Dns
 from peer import EXTERNAL, Listener
 from raw import NS, condition, text
 from servers import Authority, Server, issue, authority

@@ -299,10 +299,16 @@ def test_an_acknowledgement_that_was_not_enabled(server):
     ends(server, caller, "unsupported-stanza-type")
 
 
+def speak(caller, name):
+    """On a stream in both directions ours go when the peer has spoken."""
+    caller.send("<iq type='get' id='spoke' from='%s' to='a.test'><ping xmlns='urn:xmpp:ping'/></iq>" % name)
+
+
 def test_two_streams_both_ways(server, juliet):
     """One of them has our stanzas, and when it ends the other one's end changes nothing."""
     name = new()
     first, second = (Caller(server, name, "a.test").secure(issue(name)).external(bidi=True) for _ in range(2))
+    speak(first, name)
     for number in range(3):
         juliet.say("romeo@" + name, "number %d" % number)
         assert body(first.message()) == "number %d" % number

@@ -552,8 +552,8 @@ def test_archived_undeliverable(archived):
                                condition=b"\xff'/>", text=b"</text>\x01\xff"),
                          Frame("UNDELIVERABLE", origin=78, seq=5, numbers=[spool, number], text="again"))
     answers = [f for f in archived.quiet() if f.type != "ACK"]
-    assert [(f.type, f.text("jid")) for f in answers] == [("SPOOLED", JULIET.encode())]
-    archived.router.send(Frame("DRAIN", jid=JULIET, handle=3))
+    assert [f.type for f in answers] == ["SPOOLED"] and answers[0].text("to").startswith(JULIET.encode())
+    archived.router.send(Frame("DRAIN", jid=JULIET, handle=3, stamp=2**64 - 1))
     error = archived.router.expect("STANZA")
     assert error.subtype == "ERROR" and b"<remote-server-not-found " in error.text("payload")
     assert b"<text" not in error.text("payload")

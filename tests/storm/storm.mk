@@ -20,7 +20,7 @@ $(STORM_DUMP): tests/storm/dump.c $B/libarchived.a $(LIBALDIS) tests/storm/storm
 	@echo "  CC    $@"
 	@$(CC) $(CPPFLAGS) -Icommon -Iarchived $(DEP_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< \
 		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
-		$(COMMON_LIBS)
+		$(SQLITE_LIBS) $(COMMON_LIBS)
 
 .PHONY: storm storm-tools
 storm-tools: $(STORM_BIN) $(STORM_DUMP)

@@ -2,7 +2,7 @@
  * test_path.c: remote domains of s2sd and the paths to them, with a router, streams and attempts that the
  * test plays: queues and their bounds, what comes twice, giving up, trying again; and what holds for whom.
  *
- * Links: entry s2sd/path.c s2sd/remote.c s2sd/policy.c
+ * Links: entry s2sd/path.c s2sd/remote.c s2sd/policy.c s2sd/patience.c
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -250,6 +250,15 @@ expect(enum frame_type type)
 	if (f.type != type)
 		fail_msg("%s, expected %s", frame_text(f.type), frame_text(type));
 	return f;
+}
+
+/* s2sd asks for all of the spool, and the router says that it begins. */
+static void
+drain_begins(void)
+{
+	struct frame f = expect(FRAME_SESSION_DRAIN);
+
+	remote_draining(&f);
 }
 
 static void
@@ -556,7 +565,7 @@ test_failed(void **state)
 	deliver_live("e", 102);
 	come_up(false);
 	expect(FRAME_SESSION_PAUSE);
-	expect(FRAME_SESSION_DRAIN);
+	drain_begins();
 	deliver_spooled("a", 100);
 	deliver_spooled("d", 101);
 	deliver_spooled("e", 102);
@@ -588,7 +597,14 @@ test_retry(void **state)
 	}
 	assert_int_equal(path()->failures, 40);
 	come_up(false);
+	assert_int_equal(path()->failures, 40);
+	expect(FRAME_SESSION_PAUSE);
+	drain_begins();
+	deliver_spooled("a", 100);
+	write_out();
+	take(); /* only what arrives shows that it is better */
 	assert_int_equal(path()->failures, 0);
+	expect_delivered(100, 1);
 }
 
 /* It will never be better: stored messages are given up for good, those on the spool as well. */
@@ -611,7 +627,7 @@ test_hopeless(void **state)
 	acknowledge(f.seq);
 	/* the one that was left to the spool comes out of it, and is given up */
 	expect(FRAME_SESSION_PAUSE);
-	expect(FRAME_SESSION_DRAIN);
+	drain_begins();
 	deliver_spooled("a", 100);
 	f = expect(FRAME_UNDELIVERABLE);
 	assert_true(frame_count(&f) == 2 && frame_at(&f, 1) == 100);
@@ -689,7 +705,7 @@ test_pause(void **state)
 	write_out();
 	silent();
 	take();
-	expect(FRAME_SESSION_DRAIN);
+	drain_begins();
 	expect_delivered(100, 11);
 	silent();
 	assert_false(remote_find(SLICE(CAPULET))->paused);
@@ -719,7 +735,7 @@ test_overflow(void **state)
 	acknowledge(f.seq);
 	write_out();
 	take();
-	expect(FRAME_SESSION_DRAIN);
+	drain_begins();
 	expect_delivered(100, 81);
 	for (i = 81; i < 90; i++)
 		deliver_spooled("x", 100 + i);
@@ -751,7 +767,7 @@ test_crowded(void **state)
 	assert_int_equal(path()->queue.count, 0);
 	come_up(false);
 	/* what it does in order to come up ends the pause neither */
-	expect(FRAME_SESSION_DRAIN);
+	drain_begins();
 	deliver_spooled("a", 100);
 	expect(FRAME_SESSION_PAUSE);
 	silent();
@@ -760,7 +776,7 @@ test_crowded(void **state)
 	assert_non_null(remote_find(SLICE(CAPULET)));
 	outqueue_clear(&others, NULL, NULL);
 	wait_for(2000);
-	expect(FRAME_SESSION_DRAIN);
+	drain_begins();
 	deliver_spooled("a", 100);
 	deliver_live("b", 101);
 	write_out();
@@ -789,7 +805,7 @@ test_component(void **state)
 	acknowledge(f.seq);
 	come_up(false);
 	expect(FRAME_SESSION_PAUSE);
-	expect(FRAME_SESSION_DRAIN);
+	drain_begins();
 	deliver_spooled("a", 100);
 	/* from any of our domains */
 	f = stanza(STANZA_MESSAGE, "c", 101);

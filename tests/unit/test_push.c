@@ -214,7 +214,7 @@ test_removed(void **unused)
 	enabled(ENABLE(" jid='" SERVICE "'"), true);
 	assert_int_equal(account_find(SLICE(ROMEO), &a), OK);
 	assert_true(push_any(a.id));
-	assert_int_equal(account_remove(SLICE(ROMEO)), OK);
+	assert_int_equal(account_remove(SLICE(ROMEO), false, 0), OK);
 	assert_false(push_any(a.id));
 }
 

@@ -317,6 +317,7 @@ test_congested_open(void **state)
 	s2sd->full = true;
 	flow(1, FRAME_SESSION_PAUSE);
 	flow(1, FRAME_SESSION_DRAIN);
+	world_expect(s2sd, FRAME_SESSION_DRAIN);
 	expect_drain(1, CAPULET);
 	say_drained_remote(1, 0, 0);
 	peer_of(ROLE_S2SD)->congested = true;
@@ -536,6 +537,8 @@ test_pause(void **state)
 	expect_ack(f.seq);
 	world_expect(s2sd, FRAME_STANZA);
 	flow(1, FRAME_SESSION_DRAIN);
+	/* s2sd hears that what comes now begins anew */
+	assert_true(world_expect(s2sd, FRAME_SESSION_DRAIN).handle == remote_of(1));
 	assert_true(expect_drain(1, CAPULET).archive_id == 0);
 	/* committed while the spool is read: archived has it */
 	send_stored(NURSE, 501);
@@ -668,29 +671,39 @@ test_reports_without_number(void **state)
 }
 
 /* An error was put on a spool: who is there is fed. */
+/* An error that archived has made comes to sessions as messages do, and to domains. */
 static void
 test_spooled(void **state)
 {
-	struct frame f = { .type = FRAME_SPOOLED, .jid = SLICE("romeo@localhost") };
+	struct frame f = { .type = FRAME_SPOOLED, .kind = STANZA_MESSAGE, .subtype = TYPE_ERROR,
+		.from = SLICE(NURSE), .to = SLICE("romeo@localhost/r"), .id = SLICE("lost"),
+		.payload = SLICE("<error type='wait'/>"), .archive_id = 900 };
 	unsigned before = world_refused;
+	struct frame got;
 
 	(void)state;
 	open_fed(1, CAPULET);
 	world_say(archived, &f);
-	assert_true(world_expect(archived, FRAME_DRAIN).handle == handle_of(1));
-	f.jid = SLICE(CAPULET);
+	got = world_expect(c2sd, FRAME_STANZA);
+	assert_true(got.archive_id == 900 && slice_is(got.id, "lost") && slice_is(got.from, NURSE));
+	f.to = SLICE("echo@" CAPULET);
+	f.from = SLICE("x@verona.example");
+	f.archive_id = 901;
 	world_say(archived, &f);
-	expect_drain(1, CAPULET);
-	f.jid = SLICE("paris@localhost");
-	world_say(archived, &f);
-	world_silent(archived);
+	got = world_expect(s2sd, FRAME_STANZA);
+	assert_true(got.archive_id == 901 && got.handle == remote_of(1));
 	assert_int_equal(world_refused, before);
-	f.jid = SLICE("not an address/");
+	f.from = SLICE("juliet@localhost");
+	world_say(archived, &f); /* one of ours is not elsewhere */
+	f.from = SLICE(NURSE);
+	f.subtype = TYPE_CHAT;
 	world_say(archived, &f);
-	f.jid = SLICE_NONE;
+	f.subtype = TYPE_ERROR;
+	f.to = SLICE("not an address/");
 	world_say(archived, &f);
-	assert_int_equal(world_refused, before + 2);
-	say_drained_remote(1, 0, 0);
+	assert_int_equal(world_refused, before + 3);
+	world_silent(s2sd);
+	world_silent(c2sd);
 }
 
 /* -- restarts --------------------------------------------------------------------------------------- */

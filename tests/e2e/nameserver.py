@@ -1,4 +1,4 @@
-"""dns.py: a name server (knotd) on a free port of 127.0.0.1, with the zones of a test.
+"""nameserver.py: a name server (knotd) on a free port of 127.0.0.1, with the zones of a test.
 
     with Dns({"plain.test": "host A 192.0.2.1", "signed.test": "..."}, signed=["signed.test"], forged=["forged.test"]) as dns:
         Suite(s2s={"nameserver": dns.address, "trust-anchor": dns.anchors, "dnssec": True})
