@@ -389,10 +389,11 @@ on_configure(const struct config *config)
 	return error;
 }
 
-/* How long messages are kept takes effect at once. */
+/* How long messages are kept, and wait, takes effect at once. */
 static int
 on_reconfigure(const struct config *config)
 {
+	undeliverable_configure(config);
 	retention_configure(config);
 	on_retention(&self.retention);
 	return OK;

@@ -317,6 +317,7 @@ def test_two_streams_both_ways(server, juliet):
     assert body(first.message()) == "after the second"
     first.end()
     third = Caller(server, name, "a.test").secure(issue(name)).external(bidi=True)
+    speak(third, name)
     juliet.say("romeo@" + name, "third")
     assert body(third.message()) == "third"
 
