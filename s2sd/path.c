@@ -125,14 +125,12 @@ leave(struct path *path, const struct frame *f)
 		remote_bounce(path->remote, f, path->error, path->reason);
 }
 
-/* Whether a queue has no room for one more. An empty one has: nothing would remind us to drain it. */
+/* Whether a queue has no room for one more. */
 static bool
 is_full(const struct path *path)
 {
 	const struct outqueue *q = &path->queue;
 
-	if (q->count == 0)
-		return false;
 	return q->count > HARD_LIMIT * settings.queue_stanzas ||
 	    q->bytes > HARD_LIMIT * settings.queue_bytes || outqueue_memory() > settings.queue_total;
 }

@@ -227,7 +227,7 @@ certificate_drop(struct certificate **certificate)
 void
 tls_begin(struct transport *t, const struct tls_settings *how)
 {
-	CHECK(how->ticket != NULL && !how->client && !how->ask);
+	CHECK(!how->client && !how->ask);
 	t->state = TRANSPORT_HANDSHAKE;
 	client_of(&t->poll)->securing = true;
 }

@@ -105,6 +105,14 @@ check_option(const struct config *config, const struct setting *setting, const c
 		config_list(config, setting->section, title, setting->name, 0, &value);
 }
 
+/* True if a section is written once for each title. */
+static bool
+has_titles(const char *section)
+{
+	return strcmp(section, "domain") == 0 || strcmp(section, "component") == 0 ||
+	    strcmp(section, "peer") == 0;
+}
+
 /* Asking for what is not there panics. */
 static void
 check_slice(struct slice text, enum role role)
@@ -119,10 +127,10 @@ check_slice(struct slice text, enum role role)
 	for (setting = settings_all; setting->name != NULL; setting++) {
 		if ((setting->roles & ROLE_BIT(role)) == 0)
 			continue;
-		if (strcmp(setting->section, "domain") != 0)
+		if (!has_titles(setting->section))
 			check_option(config, setting, "");
-		for (i = 0; strcmp(setting->section, "domain") == 0 &&
-		    config_title(config, "domain", i, &title); i++) {
+		for (i = 0; has_titles(setting->section) &&
+		    config_title(config, setting->section, i, &title); i++) {
 			name = slice_dup(title);
 			check_option(config, setting, name);
 			free(name);

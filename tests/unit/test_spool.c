@@ -703,11 +703,11 @@ test_forget_again(void **arg)
 	assert_string_equal(answers(), "stored 1 #1 2; forgotten juliet@capulet.example 7; ");
 	chat(2, "new");
 	add(&f);
-	assert_string_equal(answers(), "stored 2 #2 3; forgotten juliet@capulet.example 7; ");
+	assert_string_equal(answers(), "stored 2 #2 5; forgotten juliet@capulet.example 7; ");
 	reopen(SIZE, 10000);
 	add(&f);
 	drain(JULIET, 0, 0);
-	assert_string_equal(answers(), "forgotten juliet@capulet.example 7; #2 new 3; drained #2 3; ");
+	assert_string_equal(answers(), "forgotten juliet@capulet.example 7; #2 new 5; drained #2 5; ");
 	f.number = 8;
 	add(&f);
 	drain(JULIET, 0, 0);

@@ -1041,7 +1041,7 @@ test_document(void **state)
 	    "open box {urn:r} 1\nopen second {urn:2} x&y\n"
 	    "E one {urn:p} text= child=two {urn:q} n=1 p=0 f=0: <two xmlns='urn:q'/>\n"
 	    "E second {urn:2} text= child=box {urn:2} n=1 p=0 f=0: <box/>\n"
-	    "E message {urn:2} text= child=delay {urn:xmpp:delay} n=1 p=0 f=1: "
+	    "E message {urn:2} text= child=delay {urn:xmpp:delay} n=1 p=0 f=0: "
 	    "<delay xmlns='urn:xmpp:delay'/>\nclose\n"
 	    "E three {urn:q} text=t child=four {urn:r} n=1 p=0 f=0: <four xmlns='urn:r'/>\nclose\n"
 	    "open box {urn:r}\nclose\nE second {urn:r} text= child= {} n=0 p=0 f=0: \n"
