@@ -415,6 +415,7 @@ void search_committed(uint64_t id); /* the last id of what was committed */
 /* Whether the index may have a message that goes; then it goes into TABLE_REMOVED, and: */
 bool search_may_have(uint64_t id);
 void search_removed(void);
+bool search_has_removed(void); /* there may be rows in TABLE_REMOVED */
 bool search_is_whole(void); /* false: it is being made, or there is none */
 bool search_reset(void);    /* drops it, and makes it anew; false: there is none */
 

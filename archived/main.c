@@ -30,6 +30,7 @@ static struct {
 	uv_timer_t retention;
 	uv_timer_t scrub;  /* runs while free pages are overwritten */
 	uint64_t scrubbed; /* pages below this one were */
+	bool scrub_again;  /* when the index has let go of what was removed */
 	bool waiting;
 	bool failing;      /* the last transaction failed */
 	bool paused;       /* the router's link is not read */
@@ -120,7 +121,8 @@ on_scrub(uv_timer_t *timer)
 }
 
 /* Begins to overwrite what is free, from the first page on, with a transaction after that which has
- * freed the last. Also at the start: a process may have been killed in between. */
+ * freed the last. Also at the start: a process may have been killed in between. And again when the
+ * index is done with what was removed: until then the store has its words (search.c). */
 static void
 scrub_begin(void)
 {
@@ -132,6 +134,7 @@ scrub_begin(void)
 		state_abort();
 	if (error)
 		log_warn("free pages not overwritten", "reason=\"%s\"", error_text(error));
+	self.scrub_again = search_has_removed();
 	self.scrubbed = 0;
 	uv_timer_start(&self.scrub, on_scrub, STORE_SCRUB_TIME, STORE_SCRUB_TIME);
 }
@@ -242,6 +245,8 @@ search_done(uv_work_t *work, int status)
 	(void)work;
 	(void)status;
 	search_finish(daemon_ticks());
+	if (self.scrub_again && !search_has_removed())
+		scrub_begin();
 	daemon_dirty();
 }
 

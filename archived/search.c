@@ -174,6 +174,12 @@ search_removed(void)
 }
 
 bool
+search_has_removed(void)
+{
+	return self.opened && self.removed;
+}
+
+bool
 search_is_whole(void)
 {
 	return self.opened && !self.reset && self.target == 0 && self.usable;
