@@ -405,6 +405,15 @@ piece_take(struct piece *piece, struct slice bare, struct slice data)
 	return error;
 }
 
+/* Tells the router the last id, or it would feed each new session with all that is behind the last message. */
+static void
+last_tell(void)
+{
+	struct frame last = { .type = FRAME_STORED, .archive_id = id_last() };
+
+	daemon_send(&last);
+}
+
 static int
 run_import(struct slice *words, size_t count, json_t **result)
 {
@@ -428,6 +437,8 @@ run_import(struct slice *words, size_t count, json_t **result)
 		error = state_commit();
 	if (error)
 		return error == E_FULL ? refuse(result, error, "the disk is full") : error;
+	if (piece.taken != 0)
+		last_tell();
 	if (piece.taken != 0 && piece.table == TABLE_ARCHIVE && search_reset())
 		daemon_dirty(); /* its ids may be behind those that the index of words follows */
 	*result = json_pack("{s:I, s:I, s:I}", "taken", (json_int_t)piece.taken, "known",

@@ -264,8 +264,14 @@ hold_stored(struct peer *archived, const struct frame *f)
 	bool waited = true;
 	size_t i;
 
-	if (archived->state != PEER_LIVE && frame_count(f) == 0)
+	if (frame_count(f) == 0 && f->archive_id == UINT64_MAX) {
+		peer_refuse(archived, f, "no id");
+		return;
+	}
+	if (frame_count(f) == 0 && archived->state != PEER_LIVE)
 		announced = f->archive_id;
+	else if (frame_count(f) == 0)
+		hold_turn(f->archive_id);
 	for (i = 0; i + 2 < frame_count(f); i += 3)
 		waited &= stored(f->origin, frame_at(f, i), frame_at(f, i + 1), frame_at(f, i + 2));
 	if (frame_count(f) % 3 != 0)
