@@ -29,7 +29,8 @@
 #define BY_C2SD     ROLE_BIT(ROLE_C2SD)
 #define BY_S2SD     ROLE_BIT(ROLE_S2SD)
 #define BY_ENTRY    (BY_C2SD | BY_S2SD)
-#define BY_SERVICE  (BY_AUTHD | BY_ARCHIVED | ROLE_BIT(ROLE_MUCD) | ROLE_BIT(ROLE_FORMSD))
+#define BY_MUCD     ROLE_BIT(ROLE_MUCD)
+#define BY_SERVICE  (BY_AUTHD | BY_ARCHIVED | BY_MUCD | ROLE_BIT(ROLE_FORMSD))
 #define BY_DAEMON   (BY_ENTRY | BY_SERVICE | ROLE_BIT(ROLE_SNMPD))
 
 /* Among the senders of a frame: a password or a key is in it, and no process keeps its bytes longer
@@ -108,7 +109,9 @@ enum frame_flag {
 	FLAG_TO_SKIPS   = 1u << 27, /* nor in that of the receiver's */
 	FLAG_INVALIDATE = 1u << 28, /* the token of this log-in ends with it (XEP-0484) */
 	FLAG_PUSH       = 1u << 29, /* of an account: it has push services (XEP-0357) */
-	FLAG_ALL        = (1u << 30) - 1,
+	FLAG_ROOM       = 1u << 30, /* of a room to its occupants, see "rooms" in frame.def; on archived's
+	                               disk as well */
+	FLAG_ALL        = (1u << 31) - 1,
 	/* what an entry daemon may set in a STANZA */
 	FLAG_FROM_ENTRY = FLAG_CONTENT | FLAG_BODY | FLAG_NO_STORE | FLAG_ERROR | FLAG_SECRET |
 	    FLAG_PRIVATE | FLAG_IM | FLAG_MUC | FLAG_NO_PERMANENT | FLAG_KEEP,

@@ -64,6 +64,19 @@
 #define NS_REACTIONS  "urn:xmpp:reactions:0"                  /* XEP-0444 */
 #define NS_FALLBACK   "urn:xmpp:fallback:0"                   /* XEP-0428 */
 #define NS_CONFERENCE "jabber:x:conference"                   /* XEP-0249 */
+#define NS_MUC        "http://jabber.org/protocol/muc"        /* XEP-0045 */
+#define NS_MUC_ADMIN  NS_MUC "#admin"
+#define NS_MUC_OWNER  NS_MUC "#owner"
+#define NS_MUC_ROOMCONFIG NS_MUC "#roomconfig"
+#define NS_MUC_ROOMINFO NS_MUC "#roominfo"
+#define NS_MUC_REQUEST NS_MUC "#request"
+#define NS_MUC_REGISTER NS_MUC "#register"
+#define NS_MUC_UNIQUE NS_MUC "#unique"
+#define NS_MUC_SELF_PING NS_MUC "#self-ping-optimization" /* XEP-0410 */
+#define NS_MUC_STABLE_ID NS_MUC "#stable_id"
+#define NS_MODERATE   "urn:xmpp:message-moderate:1"           /* XEP-0425 */
+#define NS_HATS       "urn:xmpp:hats:0"                       /* XEP-0317 */
+#define NS_VCARD_UPDATE "vcard-temp:x:update"                 /* XEP-0153 */
 #define NS_MUC_USER   "http://jabber.org/protocol/muc#user"   /* XEP-0045 */
 #define NS_CSI        "urn:xmpp:csi:0"                        /* XEP-0352 */
 #define NS_PARS       "urn:xmpp:pars:0"                       /* XEP-0379 */

@@ -158,7 +158,7 @@ table_free(cfg_opt_t *table)
 }
 
 /* Sections that there can be many of, each with a domain as its title. */
-static const char *const titled[] = { DOMAIN, "component", "peer" };
+static const char *const titled[] = { DOMAIN, "component", "peer", "rooms" };
 #define TITLED_COUNT (sizeof titled / sizeof titled[0])
 
 static bool

@@ -1,0 +1,348 @@
+/*
+ * mucd.h: what the files of mucd know of each other, grouped by file.
+ *
+ * All but main.c are engines: they take a stanza and the rooms and change rooms; what they have to say goes
+ * into the outbox (outbox.c: in order, on disk) or is an answer (answer.c). main.c runs all that came in one
+ * iteration, commits once, acknowledges, and sends.
+ *
+ *   stanza --> inbox.c --> room.c finds the room --> enter, leave, message, admin, owner, request ...
+ *                                                        |                          |
+ *                          occupants, affiliations, configuration (store)     outbox --> router
+ *
+ * Memory holds nothing that the store does not have, but for what says so: when a commit fails, all rooms
+ * are forgotten, read again when they are wanted, and the stanzas of the iteration are handled again.
+ */
+#ifndef ALDIS_MUCD_H
+#define ALDIS_MUCD_H
+
+#include <sys/queue.h>
+
+#include "buf.h"
+#include "daemon.h"
+#include "error.h"
+#include "frame.h"
+#include "jid.h"
+#include "map.h"
+#include "stanza.h"
+#include "store.h"
+#include "xmlin.h"
+
+struct occupant;
+struct room;
+
+/* -- state.c: the store -------------------------------------------------------------------------- */
+
+/* All tables, and the file that owns each. */
+enum table {
+	TABLE_META,        /* name -> number */
+	TABLE_WATERMARK,   /* inbox.c: origin -> number */
+	TABLE_NAME,        /* room.c: SHA-256 of the JID of a room -> its number */
+	TABLE_ROOM,        /* room.c: number -> the room */
+	TABLE_AFFILIATION, /* affiliation.c: room, first 16 bytes of SHA-256 of a bare JID -> affiliation */
+	TABLE_CLIENT,      /* occupant.c: room, number of the client -> a client of an occupant */
+	TABLE_OUTBOX,      /* outbox.c: number -> frame */
+	TABLE_FORGET,      /* room.c: rooms whose archives archived has not forgotten yet */
+	TABLE_COUNT
+};
+
+#define VALUE_VERSION 1 /* first byte of every value */
+
+extern struct store *store;
+int state_open(const char *directory);
+int meta_get(const char *name, uint64_t fallback, uint64_t *number);
+int meta_put(const char *name, uint64_t number);
+
+/* -- domain.c: the domains with rooms, and what may be done in them ------------------------------ */
+
+struct domain {
+	struct slice name;           /* canonical */
+	uint32_t rooms_max, rooms_per_user, occupants_max, joined_max, history, history_max, rate;
+	uint64_t idle_time, silence; /* milliseconds; 0: never */
+	uint64_t rooms;              /* that there are */
+};
+
+int domains_configure(const struct config *config); /* also while we run */
+void domains_serve(struct buf *text);               /* HELLO lines */
+struct domain *domain_find(struct slice name);      /* NULL: not ours */
+bool domain_may_create(const struct domain *domain, struct slice bare, bool local);
+bool domain_is_admin(const struct domain *domain, struct slice bare);
+
+/* -- privilege.c: what roles and affiliations may do (XEP-0045 section 5), tables alone ----------- */
+
+enum affiliation { AFFILIATION_OUTCAST, AFFILIATION_NONE, AFFILIATION_MEMBER, AFFILIATION_ADMIN,
+	AFFILIATION_OWNER, AFFILIATION_COUNT };
+enum role_in_room { IN_NONE, IN_VISITOR, IN_PARTICIPANT, IN_MODERATOR, IN_COUNT };
+
+/* Names in XML; *_read: false when it is none of them. */
+const char *affiliation_text(enum affiliation affiliation);
+bool affiliation_read(struct slice text, enum affiliation *affiliation);
+const char *role_in_room_text(enum role_in_room role);
+bool role_in_room_read(struct slice text, enum role_in_room *role);
+
+/* -- room.c: rooms from their first occupant to their end ------------------------------------------ */
+
+/* Who: of those in a room. */
+enum whom { WHOM_NOBODY, WHOM_MODERATORS, WHOM_PARTICIPANTS, WHOM_ANYONE, WHOM_COUNT };
+
+/* What the owners have configured; room_config.def has a row for each, with its field of the form. */
+struct room_config {
+	struct buf name, description, lang, contact_ids, subject_lang, password, pubsub, ldapgroup;
+	bool persistent, public_room, members_only, moderated, password_protected, non_anonymous;
+	bool change_subject, invites, logged, member_list_public, moderation;
+	enum whom private_messages;
+	unsigned broadcast;          /* 1u << role_in_room of those whose presence is shown */
+	unsigned member_list;        /* 1u << role_in_room of those who may read the lists */
+	uint32_t occupants_max, history;
+};
+
+struct affiliate {
+	TAILQ_ENTRY(affiliate) all;
+	enum affiliation affiliation;
+	char *nick;                  /* reserved (XEP-0045 section 7.10); NULL: none */
+	char *reason;
+	size_t jid_len;
+	char jid[];                  /* a bare JID, or a domain (of outcasts and members) */
+};
+
+struct room {
+	uint64_t number;
+	struct domain *domain;
+	char *jid;                   /* room@domain */
+	size_t jid_len;
+	struct room_config config;
+	bool locked;                 /* new, and its owner has not said what it shall be (section 10.1) */
+	bool dirty;                  /* room_save() */
+	uint64_t created, active;    /* milliseconds since 1970: of the last message, or of the last to leave */
+	struct buf subject;          /* the element, canonical; empty: never set */
+	struct buf subject_nick;     /* who has set it */
+	uint64_t subject_stamp;
+	unsigned char occupant_key[32]; /* from which occupant ids are made (XEP-0421) */
+	struct buf avatar, avatar_type, vcard; /* sha-1 of the avatar in hexadecimal, or empty; the vCard */
+	TAILQ_HEAD(affiliates, affiliate) affiliates;
+	struct map *by_jid;          /* affiliate of a bare JID or domain */
+	TAILQ_HEAD(occupants, occupant) occupants; /* in the order in which they came */
+	struct map *by_nick;         /* occupant */
+	struct map *by_client;       /* client of a full JID */
+	size_t occupant_count, client_count;
+};
+
+static inline struct slice
+room_jid(const struct room *room)
+{
+	return slice_of(room->jid, room->jid_len);
+}
+int rooms_open(void);                        /* loads the rooms that have occupants */
+void rooms_forget(void);                     /* a transaction was aborted: memory is nothing worth */
+struct room *room_find(struct slice jid);    /* of one of our domains; NULL: there is none */
+/* A new one, locked, with the configuration that new rooms have. NULL: its domain has too many. */
+struct room *room_make(struct domain *domain, struct slice jid, uint64_t now);
+void room_save(struct room *room);           /* its row is written with this transaction */
+int rooms_save(void);                        /* before the commit */
+/* Its end: row, affiliations, clients; archive as well when forget. The occupants were told. */
+void room_remove(struct room *room, bool forget);
+/* A temporary room whose last occupant has gone ends; others are noted as idle from now on. */
+void room_emptied(struct room *room, uint64_t now);
+void rooms_trim(void);                       /* frees those that nobody is in, after the commit */
+/* Rooms of a domain, in the order of their numbers, above one; each() may not change rooms. */
+int rooms_walk(const struct domain *domain, uint64_t above, bool (*each)(void *arg, const struct room *room),
+    void *arg);
+void rooms_gauges(void);
+
+/* -- affiliation.c: who is what in a room (section 5.2) --------------------------------------------- */
+
+/* Of a bare JID; admins of the domain are owners. A domain that was banned has all its users banned. */
+enum affiliation affiliation_of(const struct room *room, struct slice bare);
+struct affiliate *affiliate_find(const struct room *room, struct slice bare);
+/* Writes it; AFFILIATION_NONE without a nick removes it. nick, reason: may be absent. */
+void affiliation_set(struct room *room, struct slice bare, enum affiliation affiliation, struct slice nick,
+    struct slice reason);
+size_t affiliation_count(const struct room *room, enum affiliation affiliation);
+struct affiliate *affiliate_of_nick(const struct room *room, struct slice nick); /* who has reserved it */
+/* The role that somebody has who enters (section 5.1.2). */
+enum role_in_room affiliation_role(const struct room *room, enum affiliation affiliation);
+int affiliations_load(struct room *room);
+int affiliations_remove(const struct room *room);
+
+/* -- occupant.c: who is in a room ------------------------------------------------------------------- */
+
+/* One nick: one user, with one or several clients. */
+struct occupant {
+	TAILQ_ENTRY(occupant) all;
+	struct room *room;
+	char *nick;
+	size_t nick_len;
+	char *bare;
+	size_t bare_len;
+	enum role_in_room role;
+	char id[65];                 /* XEP-0421 */
+	TAILQ_HEAD(clients, client) clients;
+	uint64_t voice_asked;        /* in memory alone: when it has asked for voice */
+	uint64_t rate_time, rate;    /* in memory alone */
+};
+
+struct client {
+	TAILQ_ENTRY(client) siblings;
+	struct occupant *occupant;
+	uint64_t number;             /* of its row */
+	uint64_t handle;             /* of its session; 0: elsewhere */
+	struct buf presence;         /* children of its last presence, without what is the room's to say */
+	struct buf lang;
+	uint64_t joined;
+	uint64_t heard, asked;       /* in memory alone: when something came of it, when it was pinged; 0 */
+	bool dirty;
+	size_t jid_len;
+	char jid[];                  /* full */
+};
+
+struct occupant *occupant_find(const struct room *room, struct slice nick);
+struct occupant *occupant_of(const struct room *room, struct slice bare); /* its first; NULL */
+struct client *client_find(const struct room *room, struct slice full);
+/* Adds a client under a nick, which is free or its user's. */
+struct client *client_add(struct room *room, struct slice full, uint64_t handle, struct slice nick,
+    enum role_in_room role, uint64_t now);
+void client_save(struct client *client);
+void client_remove(struct client *client);   /* and its occupant with the last of them */
+void occupant_rename(struct occupant *occupant, struct slice nick);
+void occupant_set_role(struct occupant *occupant, enum role_in_room role);
+int clients_load(struct room *room);
+int clients_save(void);
+int clients_remove(const struct room *room);
+/* Clients of all rooms by handle: gone is called for each of those that a session had. */
+void clients_of_handle(uint64_t handle, void (*each)(void *arg, struct client *client), void *arg);
+void clients_handles(struct buf *numbers);   /* each handle once */
+size_t clients_of_account(struct slice bare); /* rooms that it is in */
+
+/* -- outbox.c: what rooms say, in order, until the others have it -------------------------------------- */
+
+/* Who gets it. */
+struct receivers {
+	struct buf handles;          /* numbers */
+	struct buf elsewhere;        /* lines */
+};
+void receivers_add(struct receivers *r, const struct client *client);
+void receivers_free(struct receivers *r);
+
+int outbox_open(void);
+/* A stanza of a room, in its place; f: from, kind, subtype, id, lang, payload and flags (FLAG_STORE) are set.
+ * Nothing when nobody gets it and it is not stored. */
+void outbox_add(struct frame *f, const struct receivers *r);
+/* A message to somebody who need not be in the room; it is stored for that one. */
+void outbox_message(struct frame *f);
+/* The last messages of a room for one who has entered. */
+void outbox_history(const struct room *room, const struct client *client, uint64_t since, uint64_t stanzas,
+    uint64_t characters);
+void outbox_redact(const struct room *room, uint64_t archive_id, struct slice payload);
+int outbox_save(void);                       /* rows, before the commit */
+void outbox_send(void);                      /* after it */
+void outbox_revert(void);
+void outbox_acked(const struct frame *f);    /* ACK of the router */
+void outbox_resend(void);                    /* RESEND */
+bool outbox_full(void);                      /* nothing is handled while it is */
+void outbox_gauges(void);
+
+/* -- answer.c: answers, which are not kept -------------------------------------------------------------- */
+
+void answer_result(const struct frame *request, struct slice payload);
+void answer_error(const struct frame *stanza, enum stanza_error error, const char *text);
+/* Any stanza that may be lost with us: f->from, f->to are set. */
+void answer_send(const struct frame *f);
+void answers_flush(void);                    /* after the commit */
+void answers_clear(void);                    /* it failed */
+
+/* -- inbox.c: what comes --------------------------------------------------------------------------------- */
+
+int inbox_open(void);
+bool inbox_add(const struct frame *f, struct slice whole); /* false: not for mucd */
+/* Handles what has come, and commits; an error is logged, and the same is tried again. */
+int inbox_run(uint64_t now);
+bool inbox_waiting(void);
+void inbox_gauges(void);
+
+/* -- presence.c: what occupants see of each other ---------------------------------------------------------- */
+
+/* Status codes of XEP-0045 section 15.6.2 in a presence, as bits. */
+enum status {
+	STATUS_100 = 1 << 0, STATUS_101 = 1 << 1, STATUS_102 = 1 << 2, STATUS_103 = 1 << 3, STATUS_104 = 1 << 4,
+	STATUS_110 = 1 << 5, STATUS_170 = 1 << 6, STATUS_171 = 1 << 7, STATUS_172 = 1 << 8, STATUS_173 = 1 << 9,
+	STATUS_201 = 1 << 10, STATUS_210 = 1 << 11, STATUS_301 = 1 << 12, STATUS_303 = 1 << 13,
+	STATUS_307 = 1 << 14, STATUS_321 = 1 << 15, STATUS_322 = 1 << 16, STATUS_332 = 1 << 17,
+	STATUS_333 = 1 << 18,
+};
+
+/* What is said beside the state of an occupant. */
+struct change {
+	unsigned status;             /* enum status; 110 and 100 are added for whom they are */
+	struct slice actor_nick;     /* who did it; absent: not said */
+	struct slice reason;
+	struct slice nick;           /* the new one, with 303 */
+	struct slice destroy;        /* a <destroy/> element, instead of all else */
+	enum affiliation affiliation; /* only presence_gone(): what it is afterwards */
+};
+
+/* Tells all who may see it the state of an occupant, and its own clients always. but: a client that is told
+ * otherwise; may be NULL. */
+void presence_tell(const struct occupant *occupant, const struct change *change, const struct client *but);
+/* Tells one client, who has entered, of all others. */
+void presence_show_room(const struct client *client);
+/* Tells that a client is leaving or being removed, then removes it: from the room when it was the last of its
+ * occupant (change says why), else its other clients stay and only this one is told. */
+void presence_gone(struct client *client, const struct change *change, struct slice payload);
+/* The same of all clients of an occupant. */
+void presence_expel(struct occupant *occupant, const struct change *change);
+
+/* -- enter.c, leave in it: sections 7.2, 7.14, 7.6, 7.7 ------------------------------------------------------ */
+
+void enter_presence(const struct frame *f, uint64_t now); /* every presence to room/nick */
+void enter_gone(struct client *client, const char *why, uint64_t now); /* its session or server is away: 333 */
+
+/* -- message.c: messages to a room and to its occupants (7.4, 7.5, 7.8, 7.13, 8.1) --------------------------------- */
+
+void message_handle(const struct frame *f, uint64_t now);
+/* A message of the room itself to all who are in it (status codes of section 10.2.1 and the like). */
+void message_announce(struct room *room, struct slice payload);
+
+/* -- invite.c: invitations, declines, requests for voice: messages without a type to a room ---------------------- */
+
+/* Whether the message was one of these, and is dealt with. */
+bool invite_handle(struct room *room, struct client *sender, const struct frame *f, uint64_t now);
+
+/* -- admin.c: muc#admin (sections 8, 9) --------------------------------------------------------------------------- */
+
+void admin_request(struct room *room, const struct frame *f, uint64_t now);
+/* Changes the affiliation of an account or domain with all that follows for its occupants: who may not be
+ * there any more leaves (301, 321), roles change, owners and admins are moderators. Used by the forms and by
+ * administrators too. Returns OK, or E_REFUSED when it would take the last owner. */
+int admin_affiliate(struct room *room, struct slice bare, enum affiliation affiliation, struct slice nick,
+    struct slice reason, struct slice actor_nick, uint64_t now);
+
+/* -- owner.c: muc#owner (section 10), form.c: data forms (XEP-0004) ------------------------------------------------- */
+
+void owner_request(struct room *room, const struct frame *f, uint64_t now);
+/* Makes this the configuration, with all that follows (10.2): status codes, who must leave. */
+void owner_configure(struct room *room, struct room_config *config, uint64_t now);
+/* Ends a room: all leave with <destroy/>. alternative, reason, password: may be absent. */
+void owner_destroy(struct room *room, struct slice alternative, struct slice reason, struct slice password);
+
+/* -- request.c: other requests to a domain, a room or an occupant ---------------------------------------------------- */
+
+void request_handle(const struct frame *f, uint64_t now);   /* every iq */
+
+/* disco.c: XEP-0030 of domain, room, occupant; register.c: 7.10; relay.c: iq between occupants (and self-ping,
+ * XEP-0410); vcard.c: avatar of a room; mam.c: the archive of a room; moderate.c: XEP-0425: */
+void disco_request(const struct frame *f, struct room *room);
+void register_request(const struct frame *f, struct room *room, uint64_t now);
+void relay_request(const struct frame *f, struct room *room, uint64_t now);
+void relay_answer(const struct frame *f, uint64_t now);
+void vcard_request(const struct frame *f, struct room *room);
+void mam_request(const struct frame *f, struct room *room);
+void moderate_request(const struct frame *f, struct room *room, uint64_t now);
+
+/* -- watch.c: who does not answer, rooms that nobody uses -------------------------------------------------------------- */
+
+void watch_tick(uint64_t now);
+
+/* -- command.c: what administrators can do -------------------------------------------------------------------------------- */
+
+extern const struct command mucd_commands[];
+
+#endif
