@@ -56,6 +56,7 @@ int meta_put(const char *name, uint64_t number);
 
 struct domain {
 	struct slice name;           /* canonical */
+	struct slice title;          /* of the service, for people */
 	uint32_t rooms_max, rooms_per_user, occupants_max, joined_max, history, history_max, rate;
 	uint64_t idle_time, silence; /* milliseconds; 0: never */
 	uint64_t rooms;              /* that there are */
@@ -231,7 +232,9 @@ void outbox_message(struct frame *f);
 /* The last messages of a room for one who has entered. */
 void outbox_history(const struct room *room, const struct client *client, uint64_t since, uint64_t stanzas,
     uint64_t characters);
-void outbox_redact(const struct room *room, uint64_t archive_id, struct slice payload);
+/* Puts payload in the place of a message in the archive. own: the bare JID that must have sent it; absent: whoever
+ * has. */
+void outbox_redact(const struct room *room, uint64_t archive_id, struct slice own, struct slice payload);
 int outbox_save(void);                       /* rows, before the commit */
 void outbox_send(void);                      /* after it */
 void outbox_revert(void);
@@ -303,7 +306,8 @@ void message_announce(struct room *room, struct slice payload);
 
 /* -- invite.c: invitations, declines, requests for voice: messages without a type to a room ---------------------- */
 
-/* Whether the message was one of these, and is dealt with. */
+/* Whether the message was one of these, or the error for an invitation that we have sent (type error), and is
+ * dealt with. sender: NULL when it is not in the room. */
 bool invite_handle(struct room *room, struct client *sender, const struct frame *f, uint64_t now);
 
 /* -- admin.c: muc#admin (sections 8, 9) --------------------------------------------------------------------------- */
@@ -334,8 +338,12 @@ void register_request(const struct frame *f, struct room *room, uint64_t now);
 void relay_request(const struct frame *f, struct room *room, uint64_t now);
 void relay_answer(const struct frame *f, uint64_t now);
 void vcard_request(const struct frame *f, struct room *room);
+/* Tells one client, who has entered, of the room's avatar (a presence of the room itself, XEP-0153), if it has one. */
+void vcard_show(const struct client *client);
 void mam_request(const struct frame *f, struct room *room);
 void moderate_request(const struct frame *f, struct room *room, uint64_t now);
+/* What a client has said to all: if it takes back a message of its own (XEP-0424) the archive forgets that one. */
+void moderate_retract(const struct client *sender, const struct frame *f, uint64_t now);
 
 /* -- watch.c: who does not answer, rooms that nobody uses -------------------------------------------------------------- */
 
