@@ -315,26 +315,110 @@ bool invite_handle(struct room *room, struct client *sender, const struct frame 
 void admin_request(struct room *room, const struct frame *f, uint64_t now);
 /* Changes the affiliation of an account or domain with all that follows for its occupants: who may not be
  * there any more leaves (301, 321), roles change, owners and admins are moderators. Used by the forms and by
- * administrators too. Returns OK, or E_REFUSED when it would take the last owner. */
+ * administrators too. nick: reserved from now on; absent: as it was; empty: none. Returns OK, or E_FORBIDDEN when it
+ * would take the last owner, E_FULL when the list is as long as it may be. */
 int admin_affiliate(struct room *room, struct slice bare, enum affiliation affiliation, struct slice nick,
     struct slice reason, struct slice actor_nick, uint64_t now);
 
-/* -- owner.c: muc#owner (section 10), form.c: data forms (XEP-0004) ------------------------------------------------- */
+/* -- form.c: data forms (XEP-0004) that are submitted, and that are written -------------------------------------- */
+
+/* What was submitted. Values are kept in the order in which they came. */
+struct form {
+	bool cancelled;
+	bool empty;                  /* no fields at all, but perhaps FORM_TYPE */
+	struct buf text;             /* names and values */
+	struct buf values;           /* positions in text */
+};
+
+/* Reads the first form among the children of an element (content and its namespace). form_type: what its
+ * FORM_TYPE must be when it has one. Returns 0, E_NOT_FOUND: there is none, or E_MALFORMED: it is not one that is
+ * submitted or cancelled, or a field is there twice. *form is to be freed in each case. */
+int form_read(struct slice content, struct slice ns, const char *form_type, struct form *form);
+void form_free(struct form *form);
+bool form_has(const struct form *form, struct slice var);
+/* The i-th value of a field. */
+bool form_value(const struct form *form, struct slice var, size_t i, struct slice *value);
+/* Appends a struct slice for each; they point into the form. Returns how many. */
+size_t form_values(const struct form *form, struct slice var, struct buf *slices);
+/* Name of the i-th of its fields, FORM_TYPE left out. */
+bool form_var(const struct form *form, size_t i, struct slice *var);
+
+/* Writing: type "form" or "result"; title, instructions, type of a field, label: may be NULL. */
+void form_open(struct buf *out, const char *type, const char *form_type, const char *title,
+    const char *instructions);
+void form_field_open(struct buf *out, const char *var, const char *type, const char *label);
+void form_option(struct buf *out, const char *label, struct slice value);
+void form_field_close(struct buf *out);
+/* A whole field; values: lines, each ended by a line feed. */
+void form_field(struct buf *out, const char *var, const char *type, const char *label, struct slice values);
+void form_close(struct buf *out);
+/* Takes the next line off the front. */
+bool form_line(struct slice *lines, struct slice *line);
+
+/* -- setting.c: the configuration of a room, field by field; room_config.def ---------------------------------------- */
+
+/* All that the owners configure at once. */
+struct settings {
+	const struct domain *domain;
+	struct room_config config;
+	struct buf admins, owners;   /* lines: bare JIDs */
+};
+
+struct setting {
+	const char *name, *var, *type, *label;
+	const char *fallback;        /* of new rooms */
+	size_t offset;
+	/* NULL, or what is wrong with the values, for people. */
+	const char *(*read)(struct settings *s, const struct setting *setting, const struct slice *values,
+	    size_t count);
+	/* Appends the values, lines. */
+	void (*write)(const struct settings *s, const struct setting *setting, struct buf *lines);
+	/* Adds what one can choose from; NULL: anything. */
+	void (*choices)(const struct settings *s, const struct setting *setting, struct buf *out);
+};
+
+extern const struct setting setting_table[]; /* ends with a NULL name */
+const struct setting *setting_find(struct slice name_or_var);
+/* NULL, or why these values are none. */
+const char *setting_read(const struct setting *setting, struct settings *s, const struct slice *values,
+    size_t count);
+void settings_of(const struct room *room, struct settings *s);
+void settings_free(struct settings *s);
+/* NULL, or why these do not fit together. */
+const char *settings_check(const struct settings *s);
+
+/* What new rooms of a domain have; *config is made. */
+void room_config_default(struct room_config *config, const struct domain *domain);
+void room_config_free(struct room_config *config);
+/* The form for the owners, filled in, and the information for everybody (muc#roominfo). */
+void form_config(const struct room *room, struct buf *out);
+void form_info(const struct room *room, struct buf *out);
+
+/* -- owner.c: muc#owner (section 10) --------------------------------------------------------------------------------- */
 
 void owner_request(struct room *room, const struct frame *f, uint64_t now);
-/* Makes this the configuration, with all that follows (10.2): status codes, who must leave. */
+/* Makes this the configuration, with all that follows (10.2): status codes, who must leave. What *config has is
+ * the room's afterwards. */
 void owner_configure(struct room *room, struct room_config *config, uint64_t now);
+/* Makes all of it so, administrators and owners too. Returns NULL, or why not (E_FORBIDDEN: no owner is left), in
+ * which case nothing has changed. *s is to be freed. */
+int owner_apply(struct room *room, struct settings *s, struct slice actor_nick, uint64_t now, const char **why);
 /* Ends a room: all leave with <destroy/>. alternative, reason, password: may be absent. */
 void owner_destroy(struct room *room, struct slice alternative, struct slice reason, struct slice password);
+
+/* -- register.c: registration with a room (section 7.10), and its approval (9.9) --------------------------------------- */
+
+void register_request(const struct frame *f, struct room *room, uint64_t now);
+/* Whether a message is an administrator's answer to a request for registration, and is dealt with. */
+bool register_handle(struct room *room, const struct frame *f, uint64_t now);
 
 /* -- request.c: other requests to a domain, a room or an occupant ---------------------------------------------------- */
 
 void request_handle(const struct frame *f, uint64_t now);   /* every iq */
 
-/* disco.c: XEP-0030 of domain, room, occupant; register.c: 7.10; relay.c: iq between occupants (and self-ping,
+/* disco.c: XEP-0030 of domain, room, occupant; relay.c: iq between occupants (and self-ping,
  * XEP-0410); vcard.c: avatar of a room; mam.c: the archive of a room; moderate.c: XEP-0425: */
 void disco_request(const struct frame *f, struct room *room);
-void register_request(const struct frame *f, struct room *room, uint64_t now);
 void relay_request(const struct frame *f, struct room *room, uint64_t now);
 void relay_answer(const struct frame *f, uint64_t now);
 void vcard_request(const struct frame *f, struct room *room);
