@@ -392,7 +392,7 @@ void room_config_default(struct room_config *config, const struct domain *domain
 void room_config_free(struct room_config *config);
 /* The form for the owners, filled in, and the information for everybody (muc#roominfo). */
 void form_config(const struct room *room, struct buf *out);
-void form_info(const struct room *room, struct buf *out);
+void form_info(const struct room *room, bool inside, struct buf *out); /* inside: subject and occupants too */
 
 /* -- owner.c: muc#owner (section 10) --------------------------------------------------------------------------------- */
 
@@ -412,8 +412,16 @@ void register_request(const struct frame *f, struct room *room, uint64_t now);
 /* Whether a message is an administrator's answer to a request for registration, and is dealt with. */
 bool register_handle(struct room *room, const struct frame *f, uint64_t now);
 
+/* -- access.c: what somebody may know of a room who need not be in it (full: its address) ----------------------- */
+
+bool access_inside(const struct room *room, struct slice full); /* with this client, or another one of its user */
+bool access_known(const struct room *room, struct slice full);  /* that it is there, and what it is like */
+bool access_reads(const struct room *room, struct slice full);  /* what is said in it, and who is in it */
+bool access_real_jids(const struct room *room, struct slice full); /* of occupants (semi-anonymous rooms) */
+
 /* -- request.c: other requests to a domain, a room or an occupant ---------------------------------------------------- */
 
+void request_start(uint64_t now);                           /* the service has begun */
 void request_handle(const struct frame *f, uint64_t now);   /* every iq */
 
 /* disco.c: XEP-0030 of domain, room, occupant; relay.c: iq between occupants (and self-ping,
