@@ -629,8 +629,8 @@ form_config(const struct room *room, struct buf *out)
 static void
 info_settings(const struct settings *s, struct buf *out)
 {
-	static const char *const names[] = { "changesubject", "allowinvites", "allowpm", "maxhistoryfetch", "lang",
-		"pubsub" };
+	static const char *const names[] = { "roomname", "changesubject", "allowinvites", "allowpm",
+		"maxhistoryfetch", "lang", "pubsub" };
 	struct buf lines = { 0 };
 	size_t i;
 
@@ -672,7 +672,7 @@ info_text(struct buf *out, const char *var, const char *type, const char *label,
 }
 
 void
-form_info(const struct room *room, struct buf *out)
+form_info(const struct room *room, bool inside, struct buf *out)
 {
 	struct buf number = { 0 };
 	struct settings s;
@@ -686,11 +686,16 @@ form_info(const struct room *room, struct buf *out)
 	    s.config.non_anonymous ? buf_slice(&s.owners) : SLICE(""));
 	info_text(out, "muc#roominfo_lang", "text-single", "Language", buf_slice(&s.config.lang));
 	info_text(out, "muc#roominfo_ldapgroup", "text-single", "Group", buf_slice(&s.config.ldapgroup));
-	info_subject(room, out);
+	if (inside)
+		info_subject(room, out);
 	form_field(out, "muc#roominfo_subjectmod", "boolean", "Participants may change the subject",
 	    s.config.change_subject ? SLICE("1") : SLICE("0"));
 	buf_add_number(&number, room->occupant_count);
-	form_field(out, "muc#roominfo_occupants", "text-single", "Occupants", buf_slice(&number));
+	if (inside)
+		form_field(out, "muc#roominfo_occupants", "text-single", "Occupants", buf_slice(&number));
+	if (buf_len(&room->avatar) != 0)
+		form_field(out, "muc#roominfo_avatarhash", "text-multi", "Hash of the avatar",
+		    buf_slice(&room->avatar));
 	info_settings(&s, out);
 	form_close(out);
 	buf_free(&number);
