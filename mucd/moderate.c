@@ -1,0 +1,171 @@
+/*
+ * moderate.c: messages that are taken back: by a moderator (XEP-0425), with an iq to the room, or by
+ * who has sent them (XEP-0424), with a message to all. Called by request.c and message.c. All are told,
+ * and what stays in the archive is a tombstone, which archived puts there (outbox_redact()).
+ */
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+
+#include "log.h"
+#include "mucd.h"
+#include "ns.h"
+#include "xmlout.h"
+
+#define REASON_MAX 1024 /* bytes of a reason */
+#define ID_BYTES   8
+
+/* What a request asks for. */
+struct moderation {
+	uint64_t archive_id;
+	struct slice id;           /* the same as text */
+	struct buf id_scratch;
+	struct slice reason;       /* text; absent: none */
+	struct buf reason_scratch;
+};
+
+static void
+moderation_free(struct moderation *m)
+{
+	buf_free(&m->id_scratch);
+	buf_free(&m->reason_scratch);
+}
+
+static enum stanza_error
+moderation_read(const struct frame *f, struct moderation *m)
+{
+	struct xmlin_element moderate, child;
+
+	if (!xmlin_find(f->payload, SLICE(NS_CLIENT), "moderate", NS_MODERATE, &moderate) ||
+	    xmlin_attribute(&moderate, "id", &m->id_scratch, &m->id) != OK)
+		return STANZA_ERROR_BAD_REQUEST;
+	if (!xmlin_find(moderate.content, moderate.ns, "retract", NS_RETRACT, &child))
+		return STANZA_ERROR_FEATURE_NOT_IMPLEMENTED;
+	if (stanza_archive_id_read(m->id, &m->archive_id) != OK || m->archive_id == 0)
+		return STANZA_ERROR_ITEM_NOT_FOUND;
+	if (!xmlin_find(moderate.content, moderate.ns, "reason", NS_MODERATE, &child))
+		return STANZA_ERROR_NONE;
+	if (xmlin_text(&child, &m->reason_scratch, &m->reason) != OK)
+		return STANZA_ERROR_BAD_REQUEST;
+	return m->reason.len > REASON_MAX ? STANZA_ERROR_POLICY_VIOLATION : STANZA_ERROR_NONE;
+}
+
+/* What <retract/> and <retracted/> have in them. */
+static void
+moderated_add(const struct client *moderator, const struct moderation *m, struct buf *out)
+{
+	const struct occupant *o = moderator->occupant;
+	struct buf by = { 0 };
+
+	buf_add_slice(&by, room_jid(o->room));
+	buf_add_char(&by, '/');
+	buf_add(&by, o->nick, o->nick_len);
+	buf_add_string(out, "<moderated xmlns='" NS_MODERATE "'");
+	xml_add_attribute(out, "by", buf_slice(&by));
+	buf_add_string(out, "><occupant-id xmlns='" NS_OCCUPANT_ID "'");
+	xml_add_attribute(out, "id", slice_string(o->id));
+	buf_add_string(out, "/></moderated>");
+	if (m->reason.len != 0)
+		xml_add_element(out, "reason", m->reason);
+	buf_free(&by);
+}
+
+/* The message to all, which the archive has as well. */
+static void
+announce(const struct client *moderator, const struct moderation *m, struct slice id)
+{
+	const struct room *room = moderator->occupant->room;
+	struct receivers receivers = { 0 };
+	struct buf payload = { 0 };
+	const struct occupant *o;
+	const struct client *c;
+	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_GROUPCHAT,
+		.flags = FLAG_STORE | FLAG_CONTENT, .from = room_jid(room), .id = id,
+		.jid = slice_of(moderator->occupant->bare, moderator->occupant->bare_len),
+		.name = SLICE("retract"), .ns = SLICE(NS_RETRACT) };
+
+	buf_add_string(&payload, "<retract xmlns='" NS_RETRACT "'");
+	xml_add_attribute(&payload, "id", m->id);
+	buf_add_char(&payload, '>');
+	moderated_add(moderator, m, &payload);
+	buf_add_string(&payload, "</retract>");
+	f.payload = buf_slice(&payload);
+	TAILQ_FOREACH(o, &room->occupants, all)
+		TAILQ_FOREACH(c, &o->clients, siblings)
+			receivers_add(&receivers, c);
+	outbox_add(&f, &receivers);
+	receivers_free(&receivers);
+	buf_free(&payload);
+}
+
+/* What stands in the place of a message that a moderator, or else its sender, has taken back. */
+static void
+tombstone(const struct client *client, const struct moderation *m, bool moderated, struct slice id,
+    uint64_t now)
+{
+	struct slice own = slice_of(client->occupant->bare, client->occupant->bare_len);
+	struct buf payload = { 0 };
+	char stamp[32];
+
+	stanza_stamp(now, stamp);
+	buf_add_string(&payload, "<retracted xmlns='" NS_RETRACT "'");
+	xml_add_attribute(&payload, "id", id);
+	xml_add_attribute(&payload, "stamp", slice_string(stamp));
+	buf_add_char(&payload, '>');
+	if (moderated)
+		moderated_add(client, m, &payload);
+	buf_add_string(&payload, "</retracted>");
+	outbox_redact(client->occupant->room, m->archive_id, moderated ? SLICE_NONE : own,
+	    buf_slice(&payload));
+	buf_free(&payload);
+}
+
+/* An id that no message has. */
+static void
+id_make(char text[2 * ID_BYTES + 1])
+{
+	unsigned char bytes[ID_BYTES];
+	uint64_t number;
+
+	if (gnutls_rnd(GNUTLS_RND_NONCE, bytes, sizeof bytes) != 0)
+		log_panic(__FILE__, __LINE__, "no random bytes");
+	memcpy(&number, bytes, sizeof number);
+	stanza_archive_id(number, text);
+}
+
+void
+moderate_request(const struct frame *f, struct room *room, uint64_t now)
+{
+	const struct client *moderator = client_find(room, f->from);
+	struct moderation m = { 0 };
+	enum stanza_error error = moderation_read(f, &m);
+	char id[2 * ID_BYTES + 1];
+
+	if (!room->config.moderation) {
+		answer_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, "Messages are not taken back in this room");
+	} else if (moderator == NULL || moderator->occupant->role != IN_MODERATOR) {
+		answer_error(f, STANZA_ERROR_FORBIDDEN, "Only moderators may take back messages of others");
+	} else if (error != STANZA_ERROR_NONE) {
+		answer_error(f, error, NULL);
+	} else {
+		id_make(id);
+		announce(moderator, &m, slice_string(id));
+		tombstone(moderator, &m, true, slice_string(id), now);
+		answer_result(f, SLICE(""));
+		log_info("message taken back", "room=%s by=%s id=%s", log_quote(room_jid(room)),
+		    log_quote(f->from), log_quote(m.id));
+	}
+	moderation_free(&m);
+}
+
+void
+moderate_retract(const struct client *sender, const struct frame *f, uint64_t now)
+{
+	struct xmlin_element retract;
+	struct moderation m = { 0 };
+
+	if (xmlin_find(f->payload, SLICE(NS_CLIENT), "retract", NS_RETRACT, &retract) &&
+	    xmlin_attribute(&retract, "id", &m.id_scratch, &m.id) == OK &&
+	    stanza_archive_id_read(m.id, &m.archive_id) == OK && m.archive_id != 0)
+		tombstone(sender, &m, false, f->id, now);
+	moderation_free(&m);
+}
