@@ -139,7 +139,7 @@ account_sides(const struct frame *f, struct account **from, struct account **to)
 
 	/* Both are copied first: f may point into the store, which changes. */
 	*from = account_peer(jid_bare_of(f->from));
-	*to = account_peer(jid_bare_of(f->to));
+	*to = account_peer(f->flags & FLAG_ROOM ? f->from : jid_bare_of(f->to));
 	if (f->flags & FLAG_FROM_LOCAL)
 		error = number_make(*from);
 	if (error == OK && (f->flags & FLAG_TO_LOCAL))

@@ -125,6 +125,10 @@ message_keep_removed(uint64_t id)
 	if (!search_may_have(id))
 		return OK;
 	store_key_u64(key, id);
+	/* Of one that was replaced the index has what it was before. */
+	error = store_get(state.store, TABLE_REMOVED, slice_of(key, sizeof key), &value);
+	if (error != E_NOT_FOUND)
+		return error;
 	error = store_get(state.store, TABLE_MESSAGE, slice_of(key, sizeof key), &value);
 	if (error || message_read(value, &stamp, &f) != OK || !message_is_archived(&f))
 		return error == E_NOT_FOUND ? OK : error;
@@ -132,6 +136,33 @@ message_keep_removed(uint64_t id)
 	error = store_put(state.store, TABLE_REMOVED, slice_of(key, sizeof key), buf_slice(&copy));
 	buf_free(&copy);
 	search_removed();
+	return error;
+}
+
+int
+message_replace(uint64_t id, uint64_t stamp, struct slice frame)
+{
+	struct buf value = { 0 };
+	struct slice old;
+	char key[8];
+	int error = message_keep_removed(id);
+
+	store_key_u64(key, id);
+	if (error == OK)
+		error = store_get(state.store, TABLE_MESSAGE, slice_of(key, sizeof key), &old);
+	if (error)
+		return error;
+	/* Bytes of the same number are written over those in their page, where else some would be left. */
+	memset(buf_reserve(&value, old.len), 0, old.len);
+	buf_added(&value, old.len);
+	error = store_put(state.store, TABLE_MESSAGE, slice_of(key, sizeof key), buf_slice(&value));
+	buf_clear(&value);
+	value_add_u8(&value, VALUE_VERSION);
+	value_add_u64(&value, stamp);
+	buf_add_slice(&value, frame);
+	if (error == OK)
+		error = store_put(state.store, TABLE_MESSAGE, slice_of(key, sizeof key), buf_slice(&value));
+	buf_free(&value);
 	return error;
 }
 

@@ -8,7 +8,7 @@
  *
  *   message   archive id -> stamp, the stanza as a frame; once, however many have it
  *   archive   account, archive id -> whose copy it is; stays
- *   peer      account, peer, archive id: the same copies by peer
+ *   peer      account, peer, archive id: the same copies by peer; in a room's archive, by occupant
  *   spool     account, archive id -> waits for its receiver; goes when that has it
  *   removed   archive id -> a message that has gone, until the index of words has forgotten it
  *   asked     account, archive id -> the copy goes if the other one is not in the roster
@@ -42,6 +42,7 @@ enum table {
 	TABLE_ASKED,     /* prefs.c */
 	TABLE_USAGE,     /* usage.c */
 	TABLE_ONCE,      /* once.c */
+	TABLE_SAID,      /* once.c */
 	TABLE_COUNT
 };
 
@@ -117,7 +118,8 @@ int account_find(struct slice jid, struct account **account);
 int account_make(struct slice jid, struct account **account);
 /* Forgets the number of an address: it gets a new one if it comes again. */
 int account_remove(struct account *account);
-/* Finds or makes the accounts of a message's two sides; one that is elsewhere keeps id 0. */
+/* Finds or makes the accounts of a message's two sides; one that is elsewhere keeps id 0. Of a message of a
+ * room: the room's, and the address of the occupant, under which it is found in the table peer. */
 int account_sides(const struct frame *f, struct account **from, struct account **to);
 void account_trim(void);                                        /* bounds the cache */
 void account_gauges(void);
@@ -135,6 +137,8 @@ message_is_archived(const struct frame *f)
 	return !(f->flags & (FLAG_NO_STORE | FLAG_NO_PERMANENT));
 }
 int message_add(uint64_t id, uint64_t stamp, struct slice frame);
+/* Puts another in the place of a message that is there; its bytes are overwritten. */
+int message_replace(uint64_t id, uint64_t stamp, struct slice frame);
 /* Reads a message; *f points into the store. Returns 0, E_NOT_FOUND, E_MALFORMED or of the
  * store. */
 int message_get(uint64_t id, uint64_t *stamp, struct frame *f);
@@ -212,6 +216,7 @@ struct usage {
 int usage_add(uint64_t account, uint64_t messages, uint64_t bytes, uint64_t id);
 int usage_remove(uint64_t account, uint64_t bytes);
 int usage_removed(uint64_t account, uint64_t now); /* notes that some were removed by retention.c */
+int usage_resized(uint64_t account, uint64_t before, uint64_t after); /* bytes of one that was replaced */
 int usage_forget(uint64_t account);
 /* Reads the row of an account, or of a domain by its number. Returns 0, E_NOT_FOUND, or of the store;
  * *jid points into the store. */
@@ -227,6 +232,7 @@ void retention_configure(const struct config *config);
 void retention_close(void);
 uint64_t retention_interval(void);                      /* milliseconds between the begins of passes */
 bool retention_domain(size_t i, struct slice *domain);  /* the i-th that is configured */
+bool retention_is_room(struct slice jid);               /* in a domain with rooms */
 void retention_begin(uint64_t now);
 bool retention_pending(void);
 int retention_step(void);
@@ -267,11 +273,12 @@ int spool_drain(const struct frame *f, struct buf *out);
 void spool_settle(bool committed);
 void spool_gauges(void);
 
-/* -- forget.c: accounts that were deleted, piece by piece -------------------------------------- */
+/* -- forget.c: accounts and rooms that were deleted, piece by piece ---------------------------- */
 
 int forget_open(void);
 void forget_close(void);
-int forget_begin(const struct account *account);
+/* Takes a FORGET, unless that has been done. */
+int forget_take(const struct frame *f);
 bool forget_pending(void);
 /* Removes some rows of one account. */
 int forget_step(void);
@@ -338,7 +345,9 @@ struct page {
 	const struct query *query;
 	struct slice jid;     /* whose archive */
 	uint64_t account;     /* its number, 0: it has none */
-	char peer_hash[32];   /* with: of the bare address */
+	bool room, sees;      /* it is a room's; its asker may see who an occupant is */
+	bool none;            /* nothing fits: it is asked by what the asker may not see */
+	char peer_hash[32];   /* with: of the bare address, or in a room that of an occupant */
 	bool by_peer;
 	uint64_t at;          /* where the search goes on */
 	bool begun, done;
@@ -354,6 +363,9 @@ struct page {
 };
 
 void page_begin(struct page *page, const struct query *query, struct slice jid, uint64_t account);
+/* The same for the archive of a room. */
+void page_begin_room(struct page *page, const struct query *query, struct slice jid, uint64_t account,
+    bool sees);
 /* Goes on with the search; *budget: rows that may be looked at, counted down. Returns 0, E_NOT_FOUND
  * when an id that must exist does not, or an error of the store. */
 int page_step(struct page *page, unsigned *budget);
@@ -440,6 +452,8 @@ void search_gauges(void);
 /* Takes a request; its answer comes from mam_step(), after the commit. */
 struct out;
 int mam_take(const struct frame *f, struct slice whole, struct out *out);
+/* The same of a ROOM_QUERY. */
+int mam_take_room(const struct frame *f, struct slice whole, struct out *out);
 bool mam_pending(void);
 /* Works on the requests under way, a bounded piece of work each, and appends answers. */
 int mam_step(struct out *out);
@@ -481,8 +495,40 @@ int batch_store(struct frame *f);
 
 /* Notes that a message with an id of its server (its token) is stored; *repeated: it was noted before. */
 int once_take(const struct frame *f, uint64_t now, bool *repeated);
+/* The same for messages of rooms, with the archive id that each got. Returns 0, E_NOT_FOUND when it was not
+ * noted, or an error of the store. */
+int once_room_find(const struct frame *f, uint64_t *id);
+int once_room_add(const struct frame *f, uint64_t id);
 /* Forgets some of what is old. */
 int once_expire(uint64_t now, bool *more);
+int once_room_expire(uint64_t now, bool *more);
+
+/* -- room.c: messages into the archives of rooms --------------------------------------------------- */
+
+/* Whether a frame is a message of a room as mucd sends them. */
+bool room_is_message(const struct frame *f);
+/* Stores one; *id is the one that it got the first time when it is *repeated. */
+int room_store(const struct frame *f, uint64_t now, uint64_t *id, bool *repeated);
+/* The number of a room's archive, 0: it has none. */
+int room_account(struct slice jid, uint64_t *account);
+/* Appends the children of a message but for what tells of addresses (muc#user): a client may have put it there. */
+void room_payload(struct slice payload, struct buf *out);
+/* Appends the <x/> that tells who has sent a message, when that is known. */
+void room_sender(const struct frame *message, struct buf *out);
+
+/* -- history.c: the last messages of a room (XEP-0045 section 7.2.13) -------------------------------- */
+
+#define HISTORY_MESSAGES 1000        /* most messages of an answer */
+#define HISTORY_BYTES    (512 << 10) /* of them */
+#define HISTORY_ROWS     4000        /* looked at for one answer */
+
+/* Appends the answer to a HISTORY: STANZA frames and HISTORY_END. */
+int history_answer(const struct frame *f, struct buf *out);
+
+/* -- redact.c: messages of rooms that were taken back (XEP-0424, XEP-0425) ----------------------------- */
+
+int redact_take(const struct frame *f);
+bool redact_scrub(void); /* something was, since the last call: free pages are to be overwritten */
 
 /* -- undeliverable.c: messages to domains elsewhere that never arrive --------------------------- */
 

@@ -297,6 +297,28 @@ take_request(const struct frame *f, struct slice whole)
 	return mam_take(f, whole, run.out);
 }
 
+/* Takes a message of a room. Not its number at the sender but its token tells whether it was stored: mucd has
+ * to know the id that it got. */
+static int
+take_room(const struct frame *f)
+{
+	bool repeated;
+	uint64_t id;
+	int error;
+
+	if (!room_is_message(f)) {
+		daemon_refuse(f, "not a message of a room");
+		return refuse(f);
+	}
+	error = room_store(f, run.now, &id, &repeated);
+	if (error)
+		return error;
+	run.stored += !repeated;
+	run.repeated += repeated;
+	stored_add(f, id, 0);
+	return OK;
+}
+
 static int
 take_stanza(const struct frame *f, struct slice whole)
 {
@@ -432,39 +454,14 @@ take_drop(const struct frame *f, struct slice whole)
 	    spool_remove(account->id, f->archive_id);
 }
 
-/* Removes an account's number, and with it all that is found by it. */
-static int
-account_forget(struct slice jid)
-{
-	struct account *account;
-	int error = account_find(jid, &account);
-
-	if (error)
-		return error == E_NOT_FOUND ? OK : error;
-	error = index_all();
-	if (error == OK)
-		error = forget_begin(account);
-	if (error == OK)
-		error = prefs_remove(account->id);
-	return error ? error : account_remove(account);
-}
-
-/* A deletion that comes again must not hit the next account of that name; authd has one under way at
- * a time, so the last number is enough to tell. */
 static int
 take_forget(const struct frame *f, struct slice whole)
 {
 	struct frame answer = { .type = FRAME_FORGOTTEN, .jid = f->jid, .number = f->number };
-	uint64_t last;
-	int error = meta_get("forgotten", 0, &last);
+	int error = forget_take(f);
 
 	(void)whole;
 	stored_flush();
-	if (error == OK && (f->number == 0 || f->number != last)) {
-		error = account_forget(f->jid);
-		if (error == OK)
-			error = meta_put("forgotten", f->number);
-	}
 	return error ? error : frame_write(&answer, &run.out->frames);
 }
 
@@ -509,6 +506,29 @@ take_push(const struct frame *f, struct slice whole)
 	return notify_answer(f, &run.out->frames);
 }
 
+/* Of no watermark: what it asks for changes nothing, and who did not get the answer asks again. */
+static int
+take_history(const struct frame *f, struct slice whole)
+{
+	if (whole.ptr < buf_slice(&frames).ptr + stale)
+		return OK;
+	stored_flush();
+	return history_answer(f, &run.out->frames);
+}
+
+static int
+take_room_query(const struct frame *f, struct slice whole)
+{
+	return whole.ptr < buf_slice(&frames).ptr + stale ? OK : mam_take_room(f, whole, run.out);
+}
+
+static int
+take_redact(const struct frame *f, struct slice whole)
+{
+	(void)whole;
+	return redact_take(f);
+}
+
 /* What archived takes from the router. */
 static int (*const takers[FRAME_COUNT])(const struct frame *f, struct slice whole) = {
 	[FRAME_STANZA] = take_stanza,
@@ -520,7 +540,17 @@ static int (*const takers[FRAME_COUNT])(const struct frame *f, struct slice whol
 	[FRAME_REMOTE_WAITING] = take_waiting,
 	[FRAME_ROSTER_IS] = take_roster,
 	[FRAME_PUSH] = take_push,
+	[FRAME_HISTORY] = take_history,
+	[FRAME_ROOM_QUERY] = take_room_query,
+	[FRAME_REDACT] = take_redact,
 };
+
+/* Frames that are taken whether they came before or not, and say themselves what is done. */
+static bool
+has_no_mark(const struct frame *f)
+{
+	return f->type == FRAME_HISTORY || f->type == FRAME_ROOM_QUERY;
+}
 
 /* Whether a frame has what its taker reads: the account, for those that are about one. */
 static bool
@@ -558,8 +588,12 @@ take(struct slice whole)
 		daemon_refuse(&f, "no account");
 		return OK;
 	}
+	if (f.type == FRAME_STANZA && (f.flags & FLAG_ROOM))
+		return take_room(&f);
 	if (f.type == FRAME_STANZA && f.kind == STANZA_IQ)
 		return take_request(&f, whole);
+	if (has_no_mark(&f))
+		return takers[f.type](&f, whole);
 	if (f.seq != 0 && !watermark_take(marks, f.origin, f.seq)) {
 		repeat(&f);
 		return OK;
@@ -653,6 +687,8 @@ batch_give_up(uint64_t now, struct out *out, bool *more)
 	error = undeliverable_expire(now, &out->frames, more);
 	if (error == OK && !*more)
 		error = once_expire(now, more);
+	if (error == OK && !*more)
+		error = once_room_expire(now, more);
 	if (error)
 		state_abort();
 	else

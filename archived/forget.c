@@ -1,5 +1,5 @@
 /*
- * forget.c: the spool and archive of a deleted account are removed piece by piece. Called by
+ * forget.c: the spool and archive of a deleted account, or room, are removed piece by piece. Called by
  * batch.c and main.c. Fails when the store does.
  *
  *   (FORGET) -> PENDING, in meta; the address has lost its number -> (steps) -> gone
@@ -69,7 +69,7 @@ forget_close(void)
 	done = 0;
 }
 
-int
+static int
 forget_begin(const struct account *account)
 {
 	static const char value[] = { VALUE_VERSION };
@@ -122,4 +122,54 @@ forget_settle(bool committed)
 	}
 	settled = count;
 	done = 0;
+}
+
+/* Removes an account's number, and with it all that is found by it. */
+static int
+account_forget(struct slice jid)
+{
+	struct account *account;
+	int error = account_find(jid, &account);
+
+	if (error)
+		return error == E_NOT_FOUND ? OK : error;
+	error = index_all();
+	if (error == OK)
+		error = forget_begin(account);
+	if (error == OK)
+		error = prefs_remove(account->id);
+	return error ? error : account_remove(account);
+}
+
+/* A deletion that comes again must not hit the next account, or room, of that name. With a token it is known by
+ * that; else the last number is enough to tell, since authd and mucd have one under way at a time. */
+static int
+forget_find(const struct frame *f, const char *name, bool *before)
+{
+	uint64_t last;
+	int error;
+
+	if (f->token.len == ONCE_SIZE) {
+		error = once_room_find(f, &last);
+		*before = error == OK;
+		return error == E_NOT_FOUND ? OK : error;
+	}
+	error = meta_get(name, 0, &last);
+	*before = f->number != 0 && f->number == last;
+	return error;
+}
+
+int
+forget_take(const struct frame *f)
+{
+	const char *name = retention_is_room(f->jid) ? "forgotten-room" : "forgotten";
+	bool before;
+	int error = forget_find(f, name, &before);
+
+	if (error || before)
+		return error;
+	error = account_forget(f->jid);
+	if (error)
+		return error;
+	return f->token.len == ONCE_SIZE ? once_room_add(f, id_last()) : meta_put(name, f->number);
 }

@@ -31,6 +31,7 @@ static struct {
 	uv_timer_t scrub;  /* runs while free pages are overwritten */
 	uint64_t scrubbed; /* pages below this one were */
 	bool scrub_again;  /* when the index has let go of what was removed */
+	bool scrub_next;   /* when this one has come to its end */
 	bool waiting;
 	bool failing;      /* the last transaction failed */
 	bool paused;       /* the router's link is not read */
@@ -109,6 +110,8 @@ batch_take(void)
 	return error;
 }
 
+static void scrub_begin(void);
+
 /* Overwrites some of what is free in the file. */
 static void
 on_scrub(uv_timer_t *timer)
@@ -116,8 +119,11 @@ on_scrub(uv_timer_t *timer)
 	bool more;
 	int error = store_scrub(state.store, &self.scrubbed, STORE_SCRUB_PAGES, &more);
 
-	if (error != E_AGAIN && (error || !more))
-		uv_timer_stop(timer);
+	if (error == E_AGAIN || (!error && more))
+		return;
+	uv_timer_stop(timer);
+	if (self.scrub_next)
+		scrub_begin();
 }
 
 /* Begins to overwrite what is free, from the first page on, with a transaction after that which has
@@ -135,8 +141,18 @@ scrub_begin(void)
 	if (error)
 		log_warn("free pages not overwritten", "reason=\"%s\"", error_text(error));
 	self.scrub_again = search_has_removed();
+	self.scrub_next = false;
 	self.scrubbed = 0;
 	uv_timer_start(&self.scrub, on_scrub, STORE_SCRUB_TIME, STORE_SCRUB_TIME);
+}
+
+/* Begins when what is under way has ended, or it would never come to the last pages if much is taken back. */
+static void
+scrub_want(void)
+{
+	self.scrub_next = uv_is_active((uv_handle_t *)&self.scrub);
+	if (!self.scrub_next)
+		scrub_begin();
 }
 
 /* Removes some of a deleted account. */
@@ -285,6 +301,8 @@ on_flush(void)
 
 	if (!self.waiting) {
 		error = batch_take();
+		if (error == OK && redact_scrub())
+			scrub_want();
 		if (error == OK)
 			error = forget_some();
 		if (error == OK)

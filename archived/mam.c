@@ -1,5 +1,5 @@
 /*
- * mam.c: requests to the archive of an account (XEP-0313). Called by batch.c, which hands them over in
+ * mam.c: requests to the archive of an account, or of a room (XEP-0313). Called by batch.c, which hands them over in
  * the order in which they came, and by main.c between transactions. Fails when the store does.
  *
  *   (STANZA) -> UNDER WAY -> (steps: a bounded number of rows each) -> answered, acknowledged -> gone
@@ -12,7 +12,7 @@
  * costs no write. What is read here holds up the next commit, hence the steps.
  *
  * An account's archive is for its own sessions. Others get the same answer whether there is such an
- * account or not.
+ * account or not. Who may ask a room's, mucd has found out before it sends the ROOM_QUERY.
  */
 #include "archived.h"
 
@@ -28,13 +28,15 @@
 
 #define REQUESTS_MAX   1024       /* under way */
 #define REQUESTS_BYTES (16u << 20)
-#define ACCOUNT_MAX    8          /* of one account: their answers fit in the queue of a session */
+#define ACCOUNT_MAX    8          /* of one asker: their answers fit in the queue of a session */
 #define STEP_ROWS      2000       /* looked at in a step, of all requests */
 
 struct request {
 	TAILQ_ENTRY(request) all;
 	struct frame f;    /* points into bytes */
 	struct slice jid;  /* bare, whose archive */
+	struct slice asker; /* bare */
+	bool room;         /* it is that of a room */
 	const struct kind *kind;
 	struct query query;
 	struct page page;
@@ -50,7 +52,7 @@ static size_t request_count, request_bytes, waiting_count;
 
 /* -- answers -- */
 
-/* Appends an answer: it comes from the account, whether that was named or not. */
+/* Appends an answer: it comes from the account, whether that was named or not, or from the room. */
 static int
 answer(const struct frame *f, const struct frame *reply, struct out *out)
 {
@@ -133,11 +135,23 @@ result_write(const struct request *r, uint64_t id, uint64_t stamp, const struct 
 	buf_add_string(out, "</forwarded></result>");
 }
 
+/* Makes of a message of a room what the asker may see. */
+static void
+message_show(const struct request *r, struct frame *message, struct buf *scratch)
+{
+	buf_clear(scratch);
+	room_payload(message->payload, scratch);
+	if (r->f.flags & FLAG_AVAILABLE)
+		room_sender(message, scratch);
+	message->payload = buf_slice(scratch);
+	message->to = SLICE_NONE;
+}
+
 /* Appends one message of a page; one that has gone since it was found is left out. */
 static int
 result_send(const struct request *r, uint64_t id, struct out *out)
 {
-	static struct buf payload; /* keeps its memory */
+	static struct buf payload, shown; /* keep their memory */
 	struct frame message, reply = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE,
 		.subtype = TYPE_NORMAL, .name = SLICE("result"), .ns = SLICE(NS_MAM) };
 	uint64_t stamp;
@@ -145,6 +159,8 @@ result_send(const struct request *r, uint64_t id, struct out *out)
 
 	if (error)
 		return error == E_NOT_FOUND || error == E_MALFORMED ? OK : error;
+	if (r->room)
+		message_show(r, &message, &shown);
 	buf_clear(&payload);
 	result_write(r, id, stamp, &message, &payload);
 	reply.payload = buf_slice(&payload);
@@ -156,6 +172,7 @@ result_send(const struct request *r, uint64_t id, struct out *out)
 		error = answer(&r->f, &reply, out);
 	}
 	buf_trim(&payload, PAGE_BYTES);
+	buf_trim(&shown, PAGE_BYTES);
 	return error;
 }
 
@@ -287,7 +304,11 @@ step_query(struct request *r, unsigned *budget, bool *done, struct out *out)
 		error = account_number(r->jid, &account);
 		if (error)
 			return error;
-		page_begin(&r->page, &r->query, r->jid, account);
+		if (r->room)
+			page_begin_room(&r->page, &r->query, r->jid, account,
+			    r->f.flags & FLAG_AVAILABLE);
+		else
+			page_begin(&r->page, &r->query, r->jid, account);
 	}
 	error = page_step(&r->page, budget);
 	*done = r->page.done || error == E_NOT_FOUND;
@@ -432,15 +453,15 @@ request_read(struct request *r, const char **text)
 	return r->kind->reads ? query_read(&child, &r->query, text) : STANZA_ERROR_NONE;
 }
 
-/* Whether there is no room for one more request of an account. */
+/* Whether there is no room for one more request of an asker. */
 static bool
-is_full(struct slice jid, size_t len)
+is_full(struct slice asker, size_t len)
 {
 	const struct request *r;
 	unsigned own = 0;
 
 	TAILQ_FOREACH(r, &requests, all)
-		own += slice_equal(r->jid, jid);
+		own += slice_equal(r->asker, asker);
 	return own >= ACCOUNT_MAX || request_count >= REQUESTS_MAX ||
 	    request_bytes + len > REQUESTS_BYTES;
 }
@@ -506,27 +527,42 @@ take_prefs(const struct frame *f, struct out *out)
 	return error;
 }
 
-int
-mam_take(const struct frame *f, struct slice whole, struct out *out)
+/* Makes of a ROOM_QUERY the request that mucd has got. */
+static void
+request_restore(struct frame *f)
 {
-	struct slice bare = jid_bare_of(f->from);
+	struct xmlin_element child;
+	struct xmlin in;
+
+	if (f->type != FRAME_ROOM_QUERY)
+		return;
+	f->kind = STANZA_IQ;
+	f->to = f->jid;
+	xmlin_begin(&in, f->payload, SLICE(NS_CLIENT));
+	if (xmlin_child(&in, &child)) {
+		f->name = child.name;
+		f->ns = child.ns;
+	}
+}
+
+/* Takes a request that may be answered; whole: the frame that it came in. */
+static int
+request_take(const struct frame *f, struct slice whole, struct out *out)
+{
 	enum stanza_error error;
 	const char *text = NULL;
 	struct request *r;
 
-	if (is_under_way(f))
-		return OK;
-	if (f->handle == 0 || (f->to.ptr != NULL && !slice_equal(f->to, bare)))
-		return refuse(f, STANZA_ERROR_FORBIDDEN, NULL, out);
-	if (slice_is(f->ns, NS_MAM) && slice_is(f->name, "prefs"))
-		return take_prefs(f, out);
-	if (is_full(bare, whole.len))
+	if (is_full(jid_bare_of(f->from), whole.len))
 		return refuse(f, STANZA_ERROR_RESOURCE_CONSTRAINT, "Too much is asked at once", out);
 	r = mem_alloc(sizeof *r + whole.len);
 	memcpy(r->bytes, whole.ptr, whole.len);
 	r->len = whole.len;
 	ASSERT(frame_read(slice_of(r->bytes, r->len), &r->f) == OK);
-	r->jid = jid_bare_of(r->f.from);
+	request_restore(&r->f);
+	r->asker = jid_bare_of(r->f.from);
+	r->room = r->f.type == FRAME_ROOM_QUERY;
+	r->jid = r->room ? r->f.jid : r->asker;
 	TAILQ_INSERT_TAIL(&requests, r, all);
 	request_count++;
 	request_bytes += r->len;
@@ -535,6 +571,36 @@ mam_take(const struct frame *f, struct slice whole, struct out *out)
 		return OK;
 	request_free(r);
 	return refuse(f, error, text, out);
+}
+
+int
+mam_take(const struct frame *f, struct slice whole, struct out *out)
+{
+	if (is_under_way(f))
+		return OK;
+	if (f->handle == 0 || (f->to.ptr != NULL && !slice_equal(f->to, jid_bare_of(f->from))))
+		return refuse(f, STANZA_ERROR_FORBIDDEN, NULL, out);
+	if (slice_is(f->ns, NS_MAM) && slice_is(f->name, "prefs"))
+		return take_prefs(f, out);
+	return request_take(f, whole, out);
+}
+
+/* Rooms have no preferences (XEP-0441): what is not among the kinds is not implemented. */
+int
+mam_take_room(const struct frame *f, struct slice whole, struct out *out)
+{
+	struct frame asked = *f;
+	struct jid from;
+
+	if ((f->subtype != TYPE_GET && f->subtype != TYPE_SET) || jid_parse(f->from, &from) != OK) {
+		daemon_refuse(f, "not a request");
+		acknowledge(f, out);
+		return OK;
+	}
+	if (is_under_way(f))
+		return OK;
+	request_restore(&asked);
+	return request_take(&asked, whole, out);
 }
 
 bool

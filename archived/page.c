@@ -2,8 +2,8 @@
  * page.c: finds the messages that answer a query, a bounded number of rows at a time. Called by
  * mam.c between transactions. Fails when the store does.
  *
- * With an address, the rows of its bare form are looked at, which are those of one peer; what else is
- * asked for is compared with the messages. Times bound the ids, by what is known about how far stamps
+ * With an address, the rows of its bare form are looked at, which are those of one peer (in a room: those of one
+ * occupant); what else is asked for is compared with the messages. Times bound the ids, by what is known about how far stamps
  * and ids lie apart.
  */
 #include "archived.h"
@@ -28,6 +28,19 @@ id_at(const struct buf *ids, size_t i)
 
 /* -- what fits -- */
 
+/* The same in a room: an occupant, or for those who may see it who has sent it. All are the room's own. */
+static bool
+sender_fits(const struct page *page, const struct frame *f)
+{
+	struct slice with = buf_slice(&page->query->with);
+
+	if (slice_equal(with, page->jid))
+		return true;
+	if (slice_equal(jid_bare_of(with), page->jid))
+		return slice_equal(f->from, with);
+	return page->sees && slice_equal(f->jid, with);
+}
+
 /* Whether the address that was asked for is one of a message's. */
 static bool
 address_fits(const struct page *page, const struct frame *f)
@@ -37,6 +50,8 @@ address_fits(const struct page *page, const struct frame *f)
 
 	if (with.len == 0)
 		return true;
+	if (page->room)
+		return sender_fits(page, f);
 	if (slice_equal(with, page->jid)) /* messages to oneself */
 		return slice_equal(from, with) && slice_equal(to, with);
 	if (jid_bare_of(with).len != with.len)
@@ -184,7 +199,7 @@ expression_write(struct page *page)
 	page->hits_end = buf_len(&query->text) == 0;
 	buf_add_string(out, "party:\"");
 	phrase_party(page->jid, out);
-	if (page->by_peer) {
+	if (page->by_peer && !page->room) {
 		buf_add_string(out, "\" AND party:\"");
 		phrase_party(buf_slice(&query->with), out);
 	}
@@ -206,6 +221,22 @@ page_begin(struct page *page, const struct query *query, struct slice jid, uint6
 		expression_write(page);
 }
 
+void
+page_begin_room(struct page *page, const struct query *query, struct slice jid, uint64_t account,
+    bool sees)
+{
+	struct slice with = buf_slice(&query->with);
+	bool of_room = slice_equal(jid_bare_of(with), jid);
+
+	*page = (struct page){ .query = query, .jid = jid, .account = account, .room = true, .sees = sees };
+	page->none = with.len != 0 && !of_room && !sees;
+	page->by_peer = of_room && with.len != jid.len;
+	if (page->by_peer)
+		store_key_hash(page->peer_hash, with);
+	if (query->has_text)
+		expression_write(page);
+}
+
 int
 page_step(struct page *page, unsigned *budget)
 {
@@ -217,7 +248,7 @@ page_step(struct page *page, unsigned *budget)
 	if (error)
 		return error;
 	page->wants = false;
-	if (page->account == 0)
+	if (page->account == 0 || page->none)
 		page->done = true;
 	else if (page->query->has_text)
 		hits_try(&step);

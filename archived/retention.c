@@ -1,6 +1,6 @@
 /*
  * retention.c: removes from archives what is older than its domain keeps, and the oldest of what is more
- * than an account may have. Called by main.c, a transaction for each step. Fails when the store does.
+ * than an account, or a room, may have. Called by main.c, a transaction for each step. Fails when the store does.
  *
  *   (its time, or a new configuration) -> copies on their way are written -> account after account, a
  *   bounded number of rows in a step -> (end)
@@ -24,7 +24,8 @@
 
 struct limit {
 	char *domain;
-	uint64_t time;  /* milliseconds, 0: for ever */
+	bool rooms;     /* it has rooms, and no accounts */
+	uint64_t time;   /* milliseconds, 0: for ever */
 	uint64_t bytes; /* of an account, 0: no limit */
 };
 
@@ -50,20 +51,31 @@ retention_close(void)
 	pass.running = false;
 }
 
-void
-retention_configure(const struct config *config)
+/* Adds the limits of a section, a title for each domain. */
+static void
+limits_read(const struct config *config, const char *section, bool rooms)
 {
 	struct slice domain;
 	size_t i;
 
-	retention_close();
-	for (i = 0; config_title(config, "domain", i, &domain); i++) {
-		limits = mem_grow(limits, (i + 1) * sizeof *limits);
-		limits[i].domain = slice_dup(domain);
-		limits[i].time = 1000 * config_number(config, "domain", limits[i].domain, "archive-time");
-		limits[i].bytes = config_number(config, "domain", limits[i].domain, "archive-size");
-		limit_count = i + 1;
+	for (i = 0; config_title(config, section, i, &domain); i++) {
+		struct limit *limit;
+
+		limits = mem_grow(limits, (limit_count + 1) * sizeof *limits);
+		limit = &limits[limit_count++];
+		limit->domain = slice_dup(domain);
+		limit->rooms = rooms;
+		limit->time = 1000 * config_number(config, section, limit->domain, "archive-time");
+		limit->bytes = config_number(config, section, limit->domain, "archive-size");
 	}
+}
+
+void
+retention_configure(const struct config *config)
+{
+	retention_close();
+	limits_read(config, "domain", false);
+	limits_read(config, "rooms", true);
 }
 
 uint64_t
@@ -89,6 +101,7 @@ retention_domain(size_t i, struct slice *domain)
 	return i < limit_count;
 }
 
+/* Those of the domain of an account or a room. */
 static const struct limit *
 limit_of(struct slice jid)
 {
@@ -97,8 +110,16 @@ limit_of(struct slice jid)
 
 	for (i = 0; i < limit_count; i++)
 		if (slice_is(domain, limits[i].domain))
-			return limits[i].time != 0 || limits[i].bytes != 0 ? &limits[i] : NULL;
+			return &limits[i];
 	return NULL;
+}
+
+bool
+retention_is_room(struct slice jid)
+{
+	const struct limit *limit = limit_of(jid);
+
+	return limit != NULL && limit->rooms;
 }
 
 void
@@ -141,7 +162,7 @@ account_try(void *arg, uint64_t account, const struct usage *usage, struct slice
 	search->left--;
 	search->at = account;
 	limit = usage->messages != 0 ? limit_of(jid) : NULL;
-	if (limit == NULL)
+	if (limit == NULL || (limit->time == 0 && limit->bytes == 0))
 		return true;
 	search->before = limit->time != 0 && limit->time < pass.now ? id_floor(pass.now - limit->time) : 0;
 	search->excess = limit->bytes != 0 && usage->bytes > limit->bytes ? usage->bytes - limit->bytes : 0;

@@ -24,6 +24,7 @@ const char *const state_tables[] = {
 	[TABLE_ASKED] = "asked",
 	[TABLE_USAGE] = "usage",
 	[TABLE_ONCE] = "once",
+	[TABLE_SAID] = "said",
 	[TABLE_COUNT] = NULL,
 };
 

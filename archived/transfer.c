@@ -1,6 +1,6 @@
 /*
  * transfer.c: messages of an account for aldisctl, which writes them into a file or brings them out of
- * one (XEP-0227). Called by the daemon framework between transactions; what is brought is one transaction
+ * one (XEP-0227), and those of a room, which are only written. Called by the daemon framework between transactions; what is brought is one transaction
  * a piece. Fails when the store does.
  *
  * What goes out is a page: "rows", elements in canonical form, and "next", the id behind which the next
@@ -59,6 +59,7 @@ words_read(struct slice *words, char out[JID_MAX + 1], struct slice *bare, enum 
 struct export {
 	enum table table;
 	struct slice account;   /* bare JID */
+	bool room;              /* it is that of a room: who has sent a message is told */
 	json_t *rows;
 	size_t bytes, looked;
 	uint64_t last;
@@ -78,11 +79,20 @@ delay_add(struct buf *out, struct slice from, uint64_t stamp)
 	buf_add_string(out, "/>");
 }
 
-/* Section "Message Archive". */
+/* Section "Message Archive"; of a room as its owners get them (XEP-0313). */
 static void
 result_add(struct export *page, uint64_t id, uint64_t stamp, const struct frame *f)
 {
+	struct buf payload = { 0 };
+	struct frame shown = *f;
 	char text[17];
+
+	if (page->room) {
+		room_payload(f->payload, &payload);
+		room_sender(f, &payload);
+		shown.payload = buf_slice(&payload);
+		shown.to = SLICE_NONE;
+	}
 
 	stanza_archive_id(id, text);
 	xml_open(&page->row, "result", SLICE(NS_MAM));
@@ -91,8 +101,9 @@ result_add(struct export *page, uint64_t id, uint64_t stamp, const struct frame 
 	xml_open(&page->row, "forwarded", SLICE(NS_FORWARD));
 	buf_add_char(&page->row, '>');
 	delay_add(&page->row, SLICE_NONE, stamp);
-	stanza_forward(f, &page->row);
+	stanza_forward(&shown, &page->row);
 	buf_add_string(&page->row, "</forwarded></result>");
+	buf_free(&payload);
 }
 
 /* Section "Offline Messages": with the time at which it came, and the id that it has here. */
@@ -168,30 +179,24 @@ page_fill(struct export *page, uint64_t account, uint64_t after)
 	return store_walk(state.store, TABLE_SPOOL, key, slice_part(key, 0, 8), spool_row, page);
 }
 
+/* Answers with a page of what is behind an id. */
 static int
-run_export(struct slice *words, size_t count, json_t **result)
+page_answer(struct export *page, uint64_t after, json_t **result)
 {
-	char out[JID_MAX + 1], text[17];
-	struct export page = { 0 };
 	struct account *account;
-	uint64_t after = 0;
+	char text[17];
 	int error;
 
-	if (count < 2 || count > 3 || (count == 3 && stanza_archive_id_read(words[2], &after) != OK))
-		return E_MALFORMED;
-	error = words_read(words, out, &page.account, &page.table, result);
-	if (error)
-		return error;
-	page.rows = json_array();
-	error = account_find(page.account, &account);
+	page->rows = json_array();
+	error = account_find(page->account, &account);
 	if (error == OK)
-		error = page_fill(&page, account->id, after);
-	*result = json_pack("{s:o}", "rows", page.rows);
-	if (page.more) {
-		stanza_archive_id(page.last, text);
+		error = page_fill(page, account->id, after);
+	*result = json_pack("{s:o}", "rows", page->rows);
+	if (page->more) {
+		stanza_archive_id(page->last, text);
 		json_object_set_new(*result, "next", json_stringn(text, 16));
 	}
-	buf_free(&page.row);
+	buf_free(&page->row);
 	if (error == E_NOT_FOUND)
 		error = OK; /* nothing was ever stored for it */
 	if (error) {
@@ -199,6 +204,36 @@ run_export(struct slice *words, size_t count, json_t **result)
 		*result = NULL;
 	}
 	return error;
+}
+
+static int
+run_export(struct slice *words, size_t count, json_t **result)
+{
+	char out[JID_MAX + 1];
+	struct export page = { 0 };
+	uint64_t after = 0;
+	int error;
+
+	if (count < 2 || count > 3 || (count == 3 && stanza_archive_id_read(words[2], &after) != OK))
+		return E_MALFORMED;
+	error = words_read(words, out, &page.account, &page.table, result);
+	return error ? error : page_answer(&page, after, result);
+}
+
+static int
+run_room(struct slice *words, size_t count, json_t **result)
+{
+	struct export page = { .table = TABLE_ARCHIVE, .room = true };
+	char out[JID_MAX + 1];
+	uint64_t after = 0;
+	struct jid jid;
+
+	if (count < 1 || count > 2 || (count == 2 && stanza_archive_id_read(words[1], &after) != OK))
+		return E_MALFORMED;
+	if (jid_prepare(words[0], out, &jid) != OK || jid.local.ptr == NULL || jid.resource.ptr != NULL)
+		return refuse(result, E_MALFORMED, "this is not the address of a room");
+	page.account = jid.full;
+	return page_answer(&page, after, result);
 }
 
 /* -- in -- */
@@ -449,5 +484,6 @@ run_import(struct slice *words, size_t count, json_t **result)
 const struct command archived_transfers[] = {
 	{ "export messages", "JID TABLE [CURSOR]", "a page of messages", run_export },
 	{ "import messages", "JID TABLE", "messages of an account", run_import },
+	{ "room messages", "JID [CURSOR]", "a page of a room's messages", run_room },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -151,6 +151,12 @@ usage_removed(uint64_t account, uint64_t now)
 }
 
 int
+usage_resized(uint64_t account, uint64_t before, uint64_t after)
+{
+	return change(account, SLICE_NONE, 0, (int64_t)after - (int64_t)before, 0);
+}
+
+int
 usage_forget(uint64_t account)
 {
 	char key[8];

@@ -189,7 +189,7 @@ test_head(void **state)
 	assert_int_equal(read_with(7, AUDIENCE_COUNT - 1, 1), OK);
 	assert_int_equal(read_with(7, AUDIENCE_COUNT, 1), E_MALFORMED);
 	assert_int_equal(read_with(8, FLAG_ALL, 4), OK);
-	assert_int_equal(read_with(8, FLAG_ALL + 1, 4), E_MALFORMED);
+	assert_int_equal(read_with(8, (uint32_t)FLAG_ALL + 1, 4), E_MALFORMED);
 	assert_int_equal(read_with(8, UINT32_MAX, 4), E_MALFORMED);
 	assert_int_equal(read_with(0, FRAME_HEAD - 1, 4), E_MALFORMED);
 	assert_int_equal(read_with(0, FRAME_HEAD + 1, 4), E_MALFORMED);

@@ -1,0 +1,712 @@
+/*
+ * test_room_archive.c: messages of rooms in archived: stored once, in the histories of those who enter, asked for,
+ * taken back, forgotten.
+ *
+ * Links: archived
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "archived.h"
+#include "counter.h"
+#include "jid.h"
+#include "ns.h"
+
+#define ROOM    "coven@rooms.example"
+#define OTHER   "heath@rooms.example"
+#define FIRST   "hag66@shakespeare.example"
+#define SECOND  "wiccarocks@shakespeare.example"
+#define NOW     1790000000000ull
+#define DAY     (24ull * 3600 * 1000)
+#define SESSION HANDLE(5, 9)
+#define NO_LIMIT UINT64_MAX
+
+static char directory[64];
+static uint64_t now = NOW, seq, number; /* ids grow from test to test, so the time does */
+static uint32_t origin;
+static struct out out;
+static char said[65536];   /* what was answered, in words */
+static uint64_t ids[256];  /* of the messages of a test, in the order in which they got them */
+static size_t id_count;
+
+/* -- surroundings -- */
+
+static void
+configure(const char *text)
+{
+	struct config *config;
+
+	assert_int_equal(config_read(slice_string(text), &config), OK);
+	retention_configure(config);
+	config_free(&config);
+}
+
+static void
+open_store(void)
+{
+	assert_int_equal(state_open(directory, 64u << 20, 1000, now), OK);
+	assert_int_equal(search_open(directory), OK);
+	configure("rooms\trooms.example\tarchive-time\t0\nrooms\trooms.example\tarchive-size\t0\n");
+}
+
+static void
+close_store(void)
+{
+	search_close();
+	retention_close();
+	state_close();
+}
+
+static int
+setup(void **arg)
+{
+	(void)arg;
+	snprintf(directory, sizeof directory, "/tmp/test_room_archive.XXXXXX");
+	assert_non_null(mkdtemp(directory));
+	seq = number = 0;
+	origin = 20;
+	id_count = 0;
+	now += DAY;
+	state.index_copies = 32768;
+	state.page_messages = 50;
+	open_store();
+	return 0;
+}
+
+static int
+teardown(void **arg)
+{
+	static const char *const files[] = { "data.mdb", "lock.mdb", TEXTFILE_NAME, TEXTFILE_NAME "-wal" };
+	char path[128];
+	size_t i;
+
+	(void)arg;
+	close_store();
+	buf_free(&out.frames);
+	buf_free(&out.acks);
+	for (i = 0; i < sizeof files / sizeof files[0]; i++) {
+		snprintf(path, sizeof path, "%s/%s", directory, files[i]);
+		unlink(path);
+	}
+	return rmdir(directory);
+}
+
+static void
+add(const struct frame *f)
+{
+	struct buf bytes = { 0 };
+
+	assert_int_equal(frame_write(f, &bytes), OK);
+	assert_true(batch_add(f->type, buf_slice(&bytes)));
+	buf_free(&bytes);
+}
+
+static struct slice
+token_of(uint64_t n, char token[ONCE_SIZE])
+{
+	store_key_u64(token, 0x1122334455667788);
+	store_key_u64(token + 8, n);
+	return slice_of(token, ONCE_SIZE);
+}
+
+static struct frame
+message_of(const char *from, const char *sender, const char *payload)
+{
+	return (struct frame){ .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_GROUPCHAT,
+		.flags = FLAG_STORE | FLAG_FROM_LOCAL | FLAG_ROOM | FLAG_CONTENT, .origin = origin, .seq = ++seq,
+		.from = slice_string(from), .to = jid_bare_of(slice_string(from)), .id = SLICE("m"),
+		.jid = slice_string(sender), .payload = slice_string(payload), .stamp = now };
+}
+
+/* Queues a message as mucd sends it. */
+static void
+queue(const char *from, const char *sender, const char *payload)
+{
+	static const uint64_t handles[] = { HANDLE(5, 1), HANDLE(6, 2) };
+	struct frame f = message_of(from, sender, payload);
+	char token[ONCE_SIZE];
+
+	f.number = ++number;
+	f.token = token_of(number, token);
+	f.numbers = slice_of((const char *)handles, sizeof handles);
+	f.text = SLICE("somebody@elsewhere.example/receiver\n");
+	add(&f);
+}
+
+/* -- what is answered -- */
+
+static void
+say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void
+say(const char *format, ...)
+{
+	size_t len = strlen(said);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(said + len, sizeof said - len, format, args);
+	va_end(args);
+}
+
+/* Writes text with archive ids as #1, #2, ... */
+static void
+say_ids(struct slice text)
+{
+	uint64_t id;
+	size_t i, j;
+
+	for (i = 0; i < text.len; i++) {
+		if (stanza_archive_id_read(slice_part(text, i, 16), &id) == OK) {
+			for (j = 0; j < id_count && ids[j] != id; j++)
+				;
+			if (j < id_count) {
+				say("#%zu", j + 1);
+				i += 15;
+				continue;
+			}
+		}
+		say("%c", text.ptr[i]);
+	}
+}
+
+/* The number of an id; one that is new is noted. */
+static size_t
+id_number(uint64_t id)
+{
+	size_t i;
+
+	for (i = 0; i < id_count && ids[i] != id; i++)
+		;
+	if (i == id_count) {
+		assert_true(id_count < sizeof ids / sizeof ids[0]);
+		ids[id_count++] = id;
+	}
+	return i + 1;
+}
+
+static void
+say_history(const struct frame *f)
+{
+	assert_int_equal(f->subtype, TYPE_GROUPCHAT);
+	assert_true((f->flags & (FLAG_ROOM | FLAG_SPOOL)) == (FLAG_ROOM | FLAG_SPOOL));
+	assert_false(f->flags & (FLAG_STORE | FLAG_FROM_LOCAL | FLAG_TO_LOCAL));
+	assert_null(f->jid.ptr);
+	assert_null(f->token.ptr);
+	assert_null(f->numbers.ptr);
+	assert_null(f->text.ptr);
+	assert_true(f->origin == 0 && f->seq == 0 && f->handle == SESSION && f->number == 77);
+	assert_true(f->stamp != 0 && stanza_is_canonical(f));
+	say("#%zu %.*s; ", id_number(f->archive_id), SLICE_ARG(f->payload));
+}
+
+static void
+say_error(const struct frame *f)
+{
+	struct xmlin_element error, condition;
+	struct xmlin in;
+
+	assert_true(xmlin_find(f->payload, SLICE(NS_CLIENT), "error", NS_CLIENT, &error));
+	xmlin_begin(&in, error.content, error.ns);
+	assert_true(xmlin_child(&in, &condition));
+	say("%.*s; ", SLICE_ARG(condition.name));
+}
+
+/* A result: the message in it, as it is forwarded. */
+static void
+say_result(const struct frame *f)
+{
+	struct xmlin_element result, forwarded, message;
+	struct buf scratch = { 0 };
+	struct slice id;
+
+	assert_true(xmlin_find(f->payload, SLICE(NS_CLIENT), "result", NS_MAM, &result));
+	assert_int_equal(xmlin_attribute(&result, "id", &scratch, &id), OK);
+	say_ids(id);
+	assert_true(xmlin_find(result.content, result.ns, "forwarded", NS_FORWARD, &forwarded));
+	assert_true(xmlin_find(forwarded.content, forwarded.ns, "message", NS_CLIENT, &message));
+	assert_int_equal(xmlin_attribute(&message, "from", &scratch, &id), OK);
+	say(" %.*s: %.*s; ", SLICE_ARG(id), SLICE_ARG(message.content));
+	assert_int_equal(xmlin_attribute(&message, "to", &scratch, &id), E_NOT_FOUND);
+	buf_free(&scratch);
+}
+
+static void
+say_frame(const struct frame *f)
+{
+	size_t i;
+
+	if (f->type == FRAME_STORED) {
+		for (i = 0; i < frame_count(f); i += 3) {
+			assert_int_equal(frame_at(f, i + 2), 0);
+			if (frame_at(f, i + 1) == 0 || frame_at(f, i + 1) == STORED_REFUSED)
+				say("stored %s; ", frame_at(f, i + 1) == 0 ? "before" : "not");
+			else
+				say("stored #%zu; ", id_number(frame_at(f, i + 1)));
+		}
+	} else if (f->type == FRAME_HISTORY_END) {
+		assert_true(f->origin == origin && f->seq != 0);
+		say("end; ");
+	} else if (f->type == FRAME_FORGOTTEN) {
+		say("forgotten %.*s %llu; ", SLICE_ARG(f->jid), (unsigned long long)f->number);
+	} else if (f->type == FRAME_STANZA && (f->flags & FLAG_SPOOL)) {
+		say_history(f);
+	} else if (f->type == FRAME_STANZA) {
+		assert_true(slice_is(f->from, ROOM) && stanza_is_canonical(f));
+		if (f->kind == STANZA_MESSAGE)
+			say_result(f);
+		else if (f->subtype == TYPE_ERROR)
+			say_error(f);
+		else
+			say_ids(f->payload);
+	}
+}
+
+static void
+say_all(void)
+{
+	struct slice whole, rest = buf_slice(&out.frames);
+	struct frame f;
+
+	while (frame_next(rest, &whole) == OK) {
+		assert_int_equal(frame_read(whole, &f), OK);
+		say_frame(&f);
+		rest = slice_part(rest, whole.len, rest.len);
+	}
+	assert_int_equal(rest.len, 0);
+	buf_clear(&out.frames);
+}
+
+/* Has the index of words done what is to be done. */
+static void
+index_words(void)
+{
+	uint64_t ticks = 1000000;
+
+	while (search_when() != UINT64_MAX && search_when() <= ticks && search_prepare(ticks)) {
+		search_work();
+		search_finish(ticks);
+	}
+}
+
+/* Runs transactions and requests until nothing waits, and says what they answered. */
+static const char *
+answers(void)
+{
+	said[0] = '\0';
+	while (batch_bytes() != 0) {
+		assert_int_equal(batch_run(now, &out), OK);
+		say_all();
+	}
+	do {
+		index_words();
+		assert_int_equal(mam_step(&out), OK);
+		say_all();
+	} while (mam_pending());
+	return said;
+}
+
+/* Takes what is acknowledged: their numbers, in words. */
+static const char *
+acks(void)
+{
+	uint64_t pair[2];
+	size_t i;
+
+	said[0] = '\0';
+	for (i = 0; i < buf_len(&out.acks); i += sizeof pair) {
+		memcpy(pair, buf_slice(&out.acks).ptr + i, sizeof pair);
+		assert_int_equal(pair[0], origin);
+		say("%llu ", (unsigned long long)pair[1]);
+	}
+	buf_clear(&out.acks);
+	return said;
+}
+
+static void
+message(const char *from, const char *sender, const char *payload)
+{
+	size_t before = id_count;
+
+	now += 1000;
+	queue(from, sender, payload);
+	answers();
+	assert_int_equal(id_count, before + 1);
+}
+
+static void
+three(void)
+{
+	message(ROOM "/first", FIRST, "<body>one</body>");
+	message(ROOM "/second", SECOND, "<body>two</body>");
+	message(ROOM "/first", FIRST, "<body>three</body>");
+}
+
+static void
+history_queue(uint64_t messages, uint64_t characters, uint64_t since)
+{
+	uint64_t limits[] = { messages, characters };
+	struct frame f = { .type = FRAME_HISTORY, .origin = origin, .seq = ++seq, .jid = SLICE(ROOM),
+		.handle = SESSION, .to = SLICE(FIRST "/x"), .number = 77, .stamp = since,
+		.numbers = slice_of((const char *)limits, sizeof limits) };
+
+	add(&f);
+}
+
+static const char *
+history(uint64_t messages, uint64_t characters, uint64_t since)
+{
+	history_queue(messages, characters, since);
+	return answers();
+}
+
+static uint64_t
+rows(enum table table)
+{
+	uint64_t count = store_count(state.store, table);
+
+	store_abort(state.store);
+	return count;
+}
+
+/* -- storing -- */
+
+static void
+test_stored(void **arg)
+{
+	struct frame f;
+	uint64_t stamp;
+
+	(void)arg;
+	three();
+	assert_int_equal(rows(TABLE_SPOOL), 0);
+	assert_int_equal(rows(TABLE_MESSAGE), 3);
+	assert_int_equal(message_get(ids[0], &stamp, &f), OK);
+	assert_true(slice_is(f.jid, FIRST) && slice_is(f.to, ROOM) && slice_is(f.from, ROOM "/first"));
+	assert_true(f.numbers.ptr == NULL && f.text.ptr == NULL && f.token.ptr == NULL && f.number == 0);
+	assert_int_equal(stamp, now - 2000);
+	store_abort(state.store);
+	assert_int_equal(index_all(), OK);
+	assert_int_equal(state_commit(), OK);
+	assert_int_equal(rows(TABLE_ARCHIVE), 3);
+	assert_int_equal(rows(TABLE_PEER), 3);
+}
+
+/* Sends all of them again. */
+static void
+again(uint64_t count)
+{
+	number = 0;
+	while (number < count)
+		queue(ROOM "/first", FIRST, "<body>again</body>");
+}
+
+static void
+test_once(void **arg)
+{
+	(void)arg;
+	three();
+	/* The same mucd with its numbers, and one that has begun anew. */
+	seq = 0;
+	again(3);
+	assert_string_equal(answers(), "stored #1; stored #2; stored #3; ");
+	origin++;
+	again(4);
+	assert_string_equal(answers(), "stored #1; stored #2; stored #3; stored #4; ");
+	close_store();
+	open_store();
+	again(4);
+	assert_string_equal(answers(), "stored #1; stored #2; stored #3; stored #4; ");
+	assert_int_equal(rows(TABLE_MESSAGE), 4);
+	/* Both in one transaction. */
+	queue(ROOM "/first", FIRST, "<body>five</body>");
+	number--;
+	queue(ROOM "/first", FIRST, "<body>five</body>");
+	assert_string_equal(answers(), "stored #5; stored #5; ");
+}
+
+/* What is not to be archived has an id, and is stored once all the same. */
+static void
+test_no_store(void **arg)
+{
+	unsigned i;
+
+	(void)arg;
+	for (i = 0; i < 2; i++) {
+		struct frame f = message_of(ROOM "/first", FIRST, "<body>secret</body>");
+		char token[ONCE_SIZE];
+
+		f.flags |= FLAG_NO_STORE;
+		f.token = token_of(9, token);
+		add(&f);
+		assert_string_equal(answers(), "stored #1; ");
+	}
+	assert_int_equal(rows(TABLE_MESSAGE), 0);
+	assert_string_equal(history(9, NO_LIMIT, 0), "end; ");
+}
+
+static void
+test_wrong(void **arg)
+{
+	static const struct {
+		const char *from, *to, *jid;
+		size_t token;
+		enum stanza_type type;
+		uint32_t with, without;
+	} tests[] = {
+		{ ROOM "/first", ROOM, FIRST, 15, TYPE_GROUPCHAT, 0, 0 },
+		{ ROOM "/first", ROOM, FIRST, 0, TYPE_GROUPCHAT, 0, 0 },
+		{ ROOM "/first", ROOM, FIRST "/x", 16, TYPE_GROUPCHAT, 0, 0 },
+		{ ROOM "/first", ROOM, "@", 16, TYPE_GROUPCHAT, 0, 0 },
+		{ ROOM "/first", OTHER, FIRST, 16, TYPE_GROUPCHAT, 0, 0 },
+		{ ROOM "/first", ROOM "/first", FIRST, 16, TYPE_GROUPCHAT, 0, 0 },
+		{ ROOM "/first", NULL, FIRST, 16, TYPE_GROUPCHAT, 0, 0 },
+		{ "rooms.example/first", "rooms.example", FIRST, 16, TYPE_GROUPCHAT, 0, 0 },
+		{ NULL, ROOM, FIRST, 16, TYPE_GROUPCHAT, 0, 0 },
+		{ ROOM "/first", ROOM, FIRST, 16, TYPE_CHAT, 0, 0 },
+		{ ROOM "/first", ROOM, FIRST, 16, TYPE_ERROR, 0, 0 },
+		{ ROOM "/first", ROOM, FIRST, 16, TYPE_GROUPCHAT, FLAG_TO_LOCAL, 0 },
+		{ ROOM "/first", ROOM, FIRST, 16, TYPE_GROUPCHAT, FLAG_TO_REMOTE, 0 },
+		{ ROOM "/first", ROOM, FIRST, 16, TYPE_GROUPCHAT, 0, FLAG_FROM_LOCAL },
+		{ ROOM "/first", ROOM, FIRST, 16, TYPE_GROUPCHAT, 0, FLAG_STORE },
+	};
+	size_t i;
+
+	(void)arg;
+	for (i = 0; i < sizeof tests / sizeof tests[0]; i++) {
+		struct frame f = message_of(ROOM "/first", tests[i].jid, "<body>x</body>");
+		char token[ONCE_SIZE];
+
+		f.from = slice_string(tests[i].from);
+		f.to = slice_string(tests[i].to);
+		f.subtype = tests[i].type;
+		f.flags = (f.flags | tests[i].with) & ~tests[i].without;
+		f.token = slice_part(token_of(1, token), 0, tests[i].token);
+		add(&f);
+		assert_string_equal(answers(), "stored not; ");
+	}
+	assert_int_equal(rows(TABLE_MESSAGE), 0);
+	assert_int_equal(rows(TABLE_ACCOUNT), 0);
+	/* An iq with the flag is none either. */
+	struct frame f = message_of(ROOM "/first", FIRST, "<body>x</body>");
+	f.kind = STANZA_IQ;
+	f.subtype = TYPE_GET;
+	add(&f);
+	assert_string_equal(answers(), "stored not; ");
+}
+
+/* A message to somebody who is not in the room: as from a server elsewhere. */
+static void
+test_invitation(void **arg)
+{
+	struct frame f = message_of(ROOM, NULL, "<x xmlns='http://jabber.org/protocol/muc#user'/>");
+	char token[ONCE_SIZE];
+
+	(void)arg;
+	f.flags = FLAG_STORE | FLAG_TO_LOCAL | FLAG_CONTENT;
+	f.subtype = TYPE_NORMAL;
+	f.to = SLICE(FIRST);
+	f.token = token_of(1, token);
+	add(&f);
+	assert_int_equal(batch_run(now, &out), OK);
+	buf_clear(&out.frames);
+	assert_int_equal(rows(TABLE_SPOOL), 1);
+	add(&f);
+	assert_string_equal(answers(), "stored before; ");
+	f.origin++;
+	add(&f);
+	assert_string_equal(answers(), "stored before; ");
+	assert_int_equal(rows(TABLE_MESSAGE), 1);
+}
+
+/* Tokens that are old go, but for those that may still come. */
+static void
+test_tokens_expire(void **arg)
+{
+	bool more;
+
+	(void)arg;
+	three();
+	number = 70000;
+	now += 7 * DAY;
+	message(ROOM "/first", FIRST, "<body>late</body>");
+	assert_int_equal(once_room_expire(now, &more), OK);
+	assert_int_equal(state_commit(), OK);
+	assert_int_equal(rows(TABLE_SAID), 4);
+	now += 3 * DAY;
+	assert_int_equal(once_room_expire(now, &more), OK);
+	assert_false(more);
+	assert_int_equal(state_commit(), OK);
+	assert_int_equal(rows(TABLE_SAID), 1);
+	now += 300 * DAY;
+	assert_int_equal(once_room_expire(now, &more), OK);
+	assert_int_equal(state_commit(), OK);
+	number--;
+	queue(ROOM "/first", FIRST, "<body>late</body>");
+	number = 0;
+	queue(ROOM "/first", FIRST, "<body>late</body>");
+	assert_string_equal(answers(), "stored #4; stored #5; ");
+}
+
+/* -- histories -- */
+
+static void
+test_history(void **arg)
+{
+	(void)arg;
+	assert_string_equal(history(5, NO_LIMIT, 0), "end; ");
+	three();
+	message(OTHER "/first", FIRST, "<body>elsewhere</body>");
+	assert_string_equal(history(5, NO_LIMIT, 0), "#1 <body>one</body>; #2 <body>two</body>; "
+	    "#3 <body>three</body>; end; ");
+	assert_string_equal(history(2, NO_LIMIT, 0), "#2 <body>two</body>; #3 <body>three</body>; end; ");
+	assert_string_equal(history(0, NO_LIMIT, 0), "end; ");
+	assert_string_equal(history(2, 0, 0), "end; ");
+	assert_string_equal(history(UINT64_MAX, NO_LIMIT, now - 1000),
+	    "#3 <body>three</body>; end; ");
+	assert_string_equal(history(5, NO_LIMIT, now - 2000), "#2 <body>two</body>; #3 <body>three</body>; end; ");
+	assert_string_equal(history(5, NO_LIMIT, now), "end; ");
+	assert_string_equal(history(5, NO_LIMIT, UINT64_MAX), "end; ");
+	/* The same when the copies are in the table, and after a restart. */
+	assert_int_equal(index_all(), OK);
+	assert_int_equal(state_commit(), OK);
+	assert_string_equal(history(2, NO_LIMIT, 0), "#2 <body>two</body>; #3 <body>three</body>; end; ");
+	message(ROOM "/second", SECOND, "<body>four</body>");
+	close_store();
+	open_store();
+	assert_string_equal(history(2, NO_LIMIT, 0), "#3 <body>three</body>; #5 <body>four</body>; end; ");
+}
+
+/* In its place in the batch, also when that is a single transaction. */
+static void
+test_history_place(void **arg)
+{
+	(void)arg;
+	queue(ROOM "/first", FIRST, "<body>one</body>");
+	history_queue(5, NO_LIMIT, 0);
+	queue(ROOM "/first", FIRST, "<body>two</body>");
+	history_queue(5, NO_LIMIT, 0);
+	history_queue(1, NO_LIMIT, 0);
+	queue(ROOM "/first", FIRST, "<body>three</body>");
+	assert_string_equal(answers(), "stored #1; #1 <body>one</body>; end; stored #2; #1 <body>one</body>; "
+	    "#2 <body>two</body>; end; #2 <body>two</body>; end; stored #3; ");
+	assert_string_equal(acks(), "");
+}
+
+/* Again when it comes again. */
+static void
+test_history_again(void **arg)
+{
+	(void)arg;
+	three();
+	history(1, NO_LIMIT, 0);
+	seq--;
+	assert_string_equal(history(1, NO_LIMIT, 0), "#3 <body>three</body>; end; ");
+	history_queue(1, NO_LIMIT, 0);
+	batch_router_gone();
+	assert_string_equal(answers(), "");
+}
+
+/* What has no content is archived, perhaps, but does not count. */
+static void
+test_history_content(void **arg)
+{
+	struct frame f;
+	char token[ONCE_SIZE];
+
+	(void)arg;
+	three();
+	f = message_of(ROOM "/first", FIRST, "<active xmlns='http://jabber.org/protocol/chatstates'/>");
+	f.flags &= ~(uint32_t)FLAG_CONTENT;
+	f.token = token_of(++number, token);
+	add(&f);
+	assert_string_equal(answers(), "stored #4; ");
+	assert_string_equal(history(1, NO_LIMIT, 0), "#3 <body>three</body>; end; ");
+}
+
+/* Characters of the whole stanzas (XEP-0045 section 7.2.13), of which one may have several bytes. */
+static void
+test_history_characters(void **arg)
+{
+	uint64_t low = 1, high = 100000;
+	struct frame f;
+	struct buf xml = { 0 };
+	uint64_t stamp;
+
+	(void)arg;
+	message(ROOM "/first", FIRST, "<body>one</body>");
+	message(ROOM "/first", FIRST, "<body>\303\244\303\266\342\202\254</body>");
+	while (low < high) {
+		uint64_t middle = (low + high) / 2;
+
+		if (strstr(history(9, middle, 0), "#2") != NULL)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	assert_int_equal(message_get(ids[1], &stamp, &f), OK);
+	f.flags = FLAG_SPOOL | FLAG_ROOM;
+	f.archive_id = ids[1];
+	f.to = SLICE(FIRST "/x");
+	f.stamp = stamp;
+	f.jid = SLICE_NONE;
+	stanza_write(&f, SLICE_NONE, SLICE(ROOM), &xml);
+	store_abort(state.store);
+	assert_int_equal(low, buf_len(&xml) - 4);
+	assert_string_equal(history(9, low, 0), "#2 <body>\303\244\303\266\342\202\254</body>; end; ");
+	assert_string_equal(history(9, low - 1, 0), "end; ");
+	/* Both have the same number of characters. */
+	assert_string_equal(history(9, 2 * low - 1, 0), "#2 <body>\303\244\303\266\342\202\254</body>; end; ");
+	assert_non_null(strstr(history(9, 2 * low, 0), "#1 "));
+	buf_free(&xml);
+}
+
+static void
+test_history_wrong(void **arg)
+{
+	static const uint64_t limits[] = { 5, UINT64_MAX, 1 };
+	struct frame f = { .type = FRAME_HISTORY, .origin = 20, .jid = SLICE(ROOM), .handle = SESSION };
+
+	(void)arg;
+	three();
+	f.seq = ++seq;
+	add(&f);
+	assert_string_equal(answers(), "end; ");
+	f.numbers = slice_of((const char *)limits, 8);
+	add(&f);
+	assert_string_equal(answers(), "end; ");
+	f.numbers = slice_of((const char *)limits, 24);
+	add(&f);
+	assert_string_equal(answers(), "end; ");
+	f.numbers = slice_of((const char *)limits, 16);
+	f.handle = 0;
+	add(&f);
+	assert_string_equal(answers(), "end; ");
+	f.to = SLICE("@x");
+	add(&f);
+	assert_string_equal(answers(), "end; ");
+	f.jid = SLICE(ROOM "/first");
+	add(&f);
+	assert_string_equal(answers(), "");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+		TEST(stored), TEST(once), TEST(no_store), TEST(wrong), TEST(invitation), TEST(tokens_expire),
+		TEST(history), TEST(history_place), TEST(history_again), TEST(history_content),
+		TEST(history_characters), TEST(history_wrong),
+#undef TEST
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
