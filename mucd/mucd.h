@@ -80,6 +80,15 @@ bool affiliation_read(struct slice text, enum affiliation *affiliation);
 const char *role_in_room_text(enum role_in_room role);
 bool role_in_room_read(struct slice text, enum role_in_room *role);
 
+/* -- privilege_change.c: who may change whose (sections 8 and 9), tables alone -------------------- */
+
+/* The error for who asks, or STANZA_ERROR_NONE. self: it is about who asks. */
+enum stanza_error privilege_affiliate(enum affiliation actor, enum affiliation from, enum affiliation to, bool self);
+enum stanza_error privilege_role(enum role_in_room actor, enum affiliation actor_affiliation,
+    enum role_in_room from, enum affiliation affiliation, enum role_in_room to, bool self);
+bool privilege_reads_list(const struct room *room, enum affiliation reader, enum role_in_room role,
+    enum affiliation list);
+
 /* -- room.c: rooms from their first occupant to their end ------------------------------------------ */
 
 /* Who: of those in a room. */
@@ -290,6 +299,8 @@ void presence_show_room(const struct client *client);
 /* Tells that a client is leaving or being removed, then removes it: from the room when it was the last of its
  * occupant (change says why), else its other clients stay and only this one is told. */
 void presence_gone(struct client *client, const struct change *change, struct slice payload);
+/* Roles are shown now, or hidden, that were not: what that means for those who see them. */
+void presence_broadcast_changed(struct room *room, unsigned before);
 /* The same of all clients of an occupant. */
 void presence_expel(struct occupant *occupant, const struct change *change);
 
@@ -362,6 +373,7 @@ struct settings {
 	const struct domain *domain;
 	struct room_config config;
 	struct buf admins, owners;   /* lines: bare JIDs */
+	bool admins_given;           /* the list of admins was, and is not that which there is */
 };
 
 struct setting {
@@ -400,8 +412,8 @@ void owner_request(struct room *room, const struct frame *f, uint64_t now);
 /* Makes this the configuration, with all that follows (10.2): status codes, who must leave. What *config has is
  * the room's afterwards. */
 void owner_configure(struct room *room, struct room_config *config, uint64_t now);
-/* Makes all of it so, administrators and owners too. Returns NULL, or why not (E_FORBIDDEN: no owner is left), in
- * which case nothing has changed. *s is to be freed. */
+/* Makes all of it so, administrators and owners too. Returns OK, or an error (E_FORBIDDEN: no owner is left) with
+ * *why for people, and nothing has changed. *s is to be freed. */
 int owner_apply(struct room *room, struct settings *s, struct slice actor_nick, uint64_t now, const char **why);
 /* Ends a room: all leave with <destroy/>. alternative, reason, password: may be absent. */
 void owner_destroy(struct room *room, struct slice alternative, struct slice reason, struct slice password);

@@ -551,9 +551,7 @@ const char *
 settings_check(const struct settings *s)
 {
 	if (s->config.password_protected && buf_len(&s->config.password) == 0)
-		return "A room that is protected by a password needs a password";
-	if (buf_len(&s->owners) == 0)
-		return "A room needs an owner";
+		return "a room that is protected by a password needs a password";
 	return NULL;
 }
 
