@@ -209,11 +209,11 @@ admin_affiliate(struct room *room, struct slice bare, enum affiliation affiliati
 
 /* -- requests for a list -- */
 
-static void
-list_item(struct buf *out, const char *affiliation, struct slice jid, struct slice nick, const char *role,
-    struct slice reason)
+void
+admin_item(struct buf *out, const char *affiliation, struct slice ns, struct slice jid, struct slice nick,
+    const char *role, struct slice reason)
 {
-	buf_add_string(out, "<item");
+	xml_open(out, "item", ns);
 	xml_add_attribute(out, "affiliation", slice_string(affiliation));
 	xml_add_attribute(out, "jid", jid);
 	xml_add_attribute(out, "nick", nick);
@@ -241,7 +241,7 @@ affiliates_list(const struct room *room, enum affiliation affiliation, struct bu
 			continue;
 		if (nick.ptr == NULL && o != NULL)
 			nick = slice_of(o->nick, o->nick_len);
-		list_item(out, affiliation_text(affiliation), bare, nick, o != NULL ? role_in_room_text(o->role) : NULL,
+		admin_item(out, affiliation_text(affiliation), SLICE_NONE, bare, nick, o != NULL ? role_in_room_text(o->role) : NULL,
 		    slice_string(a->reason));
 		if (buf_len(out) > LIST_BYTES_MAX)
 			return;
@@ -259,8 +259,8 @@ occupants_list(const struct room *room, enum role_in_room role, struct buf *out)
 		if (o->role != role)
 			continue;
 		TAILQ_FOREACH (client, &o->clients, siblings) {
-			list_item(out, affiliation_text(affiliation_of(room, slice_of(o->bare, o->bare_len))),
-			    slice_of(client->jid, client->jid_len), slice_of(o->nick, o->nick_len),
+			admin_item(out, affiliation_text(affiliation_of(room, slice_of(o->bare, o->bare_len))),
+			    SLICE_NONE, slice_of(client->jid, client->jid_len), slice_of(o->nick, o->nick_len),
 			    role_in_room_text(role), SLICE_NONE);
 			if (buf_len(out) > LIST_BYTES_MAX)
 				return;
@@ -474,9 +474,8 @@ items_read(const struct xmlin_element *query, struct items *items, struct fault 
 	    fault(why, STANZA_ERROR_BAD_REQUEST, "no item");
 }
 
-/* Whether a nick can be reserved for an account: nobody else has reserved it or goes by it. */
-static bool
-nick_free(const struct room *room, struct slice nick, struct slice bare)
+bool
+admin_nick_free(const struct room *room, struct slice nick, struct slice bare)
 {
 	const struct affiliate *a = affiliate_of_nick(room, nick);
 	const struct occupant *o = occupant_find(room, nick);
@@ -516,7 +515,7 @@ affiliation_check(const struct room *room, const struct actor *actor, const stru
 	if (domain_is_admin(room->domain, bare) && item->affiliation < AFFILIATION_OWNER)
 		return fault(why, STANZA_ERROR_NOT_ALLOWED, "the service has made this one an owner");
 	if (item->nick != NULL && item->nick[0] != '\0' && item->affiliation >= AFFILIATION_MEMBER &&
-	    !nick_free(room, slice_string(item->nick), bare))
+	    !admin_nick_free(room, slice_string(item->nick), bare))
 		return fault(why, STANZA_ERROR_CONFLICT, "the nick is taken");
 	return true;
 }

@@ -65,6 +65,7 @@ struct domain {
 int domains_configure(const struct config *config); /* also while we run */
 void domains_serve(struct buf *text);               /* HELLO lines */
 struct domain *domain_find(struct slice name);      /* NULL: not ours */
+struct domain *domain_at(size_t i);                 /* the i-th; NULL behind the last */
 bool domain_may_create(const struct domain *domain, struct slice bare, bool local);
 bool domain_is_admin(const struct domain *domain, struct slice bare);
 
@@ -243,6 +244,8 @@ void outbox_history(const struct room *room, const struct client *client, uint64
     uint64_t characters);
 /* Puts payload in the place of a message in the archive. own: the bare JID that must have sent it; absent: whoever
  * has. */
+/* All messages of a room that come before this one leave its archive; the room stays. */
+void outbox_forget(struct slice room);
 void outbox_redact(const struct room *room, uint64_t archive_id, struct slice own, struct slice payload);
 int outbox_save(void);                       /* rows, before the commit */
 void outbox_send(void);                      /* after it */
@@ -330,6 +333,13 @@ void admin_request(struct room *room, const struct frame *f, uint64_t now);
  * would take the last owner, E_FULL when the list is as long as it may be. */
 int admin_affiliate(struct room *room, struct slice bare, enum affiliation affiliation, struct slice nick,
     struct slice reason, struct slice actor_nick, uint64_t now);
+
+/* Whether a nick can be reserved for an account: nobody else has reserved it or goes by it. */
+bool admin_nick_free(const struct room *room, struct slice nick, struct slice bare);
+
+/* Appends an <item/>; ns, nick, role, reason: may be absent. */
+void admin_item(struct buf *out, const char *affiliation, struct slice ns, struct slice jid, struct slice nick,
+    const char *role, struct slice reason);
 
 /* -- form.c: data forms (XEP-0004) that are submitted, and that are written -------------------------------------- */
 
@@ -456,5 +466,8 @@ void watch_tick(uint64_t now);
 /* -- command.c: what administrators can do -------------------------------------------------------------------------------- */
 
 extern const struct command mucd_commands[];
+extern const struct command mucd_transfers[];
+/* Commits what a command has done, as at the end of an iteration, and returns whether it is on disk: set by main.c. */
+extern int (*command_commit)(void);
 
 #endif
