@@ -84,3 +84,16 @@ xml_add_element(struct buf *out, const char *name, struct slice text)
 	buf_add_string(out, name);
 	buf_add_char(out, '>');
 }
+
+void
+xml_close(struct buf *out, const char *name, size_t head)
+{
+	if (buf_len(out) == head) {
+		buf_truncate(out, head - 1);
+		buf_add(out, "/>", 2);
+		return;
+	}
+	buf_add(out, "</", 2);
+	buf_add_string(out, name);
+	buf_add_char(out, '>');
+}

@@ -21,6 +21,9 @@ void xml_add_value(struct buf *out, struct slice value);
 void xml_add_attribute(struct buf *out, const char *name, struct slice value);
 /* "<name xmlns='ns'" without the closing bracket; ns absent: no xmlns. */
 void xml_open(struct buf *out, const char *name, struct slice ns);
+/* Ends an element: "</name>", or, when nothing was added since its start tag ended at head, makes that "<name/>".
+ * head: length of out then, with the closing bracket. */
+void xml_close(struct buf *out, const char *name, size_t head);
 /* "<name>text</name>", text escaped. */
 void xml_add_element(struct buf *out, const char *name, struct slice text);
 

@@ -16,19 +16,21 @@
 
 /* -- writing ----------------------------------------------------------------------------------- */
 
-static void
+/* Returns where the start tag ends. */
+static size_t
 query_open(const struct frame *f, struct buf *out)
 {
 	xml_open(out, "query", f->ns);
 	if (f->node.len != 0)
 		xml_add_attribute(out, "node", f->node);
 	buf_add_char(out, '>');
+	return buf_len(out);
 }
 
 static void
-query_answer(const struct frame *f, struct buf *out)
+query_answer(const struct frame *f, struct buf *out, size_t head)
 {
-	buf_add_string(out, "</query>");
+	xml_close(out, "query", head);
 	answer_result(f, buf_slice(out));
 	buf_free(out);
 }
@@ -78,11 +80,12 @@ info_domain(const struct frame *f, const struct domain *domain)
 		NS_MUC_UNIQUE, NS_OCCUPANT_ID, NS_RSM, NS_PING, NS_TIME, NS_VERSION, NS_LAST, NS_VCARD,
 		NULL };
 	struct buf out = { 0 };
+	size_t head;
 
-	query_open(f, &out);
+	head = query_open(f, &out);
 	identity_add(domain->title, &out);
 	features_add(names, &out);
-	query_answer(f, &out);
+	query_answer(f, &out, head);
 }
 
 /* What a room is, in the words of section 15.3 of XEP-0045. */
@@ -106,8 +109,9 @@ info_room(const struct frame *f, const struct room *room)
 		NS_PING, NS_TIME, NS_VERSION, NULL };
 	static const char *const archive[] = { NS_MAM, NS_MAM_EXTENDED, NS_FULLTEXT, NULL };
 	struct buf out = { 0 };
+	size_t head;
 
-	query_open(f, &out);
+	head = query_open(f, &out);
 	identity_add(name_of(room), &out);
 	features_add(names, &out);
 	if (room->config.logged)
@@ -116,7 +120,7 @@ info_room(const struct frame *f, const struct room *room)
 		feature_add(NS_MODERATE, &out);
 	types_add(&room->config, &out);
 	form_info(room, access_reads(room, f->from), &out);
-	query_answer(f, &out);
+	query_answer(f, &out, head);
 }
 
 /* The nick that is reserved for who asks, or an empty answer. */
@@ -125,11 +129,12 @@ info_nick(const struct frame *f, const struct room *room)
 {
 	const struct affiliate *own = affiliate_find(room, jid_bare_of(f->from));
 	struct buf out = { 0 };
+	size_t head;
 
-	query_open(f, &out);
+	head = query_open(f, &out);
 	if (own != NULL && own->nick != NULL)
 		identity_add(slice_string(own->nick), &out);
-	query_answer(f, &out);
+	query_answer(f, &out, head);
 }
 
 static void
@@ -190,6 +195,7 @@ items_domain(const struct frame *f, const struct domain *domain)
 {
 	struct listing l = { 0 };
 	enum stanza_error error = rsm_read(f->payload, NS_DISCO_ITEMS, PAGE_MAX, &l.rsm);
+	size_t head;
 
 	if (error != STANZA_ERROR_NONE) {
 		answer_error(f, error, "The page is not to be found");
@@ -197,10 +203,10 @@ items_domain(const struct frame *f, const struct domain *domain)
 	}
 	rooms_walk(domain, 0, room_count, &l);
 	rsm_begin(&l.rsm);
-	query_open(f, &l.out);
+	head = query_open(f, &l.out);
 	rooms_walk(domain, l.rsm.after, room_add, &l);
 	rsm_write(&l.rsm, &l.out);
-	query_answer(f, &l.out);
+	query_answer(f, &l.out, head);
 }
 
 /* Whether who asks sees an occupant, as it sees its presence. */
@@ -218,9 +224,9 @@ items_room(const struct frame *f, const struct room *room)
 	const struct client *asking = client_find(room, f->from);
 	const struct occupant *o;
 	struct buf out = { 0 }, jid = { 0 };
-	size_t count = 0;
+	size_t count = 0, head;
 
-	query_open(f, &out);
+	head = query_open(f, &out);
 	TAILQ_FOREACH(o, &room->occupants, all) {
 		if (asking == NULL || !is_shown(room, o, asking))
 			continue;
@@ -236,7 +242,7 @@ items_room(const struct frame *f, const struct room *room)
 		buf_add_string(&out, "/>");
 	}
 	buf_free(&jid);
-	query_answer(f, &out);
+	query_answer(f, &out, head);
 }
 
 static void

@@ -135,14 +135,15 @@ invitation_send(const struct room *room, const struct client *sender, const stru
 	struct seal s = { KIND, sender->number, SLICE(""), f->id };
 	struct buf payload = { 0 }, id = { 0 };
 	struct frame out;
+	size_t head;
 
 	xml_open(&payload, "x", SLICE(NS_MUC_USER));
-	buf_add_char(&payload, '>');
-	buf_add_string(&payload, "<invite");
+	buf_add_string(&payload, "><invite");
 	xml_add_attribute(&payload, "from", jid_bare_of(f->from));
 	buf_add_char(&payload, '>');
+	head = buf_len(&payload);
 	children_copy(&i->element, &payload);
-	buf_add_string(&payload, "</invite>");
+	xml_close(&payload, "invite", head);
 	if (room->config.password_protected)
 		xml_add_element(&payload, "password", buf_slice(&room->config.password));
 	buf_add_string(&payload, "</x>");
@@ -245,13 +246,16 @@ decline_send(const struct room *room, const struct frame *f, const struct xmlin_
 	struct receivers receivers = { 0 };
 	struct buf payload = { 0 };
 	struct frame out;
+	size_t head;
 
 	xml_open(&payload, "x", SLICE(NS_MUC_USER));
 	buf_add_string(&payload, "><decline");
 	xml_add_attribute(&payload, "from", jid_bare_of(f->from));
 	buf_add_char(&payload, '>');
+	head = buf_len(&payload);
 	children_copy(element, &payload);
-	buf_add_string(&payload, "</decline></x>");
+	xml_close(&payload, "decline", head);
+	buf_add_string(&payload, "</x>");
 	out = message_of(room, f->id, buf_slice(&payload), "x", NS_MUC_USER);
 	out.lang = f->lang;
 	if (inviter != NULL) {

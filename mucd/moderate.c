@@ -105,15 +105,17 @@ tombstone(const struct client *client, const struct moderation *m, bool moderate
 	struct slice own = slice_of(client->occupant->bare, client->occupant->bare_len);
 	struct buf payload = { 0 };
 	char stamp[32];
+	size_t head;
 
 	stanza_stamp(now, stamp);
 	buf_add_string(&payload, "<retracted xmlns='" NS_RETRACT "'");
 	xml_add_attribute(&payload, "id", id);
 	xml_add_attribute(&payload, "stamp", slice_string(stamp));
 	buf_add_char(&payload, '>');
+	head = buf_len(&payload);
 	if (moderated)
 		moderated_add(client, m, &payload);
-	buf_add_string(&payload, "</retracted>");
+	xml_close(&payload, "retracted", head);
 	outbox_redact(client->occupant->room, m->archive_id, moderated ? SLICE_NONE : own,
 	    buf_slice(&payload));
 	buf_free(&payload);

@@ -116,13 +116,15 @@ vcard_copy(const struct xmlin_element *vcard, struct buf *out)
 {
 	struct xmlin_element child;
 	struct xmlin in;
+	size_t head;
 
 	buf_add_string(out, "<vCard xmlns='" NS_VCARD "'>");
+	head = buf_len(out);
 	xmlin_begin(&in, vcard->content, vcard->ns);
 	while (xmlin_child(&in, &child))
 		if (!slice_is(child.name, "JABBERID"))
 			buf_add_slice(out, child.whole);
-	buf_add_string(out, "</vCard>");
+	xml_close(out, "vCard", head);
 }
 
 void
