@@ -248,8 +248,9 @@ rooms_open(void)
 	by_name = map_new();
 	for (i = 0; domain_at(i) != NULL; i++)
 		domain_at(i)->rooms = 0;
-	clients_open();
-	error = store_walk(store, TABLE_ROOM, SLICE(""), SLICE(""), room_counted, NULL);
+	error = clients_open();
+	if (error == OK)
+		error = store_walk(store, TABLE_ROOM, SLICE(""), SLICE(""), room_counted, NULL);
 	if (error == OK)
 		error = store_walk(store, TABLE_CLIENT, SLICE(""), SLICE(""), room_of_client, &last);
 	return error;
