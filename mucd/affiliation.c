@@ -10,6 +10,82 @@
 
 #define KEY_SIZE 24
 
+/* How many rooms an account owns. */
+struct owner {
+	size_t rooms;
+	size_t len;
+	char jid[];
+};
+
+static struct map *owners;
+
+static void
+owner_count(struct slice bare, bool more)
+{
+	struct owner *o = map_get(owners, bare);
+
+	if (o == NULL && !more)
+		return;
+	if (o == NULL) {
+		o = mem_alloc(sizeof *o + bare.len + 1);
+		memcpy(o->jid, bare.ptr, bare.len);
+		o->len = bare.len;
+		map_put(owners, slice_of(o->jid, o->len), o);
+	}
+	if (more) {
+		o->rooms++;
+	} else if (--o->rooms == 0) {
+		map_remove(owners, slice_of(o->jid, o->len));
+		free(o);
+	}
+}
+
+size_t
+affiliation_owned(struct slice bare)
+{
+	const struct owner *o = map_get(owners, bare);
+
+	return o != NULL ? o->rooms : 0;
+}
+
+/* Whose row it is, and whether it is an owner's. */
+static bool
+row_is_owner(struct slice value, struct slice *jid)
+{
+	struct value_reader r = { value, OK };
+	unsigned affiliation;
+
+	value_u8(&r);
+	affiliation = value_u8(&r);
+	*jid = value_slice(&r);
+	return r.error == OK && affiliation == AFFILIATION_OWNER;
+}
+
+static bool
+row_count(void *arg, struct slice key, struct slice value)
+{
+	struct slice jid;
+
+	(void)arg;
+	(void)key;
+	if (row_is_owner(value, &jid))
+		owner_count(jid, true);
+	return true;
+}
+
+int
+affiliations_open(void)
+{
+	struct owner *o;
+	size_t at = 0;
+
+	while (owners != NULL && (o = map_each(owners, &at)) != NULL)
+		free(o);
+	map_free(&owners);
+	owners = map_new();
+	return store_walk(store, TABLE_AFFILIATION, SLICE(""), SLICE(""), row_count, NULL);
+}
+
 static struct slice
 row_key(const struct room *room, struct slice jid, char out[KEY_SIZE])
 {
@@ -75,9 +151,12 @@ affiliation_set(struct room *room, struct slice bare, enum affiliation affiliati
     struct slice reason)
 {
 	struct affiliate *a = affiliate_find(room, bare);
+	bool was = a != NULL && a->affiliation == AFFILIATION_OWNER, is = affiliation == AFFILIATION_OWNER;
 	struct buf row = { 0 };
 	char key[KEY_SIZE];
 
+	if (was != is)
+		owner_count(bare, is);
 	if (affiliation == AFFILIATION_NONE && nick.len == 0) {
 		store_remove(store, TABLE_AFFILIATION, row_key(room, bare, key));
 		if (a != NULL)
@@ -190,8 +269,11 @@ affiliations_free(struct room *room)
 static bool
 row_remove(void *arg, struct slice key, struct slice value)
 {
+	struct slice jid;
+
 	(void)arg;
-	(void)value;
+	if (row_is_owner(value, &jid))
+		owner_count(jid, false);
 	store_remove(store, TABLE_AFFILIATION, key);
 	return true;
 }

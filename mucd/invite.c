@@ -35,12 +35,6 @@ receivers_of(struct receivers *r, const struct occupant *occupant)
 		receivers_add(r, c);
 }
 
-static struct slice
-client_jid(const struct client *client)
-{
-	return slice_of(client->jid, client->jid_len);
-}
-
 /* Copies the children of an invitation, or of what declines one, that belong to it. */
 static void
 children_copy(const struct xmlin_element *element, struct buf *out)

@@ -81,6 +81,13 @@ bool affiliation_read(struct slice text, enum affiliation *affiliation);
 const char *role_in_room_text(enum role_in_room role);
 bool role_in_room_read(struct slice text, enum role_in_room *role);
 
+/* Table 3 of section 5.1. */
+enum privilege { PRIVILEGE_PRESENT, PRIVILEGE_HEAR, PRIVILEGE_PRESENCE, PRIVILEGE_NICK, PRIVILEGE_PRIVATE,
+	PRIVILEGE_INVITE, PRIVILEGE_SPEAK, PRIVILEGE_SUBJECT, PRIVILEGE_KICK, PRIVILEGE_GRANT_VOICE,
+	PRIVILEGE_REVOKE_VOICE, PRIVILEGE_COUNT };
+/* Whether a role may, as this room is configured. */
+bool privilege_has(const struct room *room, enum role_in_room role, enum privilege privilege);
+
 /* -- privilege_change.c: who may change whose (sections 8 and 9), tables alone -------------------- */
 
 /* The error for who asks, or STANZA_ERROR_NONE. self: it is about who asks. */
@@ -116,6 +123,7 @@ struct affiliate {
 };
 
 struct room {
+	TAILQ_ENTRY(room) all;
 	uint64_t number;
 	struct domain *domain;
 	char *jid;                   /* room@domain */
@@ -123,6 +131,7 @@ struct room {
 	struct room_config config;
 	bool locked;                 /* new, and its owner has not said what it shall be (section 10.1) */
 	bool dirty;                  /* room_save() */
+	bool ended;                  /* with this transaction */
 	uint64_t created, active;    /* milliseconds since 1970: of the last message, or of the last to leave */
 	struct buf subject;          /* the element, canonical; empty: never set */
 	struct buf subject_nick;     /* who has set it */
@@ -148,6 +157,8 @@ struct room *room_find(struct slice jid);    /* of one of our domains; NULL: the
 /* A new one, locked, with the configuration that new rooms have. NULL: its domain has too many. */
 struct room *room_make(struct domain *domain, struct slice jid, uint64_t now);
 void room_save(struct room *room);           /* its row is written with this transaction */
+void room_touch(struct room *room, uint64_t now); /* something was said in it */
+struct room *room_next(const struct room *room);  /* of those in memory; NULL: the first */
 int rooms_save(void);                        /* before the commit */
 /* Its end: row, affiliations, clients; archive as well when forget. The occupants were told. */
 void room_remove(struct room *room, bool forget);
@@ -167,11 +178,15 @@ struct affiliate *affiliate_find(const struct room *room, struct slice bare);
 /* Writes it; AFFILIATION_NONE without a nick removes it. nick, reason: may be absent. */
 void affiliation_set(struct room *room, struct slice bare, enum affiliation affiliation, struct slice nick,
     struct slice reason);
+/* Rooms, of all domains, of which it is an owner. */
+size_t affiliation_owned(struct slice bare);
+int affiliations_open(void);
 size_t affiliation_count(const struct room *room, enum affiliation affiliation);
 struct affiliate *affiliate_of_nick(const struct room *room, struct slice nick); /* who has reserved it */
 /* The role that somebody has who enters (section 5.1.2). */
 enum role_in_room affiliation_role(const struct room *room, enum affiliation affiliation);
 int affiliations_load(struct room *room);
+void affiliations_free(struct room *room);
 int affiliations_remove(const struct room *room);
 
 /* -- occupant.c: who is in a room ------------------------------------------------------------------- */
@@ -186,13 +201,15 @@ struct occupant {
 	size_t bare_len;
 	enum role_in_room role;
 	char id[65];                 /* XEP-0421 */
+	bool shown;                  /* in memory alone: the others have been told that it is there */
 	TAILQ_HEAD(clients, client) clients;
 	uint64_t voice_asked;        /* in memory alone: when it has asked for voice */
 	uint64_t rate_time, rate;    /* in memory alone */
 };
 
 struct client {
-	TAILQ_ENTRY(client) siblings;
+	TAILQ_ENTRY(client) siblings;   /* who has said something last is the last */
+	TAILQ_ENTRY(client) of_session; /* in all rooms */
 	struct occupant *occupant;
 	uint64_t number;             /* of its row */
 	uint64_t handle;             /* of its session; 0: elsewhere */
@@ -200,11 +217,25 @@ struct client {
 	struct buf lang;
 	uint64_t joined;
 	uint64_t heard, asked;       /* in memory alone: when something came of it, when it was pinged; 0 */
-	bool dirty;
 	size_t jid_len;
 	char jid[];                  /* full */
 };
 
+static inline struct slice
+occupant_nick(const struct occupant *o)
+{
+	return slice_of(o->nick, o->nick_len);
+}
+static inline struct slice
+occupant_bare(const struct occupant *o)
+{
+	return slice_of(o->bare, o->bare_len);
+}
+static inline struct slice
+client_jid(const struct client *client)
+{
+	return slice_of(client->jid, client->jid_len);
+}
 struct occupant *occupant_find(const struct room *room, struct slice nick);
 struct occupant *occupant_of(const struct room *room, struct slice bare); /* its first; NULL */
 struct client *client_find(const struct room *room, struct slice full);
@@ -212,11 +243,15 @@ struct client *client_find(const struct room *room, struct slice full);
 struct client *client_add(struct room *room, struct slice full, uint64_t handle, struct slice nick,
     enum role_in_room role, uint64_t now);
 void client_save(struct client *client);
+void client_set_handle(struct client *client, uint64_t handle);
 void client_remove(struct client *client);   /* and its occupant with the last of them */
 void occupant_rename(struct occupant *occupant, struct slice nick);
 void occupant_set_role(struct occupant *occupant, enum role_in_room role);
+void occupant_address(const struct occupant *occupant, struct buf *out); /* appends room@domain/nick */
 int clients_load(struct room *room);
-int clients_save(void);
+void clients_free(struct room *room);
+int clients_open(void);
+size_t clients_count(void);
 int clients_remove(const struct room *room);
 /* Clients of all rooms by handle: gone is called for each of those that a session had. */
 void clients_of_handle(uint64_t handle, void (*each)(void *arg, struct client *client), void *arg);
@@ -296,7 +331,13 @@ struct change {
 
 /* Tells all who may see it the state of an occupant, and its own clients always. but: a client that is told
  * otherwise; may be NULL. */
-void presence_tell(const struct occupant *occupant, const struct change *change, const struct client *but);
+void presence_tell(struct occupant *occupant, const struct change *change, const struct client *but);
+/* Tells one client alone of its own occupant. */
+void presence_tell_client(const struct client *client, const struct change *change);
+bool presence_is_shown(const struct occupant *occupant); /* as the room is configured */
+/* Changes the nick, and tells of it (section 7.6). */
+void presence_rename(struct occupant *occupant, struct slice nick);
+void presence_status(unsigned status, struct buf *out);  /* appends <status/> elements */
 /* Tells one client, who has entered, of all others. */
 void presence_show_room(const struct client *client);
 /* Tells that a client is leaving or being removed, then removes it: from the room when it was the last of its
@@ -310,6 +351,7 @@ void presence_expel(struct occupant *occupant, const struct change *change);
 /* -- enter.c, leave in it: sections 7.2, 7.14, 7.6, 7.7 ------------------------------------------------------ */
 
 void enter_presence(const struct frame *f, uint64_t now); /* every presence to room/nick */
+void enter_show_subject(const struct client *client);
 void enter_gone(struct client *client, const char *why, uint64_t now); /* its session or server is away: 333 */
 
 /* -- message.c: messages to a room and to its occupants (7.4, 7.5, 7.8, 7.13, 8.1) --------------------------------- */

@@ -142,12 +142,6 @@ clients_of_handle(uint64_t handle, void (*each)(void *arg, struct client *client
 
 /* -- occupants -- */
 
-static struct slice
-client_jid(const struct client *client)
-{
-	return slice_of(client->jid, client->jid_len);
-}
-
 struct occupant *
 occupant_find(const struct room *room, struct slice nick)
 {
@@ -170,6 +164,14 @@ occupant_of(const struct room *room, struct slice bare)
 			return o;
 	}
 	return NULL;
+}
+
+void
+occupant_address(const struct occupant *o, struct buf *out)
+{
+	buf_add_slice(out, room_jid(o->room));
+	buf_add_char(out, '/');
+	buf_add_slice(out, occupant_nick(o));
 }
 
 /* The id of a user in a room, which does not tell who it is (XEP-0421 section 3). */
@@ -369,6 +371,7 @@ row_load(void *arg, struct slice key, struct slice value)
 		o = occupant_new(room, nick, jid_bare_of(full), role);
 	client = client_new(o, full, handle, store_key_read_u64(key.ptr + 8));
 	client->joined = client->heard = joined;
+	o->shown = presence_is_shown(o);
 	buf_add_slice(&client->presence, presence);
 	buf_add_slice(&client->lang, lang);
 	return true;

@@ -50,7 +50,7 @@ may_ask(const struct room *room, const struct occupant *asking, const struct fra
 }
 
 static void
-occupant_address(const struct room *room, struct slice nick, struct buf *out)
+nick_address(const struct room *room, struct slice nick, struct buf *out)
 {
 	buf_add_slice(out, room_jid(room));
 	buf_add_char(out, '/');
@@ -71,7 +71,7 @@ send_on(const struct frame *f, const struct room *room, const struct client *ask
 	    : slice_of(client->jid, client->jid_len);
 	out.handle = is_vcard(f) ? 0 : client->handle;
 	seal_write(room, &s, out.to, &id);
-	occupant_address(room, slice_of(asking->occupant->nick, asking->occupant->nick_len), &from);
+	nick_address(room, slice_of(asking->occupant->nick, asking->occupant->nick_len), &from);
 	out.id = buf_slice(&id);
 	out.from = buf_slice(&from);
 	out.flags = 0;
@@ -143,7 +143,7 @@ relay_answer(const struct frame *f, uint64_t now)
 	asking = seal_client(room, &s);
 	if (asking == NULL)
 		return;
-	occupant_address(room, s.words, &from);
+	nick_address(room, s.words, &from);
 	out.from = buf_slice(&from);
 	out.to = slice_of(asking->jid, asking->jid_len);
 	out.handle = asking->handle;

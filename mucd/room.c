@@ -250,6 +250,8 @@ rooms_open(void)
 		domain_at(i)->rooms = 0;
 	error = clients_open();
 	if (error == OK)
+		error = affiliations_open();
+	if (error == OK)
 		error = store_walk(store, TABLE_ROOM, SLICE(""), SLICE(""), room_counted, NULL);
 	if (error == OK)
 		error = store_walk(store, TABLE_CLIENT, SLICE(""), SLICE(""), room_of_client, &last);

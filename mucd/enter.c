@@ -1,0 +1,425 @@
+/*
+ * enter.c: presence of those who want into a room, are in it, or leave (XEP-0045 sections 7.2, 7.6, 7.7, 7.14).
+ * Called by inbox.c for each presence, and by watch.c for those who are away. What is refused is answered with an
+ * error; nothing else fails.
+ */
+#include "mucd.h"
+
+#include "counter.h"
+#include "log.h"
+#include "ns.h"
+#include "xmlout.h"
+
+#define NICK_BYTES     512u   /* of a nick, most */
+#define PRESENCE_BYTES 8192u  /* of a presence that is kept, most */
+
+/* -- what a presence says -- */
+
+/* How much of what was said it wants (section 7.2.13). */
+struct wanted {
+	uint64_t since, stanzas, characters;
+};
+
+struct entry {
+	const struct frame *f;
+	struct jid to;
+	struct slice bare;
+	bool muc;                 /* it knows rooms: <x xmlns='.../muc'/> is there */
+	struct buf password;
+	struct wanted wanted;
+	uint64_t now;
+};
+
+static uint64_t
+number_attribute(const struct xmlin_element *e, const char *name)
+{
+	struct buf scratch = { 0 };
+	struct slice value;
+	uint64_t number = UINT64_MAX;
+
+	if (xmlin_attribute(e, name, &scratch, &value) != OK || slice_number(value, UINT32_MAX, &number) != OK)
+		number = UINT64_MAX;
+	buf_free(&scratch);
+	return number;
+}
+
+static void
+history_read(const struct xmlin_element *history, struct entry *e)
+{
+	uint64_t seconds = number_attribute(history, "seconds"), since = 0;
+	struct buf scratch = { 0 };
+	struct slice value;
+
+	e->wanted.stanzas = number_attribute(history, "maxstanzas");
+	e->wanted.characters = number_attribute(history, "maxchars");
+	if (xmlin_attribute(history, "since", &scratch, &value) == OK && stanza_stamp_read(value, &since) != OK)
+		since = 0;
+	buf_free(&scratch);
+	if (seconds != UINT64_MAX && e->now - seconds * 1000 < e->now && e->now - seconds * 1000 > since)
+		since = e->now - seconds * 1000;
+	if (seconds == 0)
+		e->wanted.stanzas = 0;
+	/* Who limits it otherwise gets as much as there may be. */
+	if (e->wanted.stanzas == UINT64_MAX && since == 0 && e->wanted.characters == UINT64_MAX)
+		e->wanted.stanzas = UINT64_MAX;
+	else if (e->wanted.stanzas == UINT64_MAX)
+		e->wanted.stanzas = UINT32_MAX;
+	e->wanted.since = since;
+}
+
+static void
+entry_read(struct entry *e)
+{
+	struct xmlin_element x, child;
+	struct slice text;
+
+	e->wanted = (struct wanted){ 0, UINT64_MAX, UINT64_MAX };
+	e->muc = xmlin_find(e->f->payload, SLICE(NS_CLIENT), "x", NS_MUC, &x);
+	if (!e->muc)
+		return;
+	if (xmlin_find(x.content, x.ns, "history", NS_MUC, &child))
+		history_read(&child, e);
+	if (xmlin_find(x.content, x.ns, "password", NS_MUC, &child)) {
+		struct buf scratch = { 0 };
+
+		if (xmlin_text(&child, &scratch, &text) == OK)
+			buf_add_slice(&e->password, text);
+		buf_free(&scratch);
+	}
+}
+
+/* Whether a child of a presence is the client's to say: what rooms say is not. */
+static bool
+is_passed_on(const struct xmlin_element *e)
+{
+	return !slice_starts(e->ns, SLICE(NS_MUC)) && !slice_is(e->ns, NS_OCCUPANT_ID) &&
+	    !slice_is(e->ns, NS_HATS) && !slice_is(e->ns, NS_DELAY);
+}
+
+/* Appends what of a stanza is passed on. */
+static void
+children_filter(struct slice payload, struct buf *out)
+{
+	struct xmlin_element e;
+	struct xmlin in;
+
+	xmlin_begin(&in, payload, SLICE(NS_CLIENT));
+	while (xmlin_child(&in, &e)) {
+		if (is_passed_on(&e))
+			buf_add_slice(out, e.whole);
+	}
+}
+
+/* Keeps the presence of a client; false when it is too large. */
+static bool
+presence_keep(struct client *client, const struct frame *f)
+{
+	struct occupant *o = client->occupant;
+
+	if (f->payload.len > PRESENCE_BYTES)
+		return false;
+	buf_clear(&client->presence);
+	children_filter(f->payload, &client->presence);
+	buf_clear(&client->lang);
+	buf_add_slice(&client->lang, f->lang);
+	/* What an occupant shows is what its last client has said. */
+	TAILQ_REMOVE(&o->clients, client, siblings);
+	TAILQ_INSERT_TAIL(&o->clients, client, siblings);
+	client_save(client);
+	return true;
+}
+
+/* -- what one who enters gets -- */
+
+static void
+history_send(const struct client *client, const struct wanted *wanted)
+{
+	const struct room *room = client->occupant->room;
+	uint64_t most = room->domain->history_max, count = wanted->stanzas;
+
+	if (room->config.history < most)
+		most = room->config.history;
+	if (count == UINT64_MAX)
+		count = room->domain->history;
+	if (count > most)
+		count = most;
+	if (count == 0 || wanted->characters == 0 || !room->config.logged)
+		return;
+	outbox_history(room, client, wanted->since, count, wanted->characters);
+}
+
+/* The subject comes last, also when there is none (section 7.2.15). */
+void
+enter_show_subject(const struct client *client)
+{
+	const struct room *room = client->occupant->room;
+	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_GROUPCHAT };
+	struct buf from = { 0 }, payload = { 0 };
+	struct receivers r = { 0 };
+	char stamp[32];
+
+	buf_add_slice(&from, room_jid(room));
+	if (buf_len(&room->subject) != 0) {
+		buf_add_char(&from, '/');
+		buf_add_slice(&from, buf_slice(&room->subject_nick));
+		buf_add_slice(&payload, buf_slice(&room->subject));
+		stanza_stamp(room->subject_stamp, stamp);
+		xml_open(&payload, "delay", SLICE(NS_DELAY));
+		xml_add_attribute(&payload, "from", room_jid(room));
+		xml_add_attribute(&payload, "stamp", slice_string(stamp));
+		buf_add_string(&payload, "/>");
+	} else {
+		buf_add_string(&payload, "<subject/>");
+	}
+	f.from = buf_slice(&from);
+	f.payload = buf_slice(&payload);
+	receivers_add(&r, client);
+	outbox_add(&f, &r);
+	receivers_free(&r);
+	buf_free(&from);
+	buf_free(&payload);
+}
+
+/* All of the room, in the order of section 7.1. */
+static void
+room_show(struct client *client, const struct wanted *wanted, unsigned status, bool others)
+{
+	struct occupant *o = client->occupant;
+	const struct change change = { .status = status | (o->room->config.logged ? STATUS_170 : 0u) };
+
+	presence_show_room(client);
+	if (others)
+		presence_tell(o, &change, NULL);
+	else
+		presence_tell_client(client, &change);
+	vcard_show(client);
+	history_send(client, wanted);
+	enter_show_subject(client);
+}
+
+/* -- who may enter -- */
+
+static bool
+is_full(const struct room *room)
+{
+	uint32_t most = room->domain->occupants_max;
+
+	if (room->config.occupants_max != 0 && room->config.occupants_max < most)
+		most = room->config.occupants_max;
+	return room->occupant_count >= most;
+}
+
+/* Whether this nick is somebody else's. */
+static bool
+nick_is_taken(const struct room *room, struct slice nick, struct slice bare)
+{
+	const struct occupant *o = occupant_find(room, nick);
+	const struct affiliate *a = affiliate_of_nick(room, nick);
+
+	return (o != NULL && !slice_equal(occupant_bare(o), bare)) ||
+	    (a != NULL && !slice_equal(slice_of(a->jid, a->jid_len), bare));
+}
+
+/* The checks of section 7.2, in its order. */
+static enum stanza_error
+refusal(const struct room *room, const struct entry *e)
+{
+	enum affiliation a = affiliation_of(room, e->bare);
+
+	if (a == AFFILIATION_OUTCAST)
+		return STANZA_ERROR_FORBIDDEN;
+	if (room->locked && a != AFFILIATION_OWNER)
+		return STANZA_ERROR_ITEM_NOT_FOUND;
+	if (room->config.members_only && a < AFFILIATION_MEMBER)
+		return STANZA_ERROR_REGISTRATION_REQUIRED;
+	if (room->config.password_protected && !domain_is_admin(room->domain, e->bare) &&
+	    !slice_equal(buf_slice(&room->config.password), buf_slice(&e->password)))
+		return STANZA_ERROR_NOT_AUTHORIZED;
+	if (nick_is_taken(room, e->to.resource, e->bare))
+		return STANZA_ERROR_CONFLICT;
+	if (a < AFFILIATION_ADMIN && is_full(room) && occupant_find(room, e->to.resource) == NULL)
+		return STANZA_ERROR_SERVICE_UNAVAILABLE;
+	return STANZA_ERROR_NONE;
+}
+
+/* Makes the room for who enters it first; its error when that may not be. */
+static enum stanza_error
+room_create(const struct entry *e, struct domain *domain, struct room **room)
+{
+	if (!domain_may_create(domain, e->bare, e->f->handle != 0))
+		return STANZA_ERROR_NOT_ALLOWED;
+	if (affiliation_owned(e->bare) >= domain->rooms_per_user && !domain_is_admin(domain, e->bare))
+		return STANZA_ERROR_RESOURCE_CONSTRAINT;
+	*room = room_make(domain, jid_bare(&e->to), e->now);
+	if (*room == NULL)
+		return STANZA_ERROR_RESOURCE_CONSTRAINT;
+	/* One who does not know of configuration gets an instant room (section 7.2.1). */
+	(*room)->locked = e->muc;
+	affiliation_set(*room, e->bare, AFFILIATION_OWNER, SLICE_NONE, SLICE_NONE);
+	return STANZA_ERROR_NONE;
+}
+
+static void
+enter(struct entry *e, struct domain *domain, struct room *room)
+{
+	bool made = room == NULL;
+	enum stanza_error error = STANZA_ERROR_NONE;
+	struct client *client;
+	struct occupant *o;
+
+	if (clients_of_account(e->bare) >= domain->joined_max)
+		error = STANZA_ERROR_RESOURCE_CONSTRAINT;
+	else if (e->f->payload.len > PRESENCE_BYTES)
+		error = STANZA_ERROR_NOT_ACCEPTABLE;
+	else if (made)
+		error = room_create(e, domain, &room);
+	else
+		error = refusal(room, e);
+	if (error != STANZA_ERROR_NONE) {
+		COUNT(entries_refused);
+		answer_error(e->f, error, NULL);
+		return;
+	}
+	o = occupant_find(room, e->to.resource);
+	client = client_add(room, e->f->from, e->f->handle, e->to.resource,
+	    o != NULL ? o->role : affiliation_role(room, affiliation_of(room, e->bare)), e->now);
+	presence_keep(client, e->f);
+	COUNT(entries);
+	room_show(client, &e->wanted, made ? STATUS_201 : 0, true);
+}
+
+/* -- who is in -- */
+
+static void
+nick_change(struct client *client, const struct entry *e)
+{
+	struct occupant *o = client->occupant;
+
+	if (nick_is_taken(o->room, e->to.resource, e->bare) || occupant_find(o->room, e->to.resource) != NULL) {
+		answer_error(e->f, STANZA_ERROR_CONFLICT, NULL);
+		return;
+	}
+	if (!privilege_has(o->room, o->role, PRIVILEGE_NICK)) {
+		answer_error(e->f, STANZA_ERROR_NOT_ALLOWED, NULL);
+		return;
+	}
+	if (!presence_keep(client, e->f))
+		answer_error(e->f, STANZA_ERROR_NOT_ACCEPTABLE, "Too large");
+	else
+		presence_rename(o, e->to.resource);
+}
+
+static void
+is_inside(struct client *client, const struct entry *e)
+{
+	static const struct change none;
+	struct occupant *o = client->occupant;
+
+	client->heard = e->now;
+	client_set_handle(client, e->f->handle);
+	if (!slice_equal(occupant_nick(o), e->to.resource)) {
+		nick_change(client, e);
+		return;
+	}
+	if (!presence_keep(client, e->f)) {
+		answer_error(e->f, STANZA_ERROR_NOT_ACCEPTABLE, "Too large");
+		return;
+	}
+	/* It believes that it is not in: it gets what one who enters gets. */
+	if (e->muc)
+		room_show(client, &e->wanted, 0, false);
+	else
+		presence_tell(o, &none, NULL);
+}
+
+static void
+leave(struct client *client, const struct frame *f, uint64_t now)
+{
+	static const struct change none;
+	struct room *room = client->occupant->room;
+	struct buf payload = { 0 };
+
+	if (f->payload.len <= PRESENCE_BYTES)
+		children_filter(f->payload, &payload);
+	presence_gone(client, &none, buf_slice(&payload));
+	buf_free(&payload);
+	room_emptied(room, now);
+}
+
+void
+enter_gone(struct client *client, const char *why, uint64_t now)
+{
+	static const struct change gone = { .status = STATUS_333 };
+	struct room *room = client->occupant->room;
+
+	log_info("occupant gone", "room=%s jid=%s reason=\"%s\"", log_quote(room_jid(room)),
+	    log_quote(client_jid(client)), why);
+	COUNT(occupants_gone);
+	presence_gone(client, &gone, SLICE_NONE);
+	room_emptied(room, now);
+}
+
+/* -- every presence -- */
+
+static bool
+nick_is_good(struct slice nick)
+{
+	size_t i;
+
+	for (i = 0; i < nick.len; i++) {
+		if (nick.ptr[i] != ' ')
+			return nick.len <= NICK_BYTES;
+	}
+	return false;
+}
+
+static void
+available(struct entry *e, struct domain *domain, struct room *room)
+{
+	struct client *client = room != NULL ? client_find(room, e->f->from) : NULL;
+
+	if (e->to.local.ptr == NULL) {
+		answer_error(e->f, STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
+		return;
+	}
+	if (e->to.resource.ptr == NULL) {
+		answer_error(e->f, STANZA_ERROR_JID_MALFORMED, "No nick");
+		return;
+	}
+	if (!nick_is_good(e->to.resource)) {
+		answer_error(e->f, STANZA_ERROR_NOT_ACCEPTABLE, "Not a nick");
+		return;
+	}
+	entry_read(e);
+	if (client != NULL)
+		is_inside(client, e);
+	else
+		enter(e, domain, room);
+	buf_free(&e->password);
+}
+
+void
+enter_presence(const struct frame *f, uint64_t now)
+{
+	struct entry e = { .f = f, .bare = jid_bare_of(f->from), .now = now, .password = { .secret = true } };
+	struct domain *domain;
+	struct room *room;
+	struct client *client;
+
+	jid_split(f->to, &e.to);
+	domain = domain_find(e.to.domain);
+	if (domain == NULL)
+		return;
+	room = e.to.local.ptr != NULL ? room_find(jid_bare(&e.to)) : NULL;
+	if (f->subtype == TYPE_AVAILABLE) {
+		available(&e, domain, room);
+		return;
+	}
+	client = room != NULL ? client_find(room, f->from) : NULL;
+	if (client == NULL)
+		return;
+	if (f->subtype == TYPE_UNAVAILABLE)
+		leave(client, f, now);
+	else if (f->subtype == TYPE_ERROR)
+		enter_gone(client, "error for a presence", now);
+}
