@@ -40,7 +40,8 @@ def pytest_collection_modifyitems(items):
 
 
 def suites_of(item):
-    found = [v for v in getattr(item, "funcargs", {}).values() if isinstance(v, Suite)]
+    values = list(getattr(item, "funcargs", {}).values())
+    found = [v for v in values + [getattr(v, "suite", None) for v in values] if isinstance(v, Suite)]
     return found + list(getattr(item, "aldis_suites", []))
 
 

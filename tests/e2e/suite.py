@@ -7,7 +7,7 @@
         suite.kill("router")                       # kill -9, and waits until the next one is ready
 
 Options are given by section, as in aldis.conf(5): top (a dictionary for the top of the file), c2s, s2s, auth,
-archive, and domains, components and peers (name -> dictionary of options of that one). Everything listens on
+archive, and domains, components, peers and rooms (name -> dictionary of options of that one). Everything listens on
 127.0.0.1, on ports that were free; there is no federation unless s2s says so, and components have their port
 (component_port) when there are some. ALDIS_BUILD names the build directory (build, build-asan); ALDIS_KEEP=1 keeps the
 temporary directory.
@@ -167,7 +167,7 @@ class Suite:
     """One suite: its processes, files and accounts."""
 
     def __init__(self, top=None, c2s=None, s2s=None, auth=None, archive=None, domains=None, components=None,
-                 peers=None, environment=None, user=None, push=None):
+                 peers=None, environment=None, user=None, push=None, rooms=None):
         """environment: more variables. user: a uid that runs it, for root."""
         self.options = {
             "top": {**DEFAULTS["top"], **(top or {})},
@@ -180,6 +180,7 @@ class Suite:
         self.domains = domains or DOMAINS
         self.components = components or {}
         self.peers = peers or {}
+        self.rooms = rooms or {}
         self.variables = environment or {}
         self.user = user
         self.programs = BUILD / "bin"
@@ -234,6 +235,7 @@ class Suite:
                     ("auth", self.options["auth"]), ("archive", self.options["archive"]), ("push", self.options["push"])]
         sections += [('component "%s"' % name, options) for name, options in self.components.items()]
         sections += [('peer "%s"' % name, options) for name, options in self.peers.items()]
+        sections += [('rooms "%s"' % name, options) for name, options in self.rooms.items()]
         for section, options in sections:
             lines += [section + " {"]
             lines += ["\t%s = %s" % (k, value_text(v)) for k, v in options.items()] + ["}"]
