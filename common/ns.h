@@ -102,6 +102,7 @@
 #define NS_PIE        "urn:xmpp:pie:0"                        /* XEP-0227 */
 #define NS_PIE_SCRAM  "urn:xmpp:pie:0#scram"
 #define NS_PIE_MAM    "urn:xmpp:pie:0#mam"
+#define NS_ROOM_FILE  "urn:x-aldis:room"                      /* a room in a file */
 #define NS_PRIVACY    "jabber:iq:privacy"                     /* XEP-0016, in files only */
 #define NS_XINCLUDE   "http://www.w3.org/2001/XInclude"
 

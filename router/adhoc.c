@@ -334,19 +334,22 @@ word_next(struct slice *rest, struct slice *word)
 	return true;
 }
 
-/* Makes a field of a word of a command's arguments: "JID", or "[JID]" when it may be left out. What
- * has another form becomes one field for all words. */
+/* Makes a field of a word of a command's arguments: "JID", or "[JID]" when it may be left out, or "JID..." when
+ * there may be several. What has another form becomes one field for all words. */
 static bool
 field_make(struct slice word, struct adhoc_field *field)
 {
-	bool optional = word.len > 2 && word.ptr[0] == '[' && word.ptr[word.len - 1] == ']';
+	bool optional = word.len > 2 && word.ptr[0] == '[' && word.ptr[word.len - 1] == ']', several;
 	size_t i;
 
 	if (optional)
 		word = slice_part(word, 1, word.len - 2);
+	several = word.len > 3 && memcmp(word.ptr + word.len - 3, "...", 3) == 0;
+	if (several)
+		word = slice_part(word, 0, word.len - 3);
 	if (word.len >= sizeof field->var)
 		return false;
-	*field = (struct adhoc_field){ .type = "text-single", .required = !optional };
+	*field = (struct adhoc_field){ .type = several ? "text-multi" : "text-single", .required = !optional };
 	for (i = 0; i < word.len; i++) {
 		if (word.ptr[i] < 'A' || word.ptr[i] > 'Z')
 			return false;
@@ -799,6 +802,29 @@ admin_text(struct run *run, const struct frame *f, const struct adhoc_request *r
 	return i == 0 ? "An address is needed" : NULL;
 }
 
+/* Appends the values of a field as words. */
+static void
+own_words(struct run *run, const struct adhoc_field *field, const struct adhoc_request *r)
+{
+	bool several = strcmp(field->type, "text-multi") == 0;
+	struct slice value, word;
+	size_t i;
+
+	for (i = 0; adhoc_value(r, field->var, i, &value) && (i == 0 || several); i++) {
+		if (several && value.len == 0)
+			continue;
+		if (strcmp(field->var, "arguments") != 0) {
+			buf_add_char(&run->text, '\n');
+			buf_add_slice(&run->text, value);
+			continue;
+		}
+		while (word_next(&value, &word)) {
+			buf_add_char(&run->text, '\n');
+			buf_add_slice(&run->text, word);
+		}
+	}
+}
+
 /* Likewise of a form of our own commands: what is left out must be last. */
 static const char *
 own_text(struct run *run, const struct target *t, const struct adhoc_form *form,
@@ -815,24 +841,13 @@ own_text(struct run *run, const struct target *t, const struct adhoc_form *form,
 	}
 	for (i = 0; i < form->count; i++) {
 		struct slice value;
+		bool given = adhoc_value(r, form->fields[i].var, 0, &value) && value.len != 0;
 
-		if (!adhoc_value(r, form->fields[i].var, 0, &value) || value.len == 0) {
-			left_out = true;
-			if (form->fields[i].required)
-				return "Something is missing";
-			continue;
-		}
-		if (left_out)
+		if ((!given && form->fields[i].required) || (given && left_out))
 			return "Something is missing";
-		if (strcmp(form->fields[i].var, "arguments") != 0) {
-			buf_add_char(&run->text, '\n');
-			buf_add_slice(&run->text, value);
-			continue;
-		}
-		while (word_next(&value, &word)) {
-			buf_add_char(&run->text, '\n');
-			buf_add_slice(&run->text, word);
-		}
+		left_out = !given;
+		if (given)
+			own_words(run, &form->fields[i], r);
 	}
 	buf_add_char(&run->text, '\0');
 	return NULL;

@@ -18,7 +18,7 @@ enum ctl_exit {
 	CTL_ABSENT = 3,  /* the suite cannot be reached */
 };
 
-#define CTL_WORDS_MAX 16 /* words of a command with its arguments and secret */
+#define CTL_WORDS_MAX 30 /* words of a command with its arguments and secret */
 
 /* -- ctl_command.c: the table of commands, and which one the words mean ------------------------ */
 
@@ -96,6 +96,20 @@ void ctl_reply_free(struct ctl_reply *reply);
  * why on stderr, any other with *why, which is the caller's: the suite has refused this. */
 int ctl_transfer(struct ctl_socket *ctl, const char *const *words, size_t count, struct slice data,
     json_t **value, char **why);
+
+/* -- ctl_file.c: files that are written ----------------------------------------------------------- */
+
+/* Makes a file beside the place that it is for; *name, which is the caller's, is where. NULL with errno set. */
+FILE *ctl_file_open(const char *path, char **name);
+/* Gives a file that is whole its place, or removes it (status is not CTL_OK). Returns an exit code. */
+int ctl_file_close(FILE *file, const char *name, const char *path, int status);
+/* Whether a row is one element in canonical form, as it stands within a namespace: nothing else goes into a file. */
+bool ctl_is_element(struct slice row, const char *within);
+
+/* -- ctl_room.c: a room into a file ----------------------------------------------------------------- */
+
+/* path: NULL or "-": standard output. Returns an exit code; *result: what to show, or NULL. */
+int ctl_room_export(struct ctl_socket *ctl, const char *room, const char *path, json_t **result);
 
 /* -- ctl_export.c: accounts into a file (XEP-0227) ----------------------------------------------- */
 

@@ -18,6 +18,7 @@ static const struct ctl_command locals[] = {
 	    (char *)"bring accounts out of such a file", true },
 	{ (char *)"check", (char *)"", (char *)"check the configuration file", true },
 	{ (char *)"help", (char *)"", (char *)"list all commands", true },
+	{ (char *)"room export", (char *)"ROOM [FILE]", (char *)"write a room with its messages into a file", true },
 	{ (char *)"user import", (char *)"FILE", (char *)"add accounts: lines \"user@domain password\"",
 	    true },
 };

@@ -1,16 +1,11 @@
 /*
  * ctl_export.c: writes accounts into a file in the format of XEP-0227, a page at a time.
  *
- * Called by main.c. The daemons give elements, the form of the file is made here. It is written beside its
- * place and takes that when it is whole and on disk; it is for its owner alone, since what is in it opens
- * accounts. Fails when the suite or the disk does.
+ * Called by main.c. The daemons give elements, the form of the file is made here. Fails when the suite or
+ * the disk does.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "ctl.h"
 #include "error.h"
@@ -70,18 +65,6 @@ text_write(struct export *ex, struct slice text)
 	fwrite(text.ptr, 1, text.len, ex->file);
 }
 
-/* Whether a row is one element in canonical form: nothing else goes into the file. */
-static bool
-is_element(struct slice row, const char *within)
-{
-	struct xmlin in;
-	struct xmlin_element element, second;
-
-	xmlin_begin(&in, row, slice_string(within));
-	return xmlin_child(&in, &element) && !xmlin_child(&in, &second) && in.error == OK &&
-	    element.whole.len == row.len;
-}
-
 /* Writes the rows of a page. Returns 0 or E_MALFORMED. */
 static int
 rows_write(struct export *ex, const struct part *part, const json_t *page, uint64_t *written)
@@ -92,7 +75,7 @@ rows_write(struct export *ex, const struct part *part, const json_t *page, uint6
 	json_array_foreach(json_object_get(page, "rows"), i, row) {
 		struct slice text = slice_of(json_string_value(row), json_string_length(row));
 
-		if (text.ptr == NULL || !is_element(text, part->within)) {
+		if (text.ptr == NULL || !ctl_is_element(text, part->within)) {
 			fprintf(stderr, "aldisctl: an element of part %s is malformed\n", part->name);
 			return E_MALFORMED;
 		}
@@ -281,61 +264,6 @@ document_write(struct export *ex, const char *which)
 	return error ? CTL_FAILED : CTL_OK;
 }
 
-/* -- the file -- */
-
-/* Makes a file beside the place that it is for. */
-static FILE *
-file_open(const char *path, char **name)
-{
-	struct buf text = { 0 };
-	FILE *file = NULL;
-	int fd;
-
-	buf_printf(&text, "%s.XXXXXX", path);
-	buf_add_char(&text, '\0');
-	*name = mem_string(text.bytes);
-	buf_free(&text);
-	fd = mkostemp(*name, O_CLOEXEC); /* mode 0600 */
-	if (fd >= 0)
-		file = fdopen(fd, "w");
-	if (file == NULL)
-		MEM_FREE(name);
-	return file;
-}
-
-/* Brings a directory's entries to disk. */
-static int
-directory_sync(const char *path)
-{
-	char *copy = mem_string(path);
-	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = -1;
-
-	free(copy);
-	if (fd >= 0) {
-		error = fsync(fd);
-		close(fd);
-	}
-	return error;
-}
-
-/* Gives a file that is whole its place, or removes it. Returns an exit code. */
-static int
-file_close(FILE *file, const char *name, const char *path, int status)
-{
-	bool failed = ferror(file) != 0 || fflush(file) != 0 || fsync(fileno(file)) != 0;
-
-	failed |= fclose(file) != 0;
-	if (status == CTL_OK && !failed)
-		failed = rename(name, path) != 0 || directory_sync(path) != 0;
-	if (failed && status == CTL_OK) {
-		fprintf(stderr, "aldisctl: %s: %s\n", path, strerror(errno));
-		status = CTL_FAILED;
-	}
-	if (status != CTL_OK)
-		unlink(name);
-	return status;
-}
-
 int
 ctl_export(struct ctl_socket *ctl, const char *path, const char *which, json_t **result)
 {
@@ -346,14 +274,14 @@ ctl_export(struct ctl_socket *ctl, const char *path, const char *which, json_t *
 
 	*result = NULL;
 	if (!standard)
-		ex.file = file_open(path, &name);
+		ex.file = ctl_file_open(path, &name);
 	if (ex.file == NULL) {
 		fprintf(stderr, "aldisctl: %s: %s\n", path, strerror(errno));
 		return CTL_FAILED;
 	}
 	status = document_write(&ex, which);
 	if (!standard)
-		status = file_close(ex.file, name, path, status);
+		status = ctl_file_close(ex.file, name, path, status);
 	free(name);
 	if (!standard && status == CTL_OK)
 		*result = json_pack("{s:I, s:I}", "accounts", (json_int_t)ex.accounts, "messages",

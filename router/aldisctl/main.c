@@ -177,6 +177,19 @@ transfer(struct ctl *ctl, const char *name, char *const *arguments, size_t count
 	return status;
 }
 
+/* room export ROOM [FILE] */
+static int
+room_export(struct ctl *ctl, char *const *arguments, size_t count)
+{
+	json_t *value;
+	int status = ctl_room_export(ctl->socket, arguments[0], count > 1 ? arguments[1] : NULL, &value);
+
+	if (value != NULL)
+		show(ctl, value);
+	json_decref(value);
+	return status;
+}
+
 /* help */
 static int
 help(const struct ctl *ctl, const struct ctl_table *table)
@@ -217,6 +230,8 @@ run(struct ctl *ctl, char *const *words, size_t count)
 		status = import(ctl, words[match.used]);
 	else if (strncmp(match.command->name, "account ", 8) == 0)
 		status = transfer(ctl, match.command->name, words + match.used, count - match.used);
+	else if (strcmp(match.command->name, "room export") == 0)
+		status = room_export(ctl, words + match.used, count - match.used);
 	else if (strcmp(match.command->name, "help") == 0)
 		status = help(ctl, &table);
 	else
