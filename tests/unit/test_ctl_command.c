@@ -181,7 +181,7 @@ test_malformed_help(void **state)
 		json_decref(help);
 	}
 	assert_int_equal(ctl_table_read(NULL, &other), OK);
-	assert_int_equal(other.count, 5);
+	assert_int_equal(other.count, 6);
 	ctl_table_free(&other);
 }
 
