@@ -451,7 +451,7 @@ void settings_free(struct settings *s);
 /* NULL, or why these do not fit together. */
 const char *settings_check(const struct settings *s);
 
-/* What new rooms of a domain have; *config is made. */
+/* What new rooms of a domain have; *config is made. domain: NULL when all is going to be overwritten. */
 void room_config_default(struct room_config *config, const struct domain *domain);
 void room_config_free(struct room_config *config);
 /* The form for the owners, filled in, and the information for everybody (muc#roominfo). */

@@ -312,9 +312,12 @@ register_handle(struct room *room, const struct frame *f, uint64_t now)
 {
 	struct slice allow = SLICE_NONE, type;
 	struct form form;
-	bool ours = form_read(f->payload, SLICE(NS_CLIENT), NS_MUC_REGISTER, &form) == OK &&
-	    form_value(&form, SLICE("FORM_TYPE"), 0, &type);
+	bool ours;
 
+	if (f->subtype != TYPE_NORMAL)
+		return false;
+	ours = form_read(f->payload, SLICE(NS_CLIENT), NS_MUC_REGISTER, &form) == OK &&
+	    form_value(&form, SLICE("FORM_TYPE"), 0, &type);
 	if (ours && !form.cancelled) {
 		form_value(&form, SLICE("muc#register_allow"), 0, &allow);
 		if (affiliation_of(room, jid_bare_of(f->from)) < AFFILIATION_ADMIN)

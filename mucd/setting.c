@@ -325,7 +325,7 @@ maxusers_read(struct settings *s, const struct setting *setting, const struct sl
 	if (!slice_is(values[0], "none")) {
 		if (slice_number(values[0], UINT32_MAX, &number) != OK || number == 0)
 			return "is a number or none";
-		if (number > s->domain->occupants_max)
+		if (s->domain != NULL && number > s->domain->occupants_max)
 			return "is more than this service allows";
 	}
 	*MEMBER(uint32_t, s, setting) = (uint32_t)number;
@@ -368,11 +368,11 @@ maxusers_choices(const struct settings *s, const struct setting *setting, struct
 static const char *
 history_read(struct settings *s, const struct setting *setting, const struct slice *values, size_t count)
 {
-	uint64_t number = s->domain->history_max;
+	uint64_t most = s->domain != NULL ? s->domain->history_max : UINT32_MAX, number = most;
 
 	if (count > 1 || (count == 1 && values[0].len != 0 && slice_number(values[0], UINT32_MAX, &number) != OK))
 		return "is a number";
-	if (number > s->domain->history_max)
+	if (number > most)
 		return "is more than this service allows";
 	*MEMBER(uint32_t, s, setting) = (uint32_t)number;
 	return NULL;

@@ -206,7 +206,7 @@ world_change(const struct change *change)
 }
 
 void
-presence_tell(const struct occupant *occupant, const struct change *change, const struct client *but)
+presence_tell(struct occupant *occupant, const struct change *change, const struct client *but)
 {
 	(void)but;
 	buf_printf(&world_said, "presence %s %s %s", occupant->nick, role_in_room_text(occupant->role),
