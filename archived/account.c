@@ -132,6 +132,16 @@ account_make(struct slice jid, struct account **account)
 	return number_make(*account);
 }
 
+/* The hash of an occupant alone: there are many, and each would have its place in the cache. */
+static struct account *
+account_occupant(struct slice jid)
+{
+	static struct account occupant;
+
+	store_key_hash(occupant.hash, jid);
+	return &occupant;
+}
+
 int
 account_sides(const struct frame *f, struct account **from, struct account **to)
 {
@@ -139,7 +149,7 @@ account_sides(const struct frame *f, struct account **from, struct account **to)
 
 	/* Both are copied first: f may point into the store, which changes. */
 	*from = account_peer(jid_bare_of(f->from));
-	*to = account_peer(f->flags & FLAG_ROOM ? f->from : jid_bare_of(f->to));
+	*to = f->flags & FLAG_ROOM ? account_occupant(f->from) : account_peer(jid_bare_of(f->to));
 	if (f->flags & FLAG_FROM_LOCAL)
 		error = number_make(*from);
 	if (error == OK && (f->flags & FLAG_TO_LOCAL))

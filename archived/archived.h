@@ -119,7 +119,7 @@ int account_make(struct slice jid, struct account **account);
 /* Forgets the number of an address: it gets a new one if it comes again. */
 int account_remove(struct account *account);
 /* Finds or makes the accounts of a message's two sides; one that is elsewhere keeps id 0. Of a message of a
- * room: the room's, and the address of the occupant, under which it is found in the table peer. */
+ * room: the room's, and until the next call the hash of the occupant, under which it is found in the table peer. */
 int account_sides(const struct frame *f, struct account **from, struct account **to);
 void account_trim(void);                                        /* bounds the cache */
 void account_gauges(void);

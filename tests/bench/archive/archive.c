@@ -3,8 +3,8 @@
  * processes and links around it: archive [messages [accounts [peers]]].
  *
  * Stores messages between accounts and their peers in a store in a temporary directory, in
- * transactions of 500, has the index of words follow, and then asks for pages. Times are those of
- * this process on the wall, with the store in the page cache; the index is written by the same
+ * transactions of 500, then as many of rooms (a room for each account, as many occupants as peers), has the index of
+ * words follow, and then asks for pages and histories. Times are those of this process on the wall, with the store in the page cache; the index is written by the same
  * thread, which in archived is one of its own.
  */
 #include <stdio.h>
@@ -24,12 +24,18 @@ static uint64_t now = 1790000000000ull, seq;
 static struct out out;
 
 static double
-clock_ms(void)
+clock_of(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static double
+clock_ms(void)
+{
+	return clock_of(CLOCK_MONOTONIC);
 }
 
 static void
@@ -130,7 +136,7 @@ store(unsigned messages, unsigned accounts, unsigned peers)
 {
 	char payload[256];
 	char from[64], to[64];
-	double start = clock_ms();
+	double start = clock_ms(), used = clock_of(CLOCK_PROCESS_CPUTIME_ID);
 	unsigned i;
 
 	for (i = 0; i < messages; i++) {
@@ -153,8 +159,89 @@ store(unsigned messages, unsigned accounts, unsigned peers)
 		}
 	}
 	run();
-	printf("stored %u messages, %u accounts, %u peers: %.2f us each\n", messages, accounts, peers,
-	    (clock_ms() - start) * 1e3 / messages);
+	printf("stored %u messages, %u accounts, %u peers: %.2f us each, %.2f of CPU\n", messages, accounts, peers,
+	    (clock_ms() - start) * 1e3 / messages,
+	    (clock_of(CLOCK_PROCESS_CPUTIME_ID) - used) * 1e3 / messages);
+}
+
+/* Every message is said in a room. */
+static void
+store_rooms(unsigned messages, unsigned rooms, unsigned occupants)
+{
+	char payload[256], from[64], jid[64], token[ONCE_SIZE];
+	double start = clock_ms(), used = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+	unsigned i;
+
+	store_key_u64(token, 12345);
+	for (i = 0; i < messages; i++) {
+		struct frame f = { .kind = STANZA_MESSAGE, .subtype = TYPE_GROUPCHAT, .flags = FLAG_STORE |
+			FLAG_CONTENT | FLAG_BODY | FLAG_FROM_LOCAL | FLAG_ROOM, .stamp = now };
+		unsigned room = i % 20 == 7 ? 0 : (unsigned)rand() % rooms, nick = (unsigned)rand() % occupants;
+
+		snprintf(from, sizeof from, "room%u@rooms.localhost/nick%u", room, nick);
+		snprintf(jid, sizeof jid, "user%u@localhost", nick);
+		store_key_u64(token + 8, i);
+		f.token = slice_of(token, sizeof token);
+		f.from = slice_string(from);
+		f.to = slice_part(f.from, 0, (size_t)(strchr(from, '/') - from));
+		f.jid = slice_string(jid);
+		payload_write(i, payload, sizeof payload);
+		f.payload = slice_string(payload);
+		add(&f);
+		if (i % BATCH == BATCH - 1) {
+			now += 100;
+			run();
+		}
+	}
+	run();
+	printf("stored %u messages of %u rooms, %u occupants: %.2f us each, %.2f of CPU\n", messages, rooms,
+	    occupants, (clock_ms() - start) * 1e3 / messages,
+	    (clock_of(CLOCK_PROCESS_CPUTIME_ID) - used) * 1e3 / messages);
+}
+
+/* Asks many times for what a frame says. */
+static void
+repeat(const char *what, struct frame *f, enum frame_type type)
+{
+	double start, worst = 0, begin = clock_ms();
+	struct buf bytes = { 0 };
+	unsigned i;
+
+	f->type = type;
+	f->handle = HANDLE(5, 1);
+	check(frame_write(f, &bytes));
+	for (i = 0; i < PAGES; i++) {
+		start = clock_ms();
+		batch_add(type, buf_slice(&bytes));
+		run();
+		if (clock_ms() - start > worst)
+			worst = clock_ms() - start;
+	}
+	buf_free(&bytes);
+	printf("  %-38s %8.3f ms, at most %.3f\n", what, (clock_ms() - begin) / PAGES, worst);
+}
+
+/* Asks for a page of a room many times, as somebody who may see its senders. */
+static void
+ask_room(const char *what, const char *query)
+{
+	struct frame f = { .subtype = TYPE_SET, .id = SLICE("q"), .from = SLICE("user0@localhost/balcony"),
+		.jid = SLICE("room0@rooms.localhost"), .flags = FLAG_AVAILABLE };
+	char payload[1024];
+
+	snprintf(payload, sizeof payload, "<query xmlns='" NS_MAM "'>%s</query>", query);
+	f.payload = slice_string(payload);
+	repeat(what, &f, FRAME_ROOM_QUERY);
+}
+
+static void
+ask_history(const char *what, uint64_t messages, uint64_t characters)
+{
+	uint64_t limits[] = { messages, characters };
+	struct frame f = { .jid = SLICE("room0@rooms.localhost"), .to = SLICE("user0@localhost/balcony"),
+		.number = 1, .numbers = slice_of((const char *)limits, sizeof limits) };
+
+	repeat(what, &f, FRAME_HISTORY);
 }
 
 /* Asks for a page many times. */
@@ -197,7 +284,8 @@ main(int argc, char **argv)
 	check(state_open(directory, 16ull << 30, 1000, now));
 	check(search_open(directory));
 	store(messages, accounts, peers);
-	follow(directory, messages);
+	store_rooms(messages, accounts, peers);
+	follow(directory, 2 * messages);
 	ask("first page", "");
 	ask("last page", LAST);
 	ask("with a contact", FORM("with", "peer7@example.org"));
@@ -217,6 +305,12 @@ main(int argc, char **argv)
 	ask("the beginning of words", WORDS("nig*"));
 	ask("the beginning of many words", WORDS("w12*"));
 	ask("no such word", WORDS("capulet"));
+	ask_history("20 messages of history", 20, UINT64_MAX);
+	ask_history("10000 characters of history", 1000, 10000);
+	ask_room("room, last page", LAST);
+	ask_room("room, with an occupant, last page", FORM("with", "room0@rooms.localhost/nick7") LAST);
+	ask_room("room, with a sender, last page", FORM("with", "user7@localhost") LAST);
+	ask_room("room, a word of one in 100", WORDS("lark") LAST);
 	state_close();
 	search_close();
 	snprintf(path, sizeof path, "%s/data.mdb", directory);
