@@ -78,7 +78,7 @@ info_domain(const struct frame *f, const struct domain *domain)
 {
 	static const char *const names[] = { NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_MUC_STABLE_ID,
 		NS_MUC_UNIQUE, NS_OCCUPANT_ID, NS_RSM, NS_PING, NS_TIME, NS_VERSION, NS_LAST, NS_VCARD,
-		NULL };
+		NS_COMMANDS /* the router answers them */, NULL };
 	struct buf out = { 0 };
 	size_t head;
 

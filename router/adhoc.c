@@ -28,8 +28,10 @@
 #define NODE_OWN    "urn:x-aldis:command#"
 #define NODE_ADMIN  NS_ADMIN "#"
 
-/* RIGHT_INVITE: to invite contacts only. */
-enum right { RIGHT_NONE, RIGHT_INVITE, RIGHT_DOMAIN, RIGHT_ALL };
+#define ROOM_COMMAND "room " /* what commands about rooms begin with */
+
+/* RIGHT_INVITE: to invite contacts only; RIGHT_ROOMS: on a domain with rooms, commands about them. */
+enum right { RIGHT_NONE, RIGHT_INVITE, RIGHT_ROOMS, RIGHT_DOMAIN, RIGHT_ALL };
 enum inviters { INVITERS_NOBODY, INVITERS_ADMINS, INVITERS_ALL };
 
 static struct map *admins;        /* of everything: bare JIDs */
@@ -117,6 +119,11 @@ adhoc_configure(const struct config *config)
 		inviters_read(title, config_text(config, "domain", domain, "invite"));
 		free(domain);
 	}
+	for (i = 0; config_title(config, "rooms", i, &title); i++) {
+		domain = slice_dup(title);
+		names_read(domain_admins, config, "rooms", domain);
+		free(domain);
+	}
 }
 
 static struct slice
@@ -132,16 +139,17 @@ static enum right
 right_of(const struct frame *f, const struct session *sender)
 {
 	struct slice domain = jid_bare_of(f->to);
+	bool local = registry_local_domain(domain);
 	struct buf key = { 0 };
 	enum right right = RIGHT_NONE;
 
 	if (sender == NULL || sender->account == NULL)
 		return RIGHT_NONE;
 	if (map_get(admins, account_jid(sender->account)) != NULL)
-		return RIGHT_ALL;
+		return local ? RIGHT_ALL : RIGHT_ROOMS;
 	buf_printf(&key, "%.*s %.*s", SLICE_ARG(domain), SLICE_ARG(account_jid(sender->account)));
 	if (map_get(domain_admins, buf_slice(&key)) != NULL)
-		right = RIGHT_DOMAIN;
+		right = local ? RIGHT_DOMAIN : RIGHT_ROOMS;
 	buf_free(&key);
 	if (right == RIGHT_NONE && inviters_of(domain) == INVITERS_ALL &&
 	    slice_equal(domain_of(account_jid(sender->account)), domain))
@@ -231,8 +239,16 @@ static const struct {
 
 /* -- nodes ------------------------------------------------------------------------------------- */
 
+/* Whether who has a right may give a command of our own. */
+static bool
+may_give(enum right right, struct slice name)
+{
+	return right == RIGHT_ALL || (right == RIGHT_ROOMS && slice_starts(name, SLICE(ROOM_COMMAND)));
+}
+
 /* A command that a node names. */
 struct target {
+	enum right right;                  /* of who asks */
 	const struct admin_command *admin; /* NULL: one of our own */
 	struct slice node;                 /* looked for */
 	struct slice name, arguments, help;
@@ -257,7 +273,7 @@ target_each(void *arg, struct slice name, struct slice arguments, struct slice h
 	struct buf node = { 0 };
 
 	node_write(name, &node);
-	if (!t->found && slice_equal(buf_slice(&node), t->node)) {
+	if (!t->found && may_give(t->right, name) && slice_equal(buf_slice(&node), t->node)) {
 		t->found = true;
 		t->name = name;
 		t->arguments = arguments;
@@ -301,10 +317,10 @@ target_find(const struct frame *f, enum right right, struct target *t)
 	struct slice prefix = SLICE(NODE_ADMIN), node = f->node;
 	size_t i;
 
-	*t = (struct target){ .node = node };
-	if (invite_find(f, node, right, t) || right < RIGHT_DOMAIN)
+	*t = (struct target){ .node = node, .right = right };
+	if (invite_find(f, node, right, t) || right < RIGHT_ROOMS)
 		return t->found;
-	if (slice_starts(node, prefix)) {
+	if (slice_starts(node, prefix) && right >= RIGHT_DOMAIN) {
 		for (i = 0; i < ADMIN_COMMANDS && !t->found; i++) {
 			if (!slice_is(slice_part(node, prefix.len, SIZE_MAX), admin_commands[i].node))
 				continue;
@@ -312,7 +328,7 @@ target_find(const struct frame *f, enum right right, struct target *t)
 			t->help = slice_string(t->admin->label);
 			t->found = true;
 		}
-	} else if (right == RIGHT_ALL) {
+	} else {
 		control_each(target_each, t);
 	}
 	return t->found;
@@ -377,6 +393,8 @@ form_make(const struct target *t, struct adhoc_form *form)
 		return;
 	}
 	while (word_next(&rest, &word)) {
+		if (t->right == RIGHT_ROOMS && slice_is(word, "[DOMAIN]"))
+			continue; /* it is known */
 		if (form->count < ADHOC_FIELDS_MAX && field_make(word, &form->fields[form->count])) {
 			form->count++;
 			continue;
@@ -406,7 +424,7 @@ adhoc_info(const struct frame *f, struct session *sender)
 	struct buf out = { 0 };
 	struct target t = { .help = SLICE("Commands") };
 
-	if (!list && right < RIGHT_DOMAIN && (slice_starts(f->node, SLICE(NODE_ADMIN)) ||
+	if (!list && right < RIGHT_ROOMS && (slice_starts(f->node, SLICE(NODE_ADMIN)) ||
 	    slice_starts(f->node, SLICE(NODE_OWN)))) {
 		route_error(f, STANZA_ERROR_FORBIDDEN, NULL);
 		return true;
@@ -430,6 +448,7 @@ adhoc_info(const struct frame *f, struct session *sender)
 struct items {
 	struct buf *out;
 	struct slice jid;
+	enum right right;
 };
 
 static void
@@ -445,11 +464,14 @@ item_write(const struct items *items, struct slice node, struct slice label)
 static void
 item_each(void *arg, struct slice name, struct slice arguments, struct slice help)
 {
+	const struct items *items = arg;
 	struct buf node = { 0 };
 
 	(void)arguments;
+	if (!may_give(items->right, name))
+		return;
 	node_write(name, &node);
-	item_write(arg, buf_slice(&node), help);
+	item_write(items, buf_slice(&node), help);
 	buf_free(&node);
 }
 
@@ -469,7 +491,7 @@ adhoc_items(const struct frame *f, struct session *sender)
 {
 	enum right right = right_of(f, sender);
 	struct buf out = { 0 };
-	struct items items = { &out, jid_bare_of(f->to) };
+	struct items items = { &out, jid_bare_of(f->to), right };
 	struct target t;
 	size_t i, content;
 
@@ -487,8 +509,7 @@ adhoc_items(const struct frame *f, struct session *sender)
 			item_write(&items, slice_string(node), slice_string(admin_commands[i].label));
 		}
 		invite_items(f, right, &items);
-		if (right == RIGHT_ALL)
-			control_each(item_each, &items);
+		control_each(item_each, &items);
 	}
 	adhoc_close(&out, content, "query");
 	answer(f, buf_slice(&out));
@@ -825,13 +846,34 @@ own_words(struct run *run, const struct adhoc_field *field, const struct adhoc_r
 	}
 }
 
+/* On a domain with rooms a command is about one of that domain, and a list is that of the domain. */
+static const char *
+room_check(struct run *run, struct slice domain, const struct adhoc_form *form, const struct adhoc_request *r)
+{
+	char out[JID_MAX + 1];
+	struct slice value;
+	struct jid jid;
+
+	if (form->count == 0) {
+		buf_add_char(&run->text, '\n');
+		buf_add_slice(&run->text, domain);
+		return NULL;
+	}
+	if (strcmp(form->fields[0].var, "room") != 0 ||
+	    !adhoc_value(r, "room", 0, &value) || jid_prepare(value, out, &jid) != 0 ||
+	    !slice_equal(jid.domain, domain))
+		return "This is not a room of this domain";
+	return NULL;
+}
+
 /* Likewise of a form of our own commands: what is left out must be last. */
 static const char *
-own_text(struct run *run, const struct target *t, const struct adhoc_form *form,
+own_text(struct run *run, struct slice domain, const struct target *t, const struct adhoc_form *form,
     const struct adhoc_request *r)
 {
 	struct slice rest = t->name, word;
 	bool left_out = false;
+	const char *fault;
 	size_t i;
 
 	while (word_next(&rest, &word)) {
@@ -839,6 +881,9 @@ own_text(struct run *run, const struct target *t, const struct adhoc_form *form,
 			buf_add_char(&run->text, '\n');
 		buf_add_slice(&run->text, word);
 	}
+	fault = run->right == RIGHT_ROOMS ? room_check(run, domain, form, r) : NULL;
+	if (fault != NULL)
+		return fault;
 	for (i = 0; i < form->count; i++) {
 		struct slice value;
 		bool given = adhoc_value(r, form->fields[i].var, 0, &value) && value.len != 0;
@@ -883,7 +928,7 @@ run_begin(const struct frame *f, enum right right, const struct target *t,
 	run->admin = t->admin;
 	run->right = right;
 	head_keep(run, f, buf_slice(&r->session));
-	problem = t->admin != NULL ? admin_text(run, f, r) : own_text(run, t, form, r);
+	problem = t->admin != NULL ? admin_text(run, f, r) : own_text(run, jid_bare_of(f->to), t, form, r);
 	if (problem != NULL) {
 		buf_clear(&run->text);
 		run->failed++;
@@ -940,6 +985,34 @@ adhoc_command(const struct frame *f, struct session *sender)
 	else
 		run_begin(f, right, &t, &form, &r);
 	adhoc_request_free(&r);
+}
+
+bool
+adhoc_serves(const struct frame *f, const struct session *sender)
+{
+	struct jid to;
+
+	if (f->kind != STANZA_IQ || (f->subtype != TYPE_GET && f->subtype != TYPE_SET) || f->to.ptr == NULL ||
+	    sender == NULL || sender->account == NULL)
+		return false;
+	jid_split(f->to, &to);
+	if (to.local.ptr != NULL || to.resource.ptr != NULL)
+		return false;
+	if (slice_is(f->ns, NS_COMMANDS))
+		return true;
+	return f->subtype == TYPE_GET && (slice_is(f->ns, NS_DISCO_INFO) || slice_is(f->ns, NS_DISCO_ITEMS)) &&
+	    (slice_is(f->node, NS_COMMANDS) || slice_starts(f->node, SLICE(NODE_OWN)));
+}
+
+void
+adhoc_serve(const struct frame *f, struct session *sender)
+{
+	if (slice_is(f->ns, NS_COMMANDS) && f->subtype == TYPE_SET)
+		adhoc_command(f, sender);
+	else if (slice_is(f->ns, NS_COMMANDS))
+		route_error(f, STANZA_ERROR_NOT_ALLOWED, NULL);
+	else if (!(slice_is(f->ns, NS_DISCO_INFO) ? adhoc_info(f, sender) : adhoc_items(f, sender)))
+		route_error(f, STANZA_ERROR_ITEM_NOT_FOUND, NULL);
 }
 
 void

@@ -117,7 +117,7 @@ classify(const struct frame *f, const struct session *sender, struct route *r)
 			r->target = TARGET_STORE;
 	} else if (!r->local) {
 		r->peer = registry_domain(r->to.domain, &known);
-		if (known)
+		if (known && (r->peer == NULL || r->peer->role != ROLE_MUCD || !adhoc_serves(f, sender)))
 			r->target = TARGET_DAEMON;
 	} else if (is_to_be_stored(f) && (f->to.ptr == NULL || r->to.local.ptr != NULL)) {
 		struct slice account = f->to.ptr ? jid_bare(&r->to) : jid_bare_of(f->from);
@@ -319,7 +319,9 @@ route_presence(const struct frame *f, const struct route *r, struct session *sen
 static void
 route_iq(const struct frame *f, const struct route *r, struct session *sender)
 {
-	if (!r->local) {
+	if (!r->local && r->peer != NULL && r->peer->role == ROLE_MUCD && adhoc_serves(f, sender)) {
+		adhoc_serve(f, sender);
+	} else if (!r->local) {
 		remote_send(f);
 	} else if (r->to.resource.ptr != NULL && r->to.local.ptr != NULL) {
 		deliver_iq(f);

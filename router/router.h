@@ -513,6 +513,9 @@ void adhoc_command(const struct frame *f, struct session *sender);      /* iq se
 /* disco#info and disco#items with a node; false when there is no such node. */
 bool adhoc_info(const struct frame *f, struct session *sender);
 bool adhoc_items(const struct frame *f, struct session *sender);
+/* Whether a request to a domain that is mucd's is about commands, which are answered here; and the answer. */
+bool adhoc_serves(const struct frame *f, const struct session *sender);
+void adhoc_serve(const struct frame *f, struct session *sender);
 void adhoc_gauges(void);
 
 /* -- adhoc_form.c: the XML of ad-hoc commands, without state ------------------------------------ */
