@@ -35,7 +35,7 @@ DEP_CFLAGS := $(sort $(COMMON_CFLAGS) $(XML_CFLAGS) $(CONFUSE_CFLAGS) $(SQLITE_C
 # -- sources ------------------------------------------------------------------------------------
 
 # Directories of programs. Those below router/ have their names, the daemons aldis-NAME.
-DIRS := router router/aldisd router/aldisctl authd archived c2sd s2sd
+DIRS := router router/aldisd router/aldisctl authd archived c2sd s2sd mucd
 MAINS := $(DIRS:%=%/main.c)
 TOOLS := $(filter router/%/main.c,$(MAINS))
 DAEMONS := $(filter-out $(TOOLS),$(MAINS))

@@ -13,6 +13,8 @@
 #define NICK_BYTES     512u   /* of a nick, most */
 #define PRESENCE_BYTES 8192u  /* of a presence that is kept, most */
 
+#define NOT_SAID       UINT64_MAX
+
 /* -- what a presence says -- */
 
 /* How much of what was said it wants (section 7.2.13). */
@@ -35,36 +37,35 @@ number_attribute(const struct xmlin_element *e, const char *name)
 {
 	struct buf scratch = { 0 };
 	struct slice value;
-	uint64_t number = UINT64_MAX;
+	uint64_t number = NOT_SAID;
 
 	if (xmlin_attribute(e, name, &scratch, &value) != OK || slice_number(value, UINT32_MAX, &number) != OK)
-		number = UINT64_MAX;
+		number = NOT_SAID;
 	buf_free(&scratch);
 	return number;
 }
 
+/* Who limits it in any way gets as much as that allows; who does not, as much as the domain says. */
 static void
 history_read(const struct xmlin_element *history, struct entry *e)
 {
 	uint64_t seconds = number_attribute(history, "seconds"), since = 0;
+	struct wanted *w = &e->wanted;
 	struct buf scratch = { 0 };
 	struct slice value;
 
-	e->wanted.stanzas = number_attribute(history, "maxstanzas");
-	e->wanted.characters = number_attribute(history, "maxchars");
+	w->stanzas = number_attribute(history, "maxstanzas");
+	w->characters = number_attribute(history, "maxchars");
 	if (xmlin_attribute(history, "since", &scratch, &value) == OK && stanza_stamp_read(value, &since) != OK)
 		since = 0;
 	buf_free(&scratch);
-	if (seconds != UINT64_MAX && e->now - seconds * 1000 < e->now && e->now - seconds * 1000 > since)
+	if (seconds != NOT_SAID && seconds * 1000 < e->now && e->now - seconds * 1000 > since)
 		since = e->now - seconds * 1000;
 	if (seconds == 0)
-		e->wanted.stanzas = 0;
-	/* Who limits it otherwise gets as much as there may be. */
-	if (e->wanted.stanzas == UINT64_MAX && since == 0 && e->wanted.characters == UINT64_MAX)
-		e->wanted.stanzas = UINT64_MAX;
-	else if (e->wanted.stanzas == UINT64_MAX)
-		e->wanted.stanzas = UINT32_MAX;
-	e->wanted.since = since;
+		w->stanzas = 0;
+	if (w->stanzas == NOT_SAID && (since != 0 || w->characters != NOT_SAID))
+		w->stanzas = UINT32_MAX;
+	w->since = since;
 }
 
 static void
@@ -73,7 +74,7 @@ entry_read(struct entry *e)
 	struct xmlin_element x, child;
 	struct slice text;
 
-	e->wanted = (struct wanted){ 0, UINT64_MAX, UINT64_MAX };
+	e->wanted = (struct wanted){ 0, NOT_SAID, NOT_SAID };
 	e->muc = xmlin_find(e->f->payload, SLICE(NS_CLIENT), "x", NS_MUC, &x);
 	if (!e->muc)
 		return;
@@ -112,20 +113,15 @@ children_filter(struct slice payload, struct buf *out)
 
 /* Keeps the presence of a client; false when it is too large. */
 static bool
-presence_keep(struct client *client, const struct frame *f)
+presence_keep(struct client *client, const struct frame *f, uint64_t now)
 {
-	struct occupant *o = client->occupant;
+	struct buf children = { 0 };
 
 	if (f->payload.len > PRESENCE_BYTES)
 		return false;
-	buf_clear(&client->presence);
-	children_filter(f->payload, &client->presence);
-	buf_clear(&client->lang);
-	buf_add_slice(&client->lang, f->lang);
-	/* What an occupant shows is what its last client has said. */
-	TAILQ_REMOVE(&o->clients, client, siblings);
-	TAILQ_INSERT_TAIL(&o->clients, client, siblings);
-	client_save(client);
+	children_filter(f->payload, &children);
+	client_set_presence(client, buf_slice(&children), f->lang, now);
+	buf_free(&children);
 	return true;
 }
 
@@ -139,7 +135,7 @@ history_send(const struct client *client, const struct wanted *wanted)
 
 	if (room->config.history < most)
 		most = room->config.history;
-	if (count == UINT64_MAX)
+	if (count == NOT_SAID)
 		count = room->domain->history;
 	if (count > most)
 		count = most;
@@ -283,7 +279,7 @@ enter(struct entry *e, struct domain *domain, struct room *room)
 	o = occupant_find(room, e->to.resource);
 	client = client_add(room, e->f->from, e->f->handle, e->to.resource,
 	    o != NULL ? o->role : affiliation_role(room, affiliation_of(room, e->bare)), e->now);
-	presence_keep(client, e->f);
+	presence_keep(client, e->f, e->now);
 	COUNT(entries);
 	room_show(client, &e->wanted, made ? STATUS_201 : 0, true);
 }
@@ -303,10 +299,13 @@ nick_change(struct client *client, const struct entry *e)
 		answer_error(e->f, STANZA_ERROR_NOT_ALLOWED, NULL);
 		return;
 	}
-	if (!presence_keep(client, e->f))
-		answer_error(e->f, STANZA_ERROR_NOT_ACCEPTABLE, "Too large");
-	else
-		presence_rename(o, e->to.resource);
+	if (!presence_keep(client, e->f, e->now)) {
+		answer_error(e->f, STANZA_ERROR_NOT_ACCEPTABLE, "The presence is too large");
+		return;
+	}
+	presence_rename(o, e->to.resource);
+	if (e->muc) /* it believes that it enters */
+		room_show(client, &e->wanted, 0, false);
 }
 
 static void
@@ -321,8 +320,8 @@ is_inside(struct client *client, const struct entry *e)
 		nick_change(client, e);
 		return;
 	}
-	if (!presence_keep(client, e->f)) {
-		answer_error(e->f, STANZA_ERROR_NOT_ACCEPTABLE, "Too large");
+	if (!presence_keep(client, e->f, e->now)) {
+		answer_error(e->f, STANZA_ERROR_NOT_ACCEPTABLE, "The presence is too large");
 		return;
 	}
 	/* It believes that it is not in: it gets what one who enters gets. */
@@ -339,6 +338,9 @@ leave(struct client *client, const struct frame *f, uint64_t now)
 	struct room *room = client->occupant->room;
 	struct buf payload = { 0 };
 
+	/* The router says so of a session that has ended, when its successor may be in already. */
+	if (f->seq == 0 && f->handle != client->handle)
+		return;
 	if (f->payload.len <= PRESENCE_BYTES)
 		children_filter(f->payload, &payload);
 	presence_gone(client, &none, buf_slice(&payload));
@@ -416,10 +418,10 @@ enter_presence(const struct frame *f, uint64_t now)
 		return;
 	}
 	client = room != NULL ? client_find(room, f->from) : NULL;
-	if (client == NULL)
-		return;
-	if (f->subtype == TYPE_UNAVAILABLE)
+	if (f->subtype == TYPE_SUBSCRIBE)
+		answer_error(f, STANZA_ERROR_NOT_ALLOWED, "Nobody subscribes to rooms, one enters them");
+	else if (client != NULL && f->subtype == TYPE_UNAVAILABLE)
 		leave(client, f, now);
-	else if (f->subtype == TYPE_ERROR)
+	else if (client != NULL && f->subtype == TYPE_ERROR && watch_says_gone(f))
 		enter_gone(client, "error for a presence", now);
 }

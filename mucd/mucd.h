@@ -81,11 +81,10 @@ bool affiliation_read(struct slice text, enum affiliation *affiliation);
 const char *role_in_room_text(enum role_in_room role);
 bool role_in_room_read(struct slice text, enum role_in_room *role);
 
-/* Table 3 of section 5.1. */
+/* What a role may do (table 3); private messages and subjects depend on the configuration as well. */
 enum privilege { PRIVILEGE_PRESENT, PRIVILEGE_HEAR, PRIVILEGE_PRESENCE, PRIVILEGE_NICK, PRIVILEGE_PRIVATE,
 	PRIVILEGE_INVITE, PRIVILEGE_SPEAK, PRIVILEGE_SUBJECT, PRIVILEGE_KICK, PRIVILEGE_GRANT_VOICE,
 	PRIVILEGE_REVOKE_VOICE, PRIVILEGE_COUNT };
-/* Whether a role may, as this room is configured. */
 bool privilege_has(const struct room *room, enum role_in_room role, enum privilege privilege);
 
 /* -- privilege_change.c: who may change whose (sections 8 and 9), tables alone -------------------- */
@@ -96,6 +95,12 @@ enum stanza_error privilege_role(enum role_in_room actor, enum affiliation actor
     enum role_in_room from, enum affiliation affiliation, enum role_in_room to, bool self);
 bool privilege_reads_list(const struct room *room, enum affiliation reader, enum role_in_room role,
     enum affiliation list);
+
+/* Receivers of what a room says. */
+struct receivers {
+	struct buf handles;          /* numbers */
+	struct buf elsewhere;        /* lines */
+};
 
 /* -- room.c: rooms from their first occupant to their end ------------------------------------------ */
 
@@ -124,6 +129,7 @@ struct affiliate {
 
 struct room {
 	TAILQ_ENTRY(room) all;
+	TAILQ_ENTRY(room) dirty_rooms, visited_rooms;
 	uint64_t number;
 	struct domain *domain;
 	char *jid;                   /* room@domain */
@@ -131,7 +137,8 @@ struct room {
 	struct room_config config;
 	bool locked;                 /* new, and its owner has not said what it shall be (section 10.1) */
 	bool dirty;                  /* room_save() */
-	bool ended;                  /* with this transaction */
+	bool visited;                /* in memory, with perhaps nobody in it: rooms_trim() */
+	bool ended;                  /* room_remove() */
 	uint64_t created, active;    /* milliseconds since 1970: of the last message, or of the last to leave */
 	struct buf subject;          /* the element, canonical; empty: never set */
 	struct buf subject_nick;     /* who has set it */
@@ -144,6 +151,8 @@ struct room {
 	struct map *by_nick;         /* occupant */
 	struct map *by_client;       /* client of a full JID */
 	size_t occupant_count, client_count;
+	struct receivers everyone;   /* who is in it, when everyone_known */
+	bool everyone_known;
 };
 
 static inline struct slice
@@ -157,13 +166,14 @@ struct room *room_find(struct slice jid);    /* of one of our domains; NULL: the
 /* A new one, locked, with the configuration that new rooms have. NULL: its domain has too many. */
 struct room *room_make(struct domain *domain, struct slice jid, uint64_t now);
 void room_save(struct room *room);           /* its row is written with this transaction */
-void room_touch(struct room *room, uint64_t now); /* something was said in it */
-struct room *room_next(const struct room *room);  /* of those in memory; NULL: the first */
 int rooms_save(void);                        /* before the commit */
 /* Its end: row, affiliations, clients; archive as well when forget. The occupants were told. */
 void room_remove(struct room *room, bool forget);
+/* Something was said in it: it is not idle. */
+void room_touch(struct room *room, uint64_t now);
 /* A temporary room whose last occupant has gone ends; others are noted as idle from now on. */
 void room_emptied(struct room *room, uint64_t now);
+struct room *room_next(const struct room *room); /* of those in memory; NULL: the first one */
 void rooms_trim(void);                       /* frees those that nobody is in, after the commit */
 /* Rooms of a domain, in the order of their numbers, above one; each() may not change rooms. */
 int rooms_walk(const struct domain *domain, uint64_t above, bool (*each)(void *arg, const struct room *room),
@@ -178,16 +188,16 @@ struct affiliate *affiliate_find(const struct room *room, struct slice bare);
 /* Writes it; AFFILIATION_NONE without a nick removes it. nick, reason: may be absent. */
 void affiliation_set(struct room *room, struct slice bare, enum affiliation affiliation, struct slice nick,
     struct slice reason);
-/* Rooms, of all domains, of which it is an owner. */
-size_t affiliation_owned(struct slice bare);
-int affiliations_open(void);
 size_t affiliation_count(const struct room *room, enum affiliation affiliation);
 struct affiliate *affiliate_of_nick(const struct room *room, struct slice nick); /* who has reserved it */
 /* The role that somebody has who enters (section 5.1.2). */
 enum role_in_room affiliation_role(const struct room *room, enum affiliation affiliation);
 int affiliations_load(struct room *room);
-void affiliations_free(struct room *room);
 int affiliations_remove(const struct room *room);
+void affiliations_free(struct room *room);
+/* Rooms, of all domains, of which it is an owner. */
+size_t affiliation_owned(struct slice bare);
+int affiliations_open(void);
 
 /* -- occupant.c: who is in a room ------------------------------------------------------------------- */
 
@@ -208,34 +218,36 @@ struct occupant {
 };
 
 struct client {
-	TAILQ_ENTRY(client) siblings;   /* who has said something last is the last */
-	TAILQ_ENTRY(client) of_session; /* in all rooms */
+	TAILQ_ENTRY(client) siblings; /* the one that has sent presence last is the last one */
+	TAILQ_ENTRY(client) of_session;
 	struct occupant *occupant;
 	uint64_t number;             /* of its row */
 	uint64_t handle;             /* of its session; 0: elsewhere */
 	struct buf presence;         /* children of its last presence, without what is the room's to say */
 	struct buf lang;
 	uint64_t joined;
+	uint64_t told;               /* when it has sent presence */
 	uint64_t heard, asked;       /* in memory alone: when something came of it, when it was pinged; 0 */
 	size_t jid_len;
 	char jid[];                  /* full */
 };
 
 static inline struct slice
-occupant_nick(const struct occupant *o)
-{
-	return slice_of(o->nick, o->nick_len);
-}
-static inline struct slice
-occupant_bare(const struct occupant *o)
-{
-	return slice_of(o->bare, o->bare_len);
-}
-static inline struct slice
 client_jid(const struct client *client)
 {
 	return slice_of(client->jid, client->jid_len);
 }
+static inline struct slice
+occupant_nick(const struct occupant *occupant)
+{
+	return slice_of(occupant->nick, occupant->nick_len);
+}
+static inline struct slice
+occupant_bare(const struct occupant *occupant)
+{
+	return slice_of(occupant->bare, occupant->bare_len);
+}
+
 struct occupant *occupant_find(const struct room *room, struct slice nick);
 struct occupant *occupant_of(const struct room *room, struct slice bare); /* its first; NULL */
 struct client *client_find(const struct room *room, struct slice full);
@@ -243,16 +255,19 @@ struct client *client_find(const struct room *room, struct slice full);
 struct client *client_add(struct room *room, struct slice full, uint64_t handle, struct slice nick,
     enum role_in_room role, uint64_t now);
 void client_save(struct client *client);
+/* Notes the presence that it has sent last. */
+void client_set_presence(struct client *client, struct slice children, struct slice lang, uint64_t now);
+/* It is another session that has this address now. */
 void client_set_handle(struct client *client, uint64_t handle);
 void client_remove(struct client *client);   /* and its occupant with the last of them */
+void occupant_address(const struct occupant *occupant, struct buf *out); /* appends room@domain/nick */
 void occupant_rename(struct occupant *occupant, struct slice nick);
 void occupant_set_role(struct occupant *occupant, enum role_in_room role);
-void occupant_address(const struct occupant *occupant, struct buf *out); /* appends room@domain/nick */
 int clients_load(struct room *room);
+int clients_remove(const struct room *room);
 void clients_free(struct room *room);
 int clients_open(void);
 size_t clients_count(void);
-int clients_remove(const struct room *room);
 /* Clients of all rooms by handle: gone is called for each of those that a session had. */
 void clients_of_handle(uint64_t handle, void (*each)(void *arg, struct client *client), void *arg);
 void clients_handles(struct buf *numbers);   /* each handle once */
@@ -260,13 +275,10 @@ size_t clients_of_account(struct slice bare); /* rooms that it is in */
 
 /* -- outbox.c: what rooms say, in order, until the others have it -------------------------------------- */
 
-/* Who gets it. */
-struct receivers {
-	struct buf handles;          /* numbers */
-	struct buf elsewhere;        /* lines */
-};
 void receivers_add(struct receivers *r, const struct client *client);
 void receivers_free(struct receivers *r);
+/* All who are in a room. Made once for many messages; good until somebody enters or leaves. */
+const struct receivers *receivers_everyone(struct room *room);
 
 int outbox_open(void);
 /* A stanza of a room, in its place; f: from, kind, subtype, id, lang, payload and flags (FLAG_STORE) are set.
@@ -277,13 +289,15 @@ void outbox_message(struct frame *f);
 /* The last messages of a room for one who has entered. */
 void outbox_history(const struct room *room, const struct client *client, uint64_t since, uint64_t stanzas,
     uint64_t characters);
-/* Puts payload in the place of a message in the archive. own: the bare JID that must have sent it; absent: whoever
- * has. */
 /* All messages of a room that come before this one leave its archive; the room stays. */
 void outbox_forget(struct slice room);
+/* Puts payload in the place of a message in the archive. own: the bare JID that must have sent it; absent: whoever
+ * has. */
 void outbox_redact(const struct room *room, uint64_t archive_id, struct slice own, struct slice payload);
 int outbox_save(void);                       /* rows, before the commit */
 void outbox_send(void);                      /* after it */
+size_t outbox_pending(void);                 /* bytes that this transaction adds */
+bool outbox_idle(void);                      /* no rows are to be removed */
 void outbox_revert(void);
 void outbox_acked(const struct frame *f);    /* ACK of the router */
 void outbox_resend(void);                    /* RESEND */
@@ -305,7 +319,9 @@ int inbox_open(void);
 bool inbox_add(const struct frame *f, struct slice whole); /* false: not for mucd */
 /* Handles what has come, and commits; an error is logged, and the same is tried again. */
 int inbox_run(uint64_t now);
-bool inbox_waiting(void);
+/* Commits what was done otherwise; with an error nothing of it has happened. */
+int inbox_commit(void);
+void inbox_tick(void);                       /* watch_tick() is due, with the next transaction */
 void inbox_gauges(void);
 
 /* -- presence.c: what occupants see of each other ---------------------------------------------------------- */
@@ -337,7 +353,6 @@ void presence_tell_client(const struct client *client, const struct change *chan
 bool presence_is_shown(const struct occupant *occupant); /* as the room is configured */
 /* Changes the nick, and tells of it (section 7.6). */
 void presence_rename(struct occupant *occupant, struct slice nick);
-void presence_status(unsigned status, struct buf *out);  /* appends <status/> elements */
 /* Tells one client, who has entered, of all others. */
 void presence_show_room(const struct client *client);
 /* Tells that a client is leaving or being removed, then removes it: from the room when it was the last of its
@@ -504,6 +519,11 @@ void moderate_retract(const struct client *sender, const struct frame *f, uint64
 /* -- watch.c: who does not answer, rooms that nobody uses -------------------------------------------------------------- */
 
 void watch_tick(uint64_t now);
+void watch_ask_router(void);                              /* which sessions are gone: OCCUPANTS */
+void watch_gone(const struct frame *f, uint64_t now);     /* its answer */
+/* Whether an iq is the answer of somebody whom we have asked, and is dealt with. */
+bool watch_answer(const struct frame *f, uint64_t now);
+bool watch_says_gone(const struct frame *f);              /* an error: its sender is not there any more */
 
 /* -- command.c: what administrators can do -------------------------------------------------------------------------------- */
 

@@ -247,8 +247,23 @@ occupant_set_role(struct occupant *o, enum role_in_room role)
 
 /* -- clients -- */
 
+/* Adds a client to those of its occupant: who has said something last is the last. */
+static void
+client_place(struct client *client)
+{
+	struct occupant *o = client->occupant;
+	struct client *before = TAILQ_LAST(&o->clients, clients);
+
+	while (before != NULL && before->told > client->told)
+		before = TAILQ_PREV(before, clients, siblings);
+	if (before != NULL)
+		TAILQ_INSERT_AFTER(&o->clients, before, client, siblings);
+	else
+		TAILQ_INSERT_HEAD(&o->clients, client, siblings);
+}
+
 static struct client *
-client_new(struct occupant *o, struct slice full, uint64_t handle, uint64_t number)
+client_new(struct occupant *o, struct slice full, uint64_t handle, uint64_t number, uint64_t told)
 {
 	struct client *client = mem_alloc(sizeof *client + full.len + 1);
 
@@ -257,9 +272,11 @@ client_new(struct occupant *o, struct slice full, uint64_t handle, uint64_t numb
 	client->occupant = o;
 	client->handle = handle;
 	client->number = number;
-	TAILQ_INSERT_TAIL(&o->clients, client, siblings);
+	client->told = told;
+	client_place(client);
 	map_put(o->room->by_client, client_jid(client), client);
 	o->room->client_count++;
+	o->room->everyone_known = false;
 	session_join(client);
 	account_join(occupant_bare(o));
 	return client;
@@ -274,6 +291,7 @@ client_free(struct client *client)
 	account_leave(occupant_bare(o));
 	map_remove(o->room->by_client, client_jid(client));
 	o->room->client_count--;
+	o->room->everyone_known = false;
 	TAILQ_REMOVE(&o->clients, client, siblings);
 	if (TAILQ_EMPTY(&o->clients))
 		occupant_free(o);
@@ -303,6 +321,7 @@ client_save(struct client *client)
 	value_add_u8(&row, (uint8_t)o->role);
 	value_add_u64(&row, client->handle);
 	value_add_u64(&row, client->joined);
+	value_add_u64(&row, client->told);
 	value_add_slice(&row, buf_slice(&client->presence));
 	value_add_slice(&row, buf_slice(&client->lang));
 	store_put(store, TABLE_CLIENT, row_key(client, key), buf_slice(&row));
@@ -318,11 +337,24 @@ client_add(struct room *room, struct slice full, uint64_t handle, struct slice n
 
 	if (o == NULL)
 		o = occupant_new(room, nick, jid_bare_of(full), role);
-	client = client_new(o, full, handle, ++last_number);
+	client = client_new(o, full, handle, ++last_number, now);
 	client->joined = client->heard = now;
 	meta_put("client", last_number);
 	client_save(client);
 	return client;
+}
+
+void
+client_set_presence(struct client *client, struct slice children, struct slice lang, uint64_t now)
+{
+	buf_clear(&client->presence);
+	buf_add_slice(&client->presence, children);
+	buf_clear(&client->lang);
+	buf_add_slice(&client->lang, lang);
+	TAILQ_REMOVE(&client->occupant->clients, client, siblings);
+	client->told = now;
+	client_place(client);
+	client_save(client);
 }
 
 void
@@ -331,6 +363,7 @@ client_set_handle(struct client *client, uint64_t handle)
 	if (client->handle == handle)
 		return;
 	session_leave(client);
+	client->occupant->room->everyone_known = false;
 	client->handle = handle;
 	session_join(client);
 	client_save(client);
@@ -351,7 +384,7 @@ row_load(void *arg, struct slice key, struct slice value)
 	struct room *room = arg;
 	struct value_reader r = { value, OK };
 	struct slice full, nick, presence, lang;
-	uint64_t handle, joined;
+	uint64_t handle, joined, told;
 	enum role_in_room role;
 	struct client *client;
 	struct occupant *o;
@@ -362,6 +395,7 @@ row_load(void *arg, struct slice key, struct slice value)
 	role = (enum role_in_room)(value_u8(&r) % IN_COUNT);
 	handle = value_u64(&r);
 	joined = value_u64(&r);
+	told = value_u64(&r);
 	presence = value_slice(&r);
 	lang = value_slice(&r);
 	if (r.error || key.len != KEY_SIZE)
@@ -369,8 +403,9 @@ row_load(void *arg, struct slice key, struct slice value)
 	o = occupant_find(room, nick);
 	if (o == NULL)
 		o = occupant_new(room, nick, jid_bare_of(full), role);
-	client = client_new(o, full, handle, store_key_read_u64(key.ptr + 8));
-	client->joined = client->heard = joined;
+	client = client_new(o, full, handle, store_key_read_u64(key.ptr + 8), told);
+	client->joined = joined;
+	client->heard = daemon_now();
 	o->shown = presence_is_shown(o);
 	buf_add_slice(&client->presence, presence);
 	buf_add_slice(&client->lang, lang);

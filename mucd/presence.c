@@ -28,8 +28,8 @@ static const struct { unsigned bit; const char *code; } codes[] = {
 	{ STATUS_322, "322" }, { STATUS_332, "332" }, { STATUS_333, "333" },
 };
 
-void
-presence_status(unsigned status, struct buf *out)
+static void
+status_write(unsigned status, struct buf *out)
 {
 	size_t i;
 
@@ -102,7 +102,7 @@ payload_write(const struct told *t, enum sight sight, struct buf *out)
 	buf_add_char(out, '>');
 	item_write(t, sight != SIGHT_NICK, out);
 	buf_add_slice(out, t->change->destroy);
-	presence_status(status, out);
+	status_write(status, out);
 	buf_add_string(out, "</x>");
 }
 

@@ -16,6 +16,8 @@
 TAILQ_HEAD(rooms, room);
 
 static struct rooms rooms = TAILQ_HEAD_INITIALIZER(rooms);     /* those in memory */
+static TAILQ_HEAD(, room) dirty = TAILQ_HEAD_INITIALIZER(dirty);     /* whose rows are to be written */
+static TAILQ_HEAD(, room) visited = TAILQ_HEAD_INITIALIZER(visited); /* in which perhaps nobody is */
 static struct rooms removed = TAILQ_HEAD_INITIALIZER(removed); /* that end with this transaction */
 static struct map *by_name;
 
@@ -176,13 +178,24 @@ room_free(struct room *room)
 	buf_free(&room->avatar);
 	buf_free(&room->avatar_type);
 	buf_free(&room->vcard);
+	receivers_free(&room->everyone);
 	free(room->jid);
 	free(room);
+}
+
+/* Notes that a room is in memory for a while only, when nobody is in it. */
+static void
+room_visit(struct room *room)
+{
+	if (!room->visited)
+		TAILQ_INSERT_TAIL(&visited, room, visited_rooms);
+	room->visited = true;
 }
 
 static void
 room_enlist(struct room *room)
 {
+	room_visit(room);
 	TAILQ_INSERT_TAIL(&rooms, room, all);
 	map_put(by_name, room_jid(room), room);
 }
@@ -271,6 +284,8 @@ rooms_forget(void)
 		TAILQ_REMOVE(&removed, room, all);
 		room_free(room);
 	}
+	TAILQ_INIT(&dirty);
+	TAILQ_INIT(&visited);
 	map_free(&by_name);
 	if (rooms_open() != OK)
 		log_error("rooms not read", "reason=\"the store fails\"");
@@ -324,7 +339,9 @@ room_make(struct domain *domain, struct slice jid, uint64_t now)
 void
 room_save(struct room *room)
 {
-	room->dirty = true;
+	if (!room->dirty && !room->ended)
+		TAILQ_INSERT_TAIL(&dirty, room, dirty_rooms);
+	room->dirty = !room->ended;
 	daemon_dirty();
 }
 
@@ -347,15 +364,12 @@ rooms_save(void)
 	char key[8];
 	int error = OK;
 
-	TAILQ_FOREACH(room, &rooms, all) {
-		if (!room->dirty)
-			continue;
-		room->dirty = false;
+	while (error == OK && (room = TAILQ_FIRST(&dirty)) != NULL) {
 		buf_clear(&row);
 		row_write(room, &row);
 		error = store_put(store, TABLE_ROOM, number_key(room->number, key), buf_slice(&row));
-		if (error)
-			break;
+		TAILQ_REMOVE(&dirty, room, dirty_rooms);
+		room->dirty = false;
 	}
 	buf_free(&row);
 	return error;
@@ -369,6 +383,11 @@ room_remove(struct room *room, bool forget)
 	TAILQ_REMOVE(&rooms, room, all);
 	map_remove(by_name, room_jid(room));
 	TAILQ_INSERT_TAIL(&removed, room, all);
+	if (room->dirty)
+		TAILQ_REMOVE(&dirty, room, dirty_rooms);
+	if (room->visited)
+		TAILQ_REMOVE(&visited, room, visited_rooms);
+	room->dirty = room->visited = false;
 	room->ended = true;
 	clients_remove(room);
 	affiliations_remove(room);
@@ -386,6 +405,7 @@ room_emptied(struct room *room, uint64_t now)
 {
 	if (room->ended || room->client_count != 0)
 		return;
+	room_visit(room);
 	if (room->locked || !room->config.persistent) {
 		room_remove(room, true);
 		return;
@@ -403,9 +423,13 @@ rooms_trim(void)
 		TAILQ_REMOVE(&removed, room, all);
 		room_free(room);
 	}
-	for (room = TAILQ_FIRST(&rooms); room != NULL; room = next) {
-		next = TAILQ_NEXT(room, all);
-		if (room->client_count != 0 || room->dirty)
+	for (room = TAILQ_FIRST(&visited); room != NULL; room = next) {
+		next = TAILQ_NEXT(room, visited_rooms);
+		if (room->dirty)
+			continue;
+		TAILQ_REMOVE(&visited, room, visited_rooms);
+		room->visited = false;
+		if (room->client_count != 0)
 			continue;
 		TAILQ_REMOVE(&rooms, room, all);
 		map_remove(by_name, room_jid(room));

@@ -354,7 +354,7 @@ message_announce(struct room *room, struct slice payload)
 }
 
 void
-presence_tell(const struct occupant *occupant, const struct change *change, const struct client *but)
+presence_tell(struct occupant *occupant, const struct change *change, const struct client *but)
 {
 	(void)but;
 	buf_printf(&said, "presence %s role=%d actor=%.*s\n", occupant->nick, occupant->role,

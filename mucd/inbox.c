@@ -1,0 +1,243 @@
+/*
+ * inbox.c: what comes from the router: it waits until it is handled, all of an iteration in one transaction with
+ * the watermarks of those who have sent it and with what the rooms say to it. Called by main.c.
+ *
+ * When the commit fails, the disk being full most likely, nothing of it has happened: memory is read anew from
+ * the store, and the same frames are handled again later. What waits here is bounded by what the entry daemons may
+ * have under way.
+ */
+#include "counter.h"
+#include "log.h"
+#include "mucd.h"
+
+#define RUN_BYTES   (1u << 20) /* that rooms say, after which a transaction ends */
+#define ORIGINS_MAX 1024       /* watermarks kept over a restart; the oldest give way */
+
+static struct watermarks *marks;
+static struct buf queue;       /* frames */
+static struct buf taken;       /* pairs of origin and seq, to be acknowledged */
+static uint64_t origins;       /* that are above what is kept, at the start */
+static bool tick_due;
+static bool failing;           /* the last commit failed */
+
+/* -- watermarks -- */
+
+static bool
+mark_load(void *arg, struct slice key, struct slice value)
+{
+	struct value_reader k = { key, OK }, r = { value, OK };
+	uint32_t origin = value_u32(&k);
+	uint64_t seq;
+	char copy[4];
+
+	(void)arg;
+	if (key.len == sizeof copy && origins-- > ORIGINS_MAX) {
+		memcpy(copy, key.ptr, sizeof copy);
+		store_remove(store, TABLE_WATERMARK, slice_of(copy, sizeof copy));
+		return true;
+	}
+	if (value_u8(&r) != VALUE_VERSION)
+		return true;
+	seq = value_u64(&r);
+	if (k.error == OK && r.error == OK)
+		watermark_set(marks, origin, seq);
+	return true;
+}
+
+static void
+mark_store(void *arg, uint32_t origin, uint64_t seq)
+{
+	struct buf key = { 0 }, value = { 0 };
+
+	(void)arg;
+	value_add_u32(&key, origin);
+	value_add_u8(&value, VALUE_VERSION);
+	value_add_u64(&value, seq);
+	store_put(store, TABLE_WATERMARK, buf_slice(&key), buf_slice(&value));
+	buf_free(&key);
+	buf_free(&value);
+}
+
+int
+inbox_open(void)
+{
+	marks = watermarks_new();
+	origins = store_count(store, TABLE_WATERMARK);
+	return store_walk(store, TABLE_WATERMARK, SLICE(""), SLICE(""), mark_load, NULL);
+}
+
+/* -- frames -- */
+
+/* Whether a stanza is from an address to one of ours. Handlers believe both. */
+static bool
+is_ours(const struct frame *f)
+{
+	struct jid from, to;
+
+	return f->kind != STANZA_NONE && jid_parse(f->from, &from) == OK && jid_parse(f->to, &to) == OK &&
+	    domain_find(to.domain) != NULL;
+}
+
+bool
+inbox_add(const struct frame *f, struct slice whole)
+{
+	if (f->type != FRAME_OCCUPANTS && (f->type != FRAME_STANZA || !is_ours(f)))
+		return false;
+	buf_add_slice(&queue, whole);
+	daemon_dirty();
+	return true;
+}
+
+/* Notes that an occupant at another server is there. */
+static void
+note_heard(const struct frame *f, uint64_t now)
+{
+	struct room *room;
+	struct client *client;
+
+	if (f->handle != 0 || f->subtype == TYPE_ERROR)
+		return;
+	room = room_find(jid_bare_of(f->to));
+	client = room != NULL ? client_find(room, f->from) : NULL;
+	if (client == NULL)
+		return;
+	client->heard = now;
+	client->asked = 0;
+}
+
+static void
+stanza(const struct frame *f, uint64_t now)
+{
+	bool reads = f->kind == STANZA_IQ && f->subtype == TYPE_GET;
+
+	if (f->seq != 0) {
+		buf_add_u64(&taken, f->origin);
+		buf_add_u64(&taken, f->seq);
+		if (!reads && !watermark_take(marks, f->origin, f->seq))
+			return;
+	}
+	note_heard(f, now);
+	if (f->kind == STANZA_MESSAGE)
+		message_handle(f, now);
+	else if (f->kind == STANZA_PRESENCE)
+		enter_presence(f, now);
+	else if (!watch_answer(f, now))
+		request_handle(f, now);
+}
+
+/* -- transactions -- */
+
+/* Nothing of this transaction has happened. */
+static void
+revert(int error)
+{
+	if (!failing)
+		log_error("commit failed", "error=\"%s\"", error_text(error));
+	failing = true;
+	watermarks_revert(marks);
+	outbox_revert();
+	answers_clear();
+	rooms_forget();
+	buf_clear(&taken);
+}
+
+static void
+acknowledge(void)
+{
+	size_t i;
+
+	for (i = 0; i + 16 <= buf_len(&taken); i += 16) {
+		struct frame f = { .type = FRAME_ACK };
+		uint64_t origin;
+
+		memcpy(&origin, buf_slice(&taken).ptr + i, 8);
+		memcpy(&f.seq, buf_slice(&taken).ptr + i + 8, 8);
+		f.origin = (uint32_t)origin;
+		daemon_ack(&f);
+	}
+	buf_clear(&taken);
+}
+
+int
+inbox_commit(void)
+{
+	int error = rooms_save(), committed;
+
+	if (error == OK)
+		error = outbox_save();
+	watermarks_changed(marks, mark_store, NULL);
+	/* What failed before fails here as well, and leaves nothing of the transaction. */
+	committed = store_commit(store);
+	if (committed != OK || error != OK) {
+		error = committed != OK ? committed : error;
+		revert(error);
+		return error;
+	}
+	if (failing)
+		log_info("commits again", NULL);
+	failing = false;
+	COUNT(commits);
+	acknowledge();
+	outbox_send();
+	answers_flush();
+	rooms_trim();
+	return OK;
+}
+
+/* Handles what has come, as much as one transaction takes. Returns how many bytes of it. */
+static size_t
+handle_some(uint64_t now)
+{
+	struct slice rest = buf_slice(&queue), whole;
+	size_t done = 0;
+	struct frame f;
+
+	while (outbox_pending() < RUN_BYTES && !outbox_full() && frame_next(rest, &whole) == OK) {
+		rest = slice_part(rest, whole.len, rest.len);
+		done += whole.len;
+		if (frame_read(whole, &f) != OK)
+			continue;
+		if (f.type == FRAME_OCCUPANTS)
+			watch_gone(&f, now);
+		else
+			stanza(&f, now);
+	}
+	return done;
+}
+
+int
+inbox_run(uint64_t now)
+{
+	bool full = daemon_router() != NULL && link_full(daemon_router());
+	size_t done = full ? 0 : handle_some(now);
+	int error;
+
+	if (done == 0 && !tick_due)
+		return OK;
+	if (tick_due)
+		watch_tick(now);
+	error = inbox_commit();
+	if (error)
+		return error;
+	tick_due = false;
+	buf_consume(&queue, done);
+	buf_trim(&queue, RUN_BYTES);
+	if (buf_len(&queue) != 0 && outbox_full())
+		COUNT(outbox_full);
+	else if (buf_len(&queue) != 0)
+		daemon_dirty();
+	return OK;
+}
+
+void
+inbox_tick(void)
+{
+	tick_due = true;
+	daemon_dirty();
+}
+
+void
+inbox_gauges(void)
+{
+	GAUGE(inbox_bytes, buf_len(&queue));
+}
