@@ -87,6 +87,18 @@ receivers_send(struct receivers *r, const struct frame *f)
 	}
 }
 
+size_t
+receivers_count(const struct receivers *r)
+{
+	return r->count;
+}
+
+struct peer *
+receivers_peer(const struct receivers *r, size_t i)
+{
+	return r->of[i].peer;
+}
+
 void
 deliver_to(struct session *s, const struct frame *f)
 {

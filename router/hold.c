@@ -273,7 +273,8 @@ hold_stored(struct peer *archived, const struct frame *f)
 	else if (frame_count(f) == 0)
 		hold_turn(f->archive_id);
 	for (i = 0; i + 2 < frame_count(f); i += 3)
-		waited &= stored(f->origin, frame_at(f, i), frame_at(f, i + 1), frame_at(f, i + 2));
+		waited &= fanout_stored(f->origin, frame_at(f, i), frame_at(f, i + 1), frame_at(f, i + 2)) ||
+		    stored(f->origin, frame_at(f, i), frame_at(f, i + 1), frame_at(f, i + 2));
 	if (frame_count(f) % 3 != 0)
 		peer_refuse(archived, f, "not triples");
 	else if (!waited)

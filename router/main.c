@@ -72,6 +72,8 @@ gauges(void)
 	session_gauges();
 	account_gauges();
 	hold_gauges();
+	fanout_gauges();
+	rooms_gauges();
 	deliver_gauges();
 	push_gauges();
 	flow_gauges();

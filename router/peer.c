@@ -38,6 +38,13 @@ peer_is_entry(const struct peer *peer)
 	return peer->role == ROLE_C2SD || peer->role == ROLE_S2SD;
 }
 
+/* Whether it keeps frames until they are acknowledged, and so is asked to send them again. */
+static bool
+is_keeper(const struct peer *peer)
+{
+	return peer_is_entry(peer) || peer->role == ROLE_MUCD;
+}
+
 /* Whether it takes responsibility for frames. */
 static bool
 is_taker(const struct peer *peer)
@@ -54,7 +61,9 @@ peer_forget(struct peer *peer)
 	if (peer->role == ROLE_AUTHD || peer->role == ROLE_C2SD)
 		exchanges_end(peer->role == ROLE_AUTHD ? 0 : peer->incarnation);
 	hold_peer_gone(peer);
+	fanout_peer_gone(peer);
 	sessions_orphan(peer);
+	rooms_peer_gone(peer);
 	control_peer_gone(peer->incarnation);
 	acks_free(&peer->acks);
 	passed_free(&peer->passed);
@@ -81,6 +90,7 @@ peer_linked(enum role role, unsigned index, uint32_t incarnation, int fd)
 	peer->incarnation = incarnation;
 	peer->acks = acks_new();
 	peer->passed = passed_new();
+	TAILQ_INIT(&peer->given);
 	peer->resyncing = true; /* nothing in custody counts before the first RESEND */
 	TAILQ_INSERT_TAIL(&peers, peer, all);
 	peer->link = link_new(daemon_loop(), fd, role, index, incarnation, &events, peer);
@@ -183,9 +193,11 @@ on_echo(struct peer *peer, const struct frame *f)
 	peer->resyncing = false;
 	peer->last = 0;
 	passed_clear(peer->passed);
+	if (peer->role == ROLE_MUCD)
+		fanout_anew(peer);
 }
 
-/* Asks one entry daemon to send again what it has in custody. */
+/* Asks one daemon to send again what it has in custody. */
 static void
 peer_resync(struct peer *peer)
 {
@@ -309,10 +321,12 @@ on_ready(struct peer *peer, const struct frame *f)
 	peer->state = PEER_LIVE;
 	log_info("daemon ready", "name=%s index=%u incarnation=%u", role_text(peer->role), peer->index,
 	    peer->incarnation);
-	if (peer_is_entry(peer)) {
+	if (is_keeper(peer))
 		peer_resync(peer);
+	if (peer_is_entry(peer)) {
 		sessions_ask_again();
 		drains_go_on();
+		rooms_replayed();
 		if (peer->role == ROLE_S2SD)
 			remotes_ask();
 		return;
@@ -324,6 +338,7 @@ on_ready(struct peer *peer, const struct frame *f)
 	if (is_taker(peer))
 		peers_resync();
 	if (peer->role == ROLE_ARCHIVED) {
+		fanout_archived(peer);
 		drain_all();
 		remotes_ask();
 	}
@@ -407,6 +422,10 @@ on_ack(struct peer *peer, const struct frame *f)
 	bool good = frame_count(f) % 2 == 0;
 	size_t i;
 
+	if (peer->role == ROLE_ARCHIVED && (entry == NULL || entry->role == ROLE_MUCD)) {
+		fanout_acked(peer, f);
+		return;
+	}
 	for (i = 0; entry != NULL && i + 1 < frame_count(f); i += 2) {
 		uint64_t first = frame_at(f, i), last = frame_at(f, i + 1);
 
@@ -423,9 +442,8 @@ on_ack(struct peer *peer, const struct frame *f)
 	buf_free(&pairs);
 }
 
-/* Whether a frame in custody has its place in the order of its origin's. */
-static bool
-is_in_order(struct peer *peer, const struct frame *f)
+bool
+peer_in_order(struct peer *peer, const struct frame *f)
 {
 	if (f->seq <= peer->last) {
 		peer_refuse(peer, f, "out of order");
@@ -448,7 +466,7 @@ on_delivered(struct peer *peer, const struct frame *f)
 	bool foreign = false;
 	size_t i;
 
-	if (peer->resyncing || !is_in_order(peer, f) || archived == NULL)
+	if (peer->resyncing || !peer_in_order(peer, f) || archived == NULL)
 		return;
 	if (f->seq > peer->seen)
 		peer->seen = f->seq;
@@ -518,7 +536,7 @@ on_session_flow(struct peer *peer, const struct frame *f)
 static void
 inbound(struct peer *peer, const struct frame *f)
 {
-	if (!peer->resyncing && is_in_order(peer, f))
+	if (!peer->resyncing && peer_in_order(peer, f))
 		route_inbound(peer, f);
 }
 
@@ -529,10 +547,14 @@ on_stanza(struct peer *peer, const struct frame *f)
 		session_handover(peer, f);
 	else if (peer_is_entry(peer))
 		inbound(peer, f);
+	else if (peer->role == ROLE_ARCHIVED && (f->flags & FLAG_ROOM))
+		fanout_history(peer, f);
 	else if (peer->role == ROLE_ARCHIVED && (f->flags & FLAG_SPOOL))
 		drain_stanza(peer, f);
 	else if (peer->role == ROLE_ARCHIVED)
 		route_archive(peer, f);
+	else if (peer->role == ROLE_MUCD && (f->flags & (FLAG_ROOM | FLAG_STORE)))
+		fanout_frame(peer, f);
 	else
 		route_service(peer, f);
 }
@@ -638,6 +660,12 @@ static void (*const handlers[FRAME_COUNT])(struct peer *, const struct frame *) 
 	[FRAME_STORED] = hold_stored,
 	[FRAME_DRAINED] = drain_done,
 	[FRAME_CONTROL_REPLY] = control_reply,
+	[FRAME_TAKEN] = fanout_taken,
+	[FRAME_HISTORY] = fanout_frame,
+	[FRAME_HISTORY_END] = fanout_history_end,
+	[FRAME_REDACT] = fanout_frame,
+	[FRAME_OCCUPANTS] = room_occupants,
+	[FRAME_ROOM_QUERY] = room_query,
 };
 
 /* Whether a frame may come yet: HELLO is the first. */

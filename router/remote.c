@@ -172,6 +172,78 @@ is_left(struct session *s, const struct peer *s2sd, const struct frame *f)
 	return s->paused || s->draining || !drain_passes(s, f->archive_id);
 }
 
+/* The daemon that takes a stanza of a room to an address elsewhere; NULL: nobody, and the room is told. */
+static struct peer *
+room_peer(const struct frame *f, struct slice to)
+{
+	struct frame out = *f;
+	struct peer *peer;
+	struct jid jid;
+	bool known;
+
+	out.to = to;
+	out.archive_id = 0;
+	jid_split(to, &jid);
+	if (registry_local_domain(jid.domain))
+		return NULL; /* it has become ours: who was there has gone */
+	peer = registry_domain(jid.domain, &known);
+	if (!known || peer == NULL || peer->state != PEER_LIVE)
+		refuse(&out, known ? STANZA_ERROR_RESOURCE_CONSTRAINT : STANZA_ERROR_REMOTE_SERVER_NOT_FOUND,
+		    known ? "The service is away" : NULL);
+	return peer != NULL && peer->state == PEER_LIVE && peer->role == ROLE_S2SD ? peer : NULL;
+}
+
+static void
+room_send(struct peer *peer, const struct frame *f, struct slice to, bool more)
+{
+	struct frame out = *f;
+	struct session *s;
+	struct jid jid;
+
+	jid_split(to, &jid);
+	s = remote_find(jid.domain);
+	out.to = to;
+	out.handle = s != NULL ? s->handle : 0;
+	out.flags |= more ? FLAG_MORE : 0u;
+	COUNT(stanzas_elsewhere);
+	peer_send(peer, &out);
+}
+
+struct peer *
+remote_room(const struct frame *f, struct slice lines, bool more)
+{
+	struct slice waiting = SLICE_NONE;
+	struct peer *peer, *s2sd = NULL;
+
+	while (lines.len != 0) {
+		const char *end = memchr(lines.ptr, '\n', lines.len);
+		size_t len = end ? (size_t)(end - lines.ptr) : lines.len;
+		struct slice to = slice_part(lines, 0, len);
+
+		lines = slice_part(lines, end ? len + 1 : len, SIZE_MAX);
+		peer = room_peer(f, to);
+		if (peer == NULL)
+			continue;
+		if (waiting.len != 0)
+			room_send(s2sd, f, waiting, true);
+		waiting = to;
+		s2sd = peer; /* there is one */
+	}
+	if (waiting.len != 0)
+		room_send(s2sd, f, waiting, more);
+	return s2sd;
+}
+
+/* What mucd calls the session that has sent a stanza; 0: it is from elsewhere. */
+static uint64_t
+sender_name(const struct frame *f)
+{
+	const struct account *account = account_find(jid_bare_of(f->from));
+	const struct session *s = account != NULL && !account->remote ? session_of_resource(account, f->from) : NULL;
+
+	return s != NULL ? s->first_handle : 0;
+}
+
 void
 remote_send(const struct frame *f)
 {
@@ -199,7 +271,7 @@ remote_send(const struct frame *f)
 	out.origin = 0;
 	out.seq = 0;
 	out.numbers = SLICE_NONE;
-	out.handle = s != NULL ? s->handle : 0;
+	out.handle = s != NULL ? s->handle : peer->role == ROLE_MUCD && f->from.ptr != NULL ? sender_name(f) : 0;
 	COUNT(stanzas_elsewhere);
 	peer_send(peer, &out);
 }

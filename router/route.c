@@ -22,9 +22,8 @@ struct route {
 	bool local;        /* `to` has one of our domains, or there is none */
 };
 
-/* Which types belong to which kind. */
-static bool
-type_fits(enum stanza_kind kind, enum stanza_type type)
+bool
+route_type_fits(enum stanza_kind kind, enum stanza_type type)
 {
 	static const struct {
 		enum stanza_type first, last;
@@ -151,7 +150,21 @@ pass_on(struct session *sender, const struct frame *f, const struct route *r)
 		sender->interested = true;
 	if (is_subscription(f))
 		out.to = jid_bare_of(f->to);
+	if (r->peer->role == ROLE_MUCD)
+		out.handle = sender == NULL || sender->remote ? 0 : sender->first_handle;
 	peer_pass(r->peer, &out);
+}
+
+/* Whom a session has told that it is there is told when it goes, also by a daemon of ours; false when there are
+ * too many of these. */
+static bool
+note_directed(struct session *sender, const struct frame *f)
+{
+	if (sender->remote || f->kind != STANZA_PRESENCE || f->to.ptr == NULL)
+		return true;
+	if (f->subtype == TYPE_UNAVAILABLE)
+		session_directed_remove(sender, f->to);
+	return f->subtype != TYPE_AVAILABLE || session_directed_add(sender, f->to);
 }
 
 /* Leaves of a frame the fields that a stanza has: nothing else is passed on. */
@@ -219,7 +232,7 @@ inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f,
 	struct slice from = s->remote ? f->from : session_jid(s);
 	struct jid to;
 
-	if (!type_fits(f->kind, f->subtype) || (f->to.ptr != NULL && jid_parse(f->to, &to) != 0))
+	if (!route_type_fits(f->kind, f->subtype) || (f->to.ptr != NULL && jid_parse(f->to, &to) != 0))
 		fault = "malformed stanza";
 	if (fault != NULL) {
 		peer_refuse(peer, f, fault);
@@ -281,7 +294,12 @@ route_inbound(struct peer *peer, const struct frame *f)
 		/* When it comes again its copies are made already. */
 		if (!again)
 			carbon_sent(&out, s);
-		pass_on(s, &out, &r);
+		if (note_directed(s, &out)) {
+			pass_on(s, &out, &r);
+		} else {
+			route_error(&out, STANZA_ERROR_RESOURCE_CONSTRAINT, "Too much directed presence");
+			peer_ack(out.origin, out.seq);
+		}
 	} else if (again) {
 		peer_ack(out.origin, out.seq);
 	} else {
@@ -399,10 +417,9 @@ route_error(const struct frame *f, enum stanza_error error, const char *text)
 	buf_free(&scratch);
 }
 
-/* Whether a daemon may speak as this address: authd for accounts and domains, others for what they
- * serve. */
-static bool
-service_owns(const struct peer *peer, struct slice from)
+/* authd speaks for accounts and domains, others for what they serve. */
+bool
+route_owns(const struct peer *peer, struct slice from)
 {
 	struct jid jid;
 	bool known;
@@ -417,6 +434,15 @@ service_owns(const struct peer *peer, struct slice from)
 	    (!registry_local_domain(jid.domain) && registry_domain(jid.domain, &known) == peer);
 }
 
+/* The stream that mucd answers: it knows a session by the handle with which that began. NULL: it has gone, or was none. */
+static struct session *
+answered_session(const struct frame *f)
+{
+	struct session *s = session_named(f->handle);
+
+	return s != NULL && s->account != NULL && !s->killed ? s : NULL;
+}
+
 /* Whether a daemon may name these receivers. Audiences are those of an account, whose roster and
  * presence are authd's; it also answers streams that are not sessions yet. */
 static bool
@@ -426,7 +452,8 @@ service_reaches(const struct peer *peer, const struct frame *f)
 		return false;
 	if (peer->role == ROLE_AUTHD)
 		return true;
-	return f->audience == AUDIENCE_NONE && (f->handle == 0 || session_find(f->handle) != NULL);
+	return f->audience == AUDIENCE_NONE &&
+	    (f->handle == 0 || peer->role == ROLE_MUCD || session_find(f->handle) != NULL);
 }
 
 /* Why a service daemon may not send this stanza; NULL when it may. */
@@ -435,9 +462,9 @@ service_fault(const struct peer *peer, const struct frame *f)
 {
 	struct jid to;
 
-	if (!type_fits(f->kind, f->subtype) || (f->to.ptr != NULL && jid_parse(f->to, &to) != 0))
+	if (!route_type_fits(f->kind, f->subtype) || (f->to.ptr != NULL && jid_parse(f->to, &to) != 0))
 		return "malformed stanza";
-	if (!service_owns(peer, f->from))
+	if (!route_owns(peer, f->from))
 		return "not its address";
 	if (!service_reaches(peer, f))
 		return "not its receivers";
@@ -447,6 +474,29 @@ service_fault(const struct peer *peer, const struct frame *f)
 	if (peer->role != ROLE_AUTHD && is_subscription(f))
 		return "subscription";
 	return NULL;
+}
+
+/* What mucd says that is not kept: to the stream that a session has today. Who is refused or left is not there any
+ * more. False: nobody gets it. */
+static bool
+room_answers(struct peer *mucd, struct frame *f)
+{
+	struct session *s = f->handle != 0 ? answered_session(f) : NULL;
+	struct account *account;
+
+	if (f->handle != 0 && s == NULL) {
+		peer_drop(mucd, f, "no session");
+		return false;
+	}
+	if (s == NULL && f->to.ptr != NULL) {
+		account = account_find(jid_bare_of(f->to));
+		s = account != NULL && !account->remote ? session_of_resource(account, f->to) : NULL;
+	}
+	if (s != NULL && f->kind == STANZA_PRESENCE && f->subtype != TYPE_AVAILABLE)
+		session_directed_remove(s, f->from);
+	if (f->handle != 0)
+		f->handle = s->handle;
+	return true;
 }
 
 void
@@ -460,6 +510,8 @@ route_service(struct peer *peer, const struct frame *f)
 		return;
 	}
 	frame_limit(&out);
+	if (peer->role == ROLE_MUCD && !room_answers(peer, &out))
+		return;
 	if (f->audience != AUDIENCE_NONE)
 		deliver_audience(&out);
 	else
@@ -491,6 +543,8 @@ route_archive(struct peer *archived, const struct frame *f)
 	const char *fault = s != NULL ? archive_fault(s, f) : NULL;
 	struct frame out = *f;
 
+	if (room_answer(archived, f))
+		return;
 	/* It may have ended meanwhile. */
 	if (s == NULL) {
 		peer_drop(archived, f, "no session");

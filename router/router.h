@@ -18,8 +18,11 @@
 #include "stanza.h"
 
 struct account;
+struct given;
 struct helds;
 struct session;
+
+TAILQ_HEAD(givens, given);
 
 /* -- peer.c: the daemons at the other ends of the links ---------------------------------------- */
 
@@ -50,6 +53,8 @@ struct peer {
 	struct helds *storing;  /* its messages at archived, by number */
 	struct buf serves;      /* HELLO text */
 	struct acks *acks;
+	struct givens given;    /* what rooms say that it has not TAKEN yet (fanout.c), in order */
+	uint64_t said;          /* of mucd: the last number of what its rooms say, since the echo */
 	bool congested;         /* its output was full and has not drained: its sessions are fed from
 	                           the spool, and if it is authd nobody begins to log in */
 };
@@ -61,6 +66,8 @@ void peer_linked(enum role role, unsigned index, uint32_t incarnation, int fd);
 struct peer *peer_of(enum role role);          /* the live peer of a role with one process, or NULL */
 struct peer *peer_by_incarnation(uint32_t incarnation); /* any state; NULL */
 bool peer_is_entry(const struct peer *peer);   /* it brings frames of clients or servers */
+/* Whether a frame in custody has its place in the order of its origin's; if not it is refused. */
+bool peer_in_order(struct peer *peer, const struct frame *f);
 void peer_send(struct peer *peer, const struct frame *f);
 /* Closes its link: it does not read. The supervisor restarts it. */
 void peer_lose(struct peer *peer, const char *reason);
@@ -256,6 +263,8 @@ struct session {
 };
 
 struct session *session_find(uint64_t handle);
+/* The session of a client that began with this handle, also when it has moved: its name for mucd. */
+struct session *session_named(uint64_t first_handle);
 static inline struct slice
 session_jid(const struct session *s)
 {
@@ -332,6 +341,33 @@ void hold_catch_up(void);                  /* what was announced comes from arch
 void hold_gauges(void);
 void hold_run(struct session *s);           /* goes on; s may be gone afterwards */
 
+/* -- fanout.c: what rooms say, to all who get it ------------------------------------------------ */
+
+/* A frame of mucd in custody: a stanza of a room, a message to somebody who is not in one, HISTORY, REDACT. */
+void fanout_frame(struct peer *mucd, const struct frame *f);
+/* STORED: false when it is not one of its own that is being stored. */
+bool fanout_stored(uint32_t origin, uint64_t seq, uint64_t id, uint64_t spool);
+void fanout_acked(struct peer *archived, const struct frame *f);   /* ACK of archived, of what mucd has sent */
+void fanout_history(struct peer *archived, const struct frame *f); /* STANZA with FLAG_ROOM */
+void fanout_history_end(struct peer *archived, const struct frame *f);
+void fanout_taken(struct peer *peer, const struct frame *f);       /* TAKEN */
+void fanout_anew(struct peer *mucd);          /* its echo has come: it sends again what it keeps */
+void fanout_archived(struct peer *archived);  /* another archived: it is asked again */
+void fanout_peer_gone(struct peer *peer);
+/* A session is another daemon's now: what the former one has not taken is sent once more. */
+void fanout_moved(const struct session *s, const struct peer *from);
+void fanout_gauges(void);
+
+/* -- room.c: what mucd asks ----------------------------------------------------------------------- */
+
+void room_occupants(struct peer *mucd, const struct frame *f);     /* OCCUPANTS */
+void rooms_replayed(void);                    /* one more c2sd has told its sessions, or is gone */
+void room_query(struct peer *mucd, const struct frame *f);         /* ROOM_QUERY */
+/* What archived answers to one; false: it is not asked in the name of this room. */
+bool room_answer(struct peer *archived, const struct frame *f);
+void rooms_peer_gone(struct peer *peer);
+void rooms_gauges(void);
+
 /* -- route.c: where a frame goes --------------------------------------------------------------- */
 
 /* A STANZA from an entry daemon, before it was ordered. */
@@ -340,8 +376,11 @@ void route_inbound(struct peer *peer, const struct frame *f);
 void route_stanza(const struct frame *f, struct session *sender);
 /* A STANZA from a service daemon. */
 void route_service(struct peer *peer, const struct frame *f);
-/* What archived answers to a session that has asked its account's archive. */
+/* What archived answers to a session that has asked its account's archive, or who has asked a room's. */
 void route_archive(struct peer *archived, const struct frame *f);
+/* Whether a daemon may speak as this address, and whether a stanza of this kind has such a type. */
+bool route_owns(const struct peer *peer, struct slice from);
+bool route_type_fits(enum stanza_kind kind, enum stanza_type type);
 /* An error reply to a stanza, sent to where it came from. */
 void route_error(const struct frame *f, enum stanza_error error, const char *text);
 /* A reply: by its handle when that is a session, else by its `to`. */
@@ -371,7 +410,10 @@ void deliver_audience(const struct frame *f);
 struct receivers;
 struct receivers *receivers_begin(void);
 void receivers_add(struct receivers *r, struct session *s);
-void receivers_send(struct receivers *r, const struct frame *f); /* and forget them */
+void receivers_send(struct receivers *r, const struct frame *f);
+/* The daemons among which they are. */
+size_t receivers_count(const struct receivers *r);
+struct peer *receivers_peer(const struct receivers *r, size_t i);
 
 /* -- carbon.c: copies of messages for other sessions of an account (XEP-0280) ------------------- */
 
@@ -423,6 +465,9 @@ void remotes_ask(void);        /* archived, for which domains it has something *
 void remotes_drained(void);    /* the link to s2sd has room: the same if something was left out meanwhile */
 /* A stanza to an address elsewhere; an error goes back when nobody takes it there. */
 void remote_send(const struct frame *f);
+/* A stanza of a room to addresses elsewhere, a line each: all but the last have FLAG_MORE, or all when more is
+ * true. Returns who has got it; NULL: nobody. */
+struct peer *remote_room(const struct frame *f, struct slice lines, bool more);
 /* Why a stanza that s2sd has brought may not come from this domain, or not go where it wants; NULL when
  * it may. */
 const char *remote_fault(const struct session *s, const struct frame *f);

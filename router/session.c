@@ -24,6 +24,7 @@
 enum conflict { CONFLICT_REPLACE, CONFLICT_REFUSE, CONFLICT_RENAME };
 
 static struct map *sessions; /* by handle */
+static struct map *names;    /* by first_handle: of clients */
 static char grant_key[32];
 static enum conflict conflict_policy;
 static uint64_t sessions_per_account;
@@ -34,8 +35,10 @@ sessions_configure(const struct config *config)
 {
 	struct slice policy = config_text(config, "c2s", "", "resource-conflict");
 
-	if (sessions == NULL)
+	if (sessions == NULL) {
 		sessions = map_new();
+		names = map_new();
+	}
 	conflict_policy = slice_is(policy, "refuse") ? CONFLICT_REFUSE
 	    : slice_is(policy, "rename") ? CONFLICT_RENAME : CONFLICT_REPLACE;
 	sessions_per_account = config_number(config, "c2s", "", "sessions-per-account");
@@ -51,6 +54,31 @@ struct session *
 session_find(uint64_t handle)
 {
 	return map_get(sessions, slice_of(&handle, sizeof handle));
+}
+
+struct session *
+session_named(uint64_t first_handle)
+{
+	struct session *s = map_get(names, slice_of(&first_handle, sizeof first_handle));
+
+	return s != NULL && !s->remote ? s : NULL;
+}
+
+static void
+name_set(struct session *s, uint64_t first_handle)
+{
+	s->first_handle = first_handle;
+	if (map_get(names, slice_of(&first_handle, sizeof first_handle)) == NULL)
+		map_put(names, slice_of(&s->first_handle, sizeof s->first_handle), s);
+}
+
+static void
+name_clear(const struct session *s)
+{
+	struct slice name = slice_of(&s->first_handle, sizeof s->first_handle);
+
+	if (map_get(names, name) == s)
+		map_remove(names, name);
 }
 
 void
@@ -97,7 +125,7 @@ session_new(struct peer *peer, uint64_t handle, struct slice jid, const unsigned
 	struct session *s = mem_alloc(sizeof *s);
 
 	s->handle = handle;
-	s->first_handle = handle;
+	name_set(s, handle);
 	s->peer = peer;
 	s->jid = slice_dup(jid);
 	s->jid_len = jid.len;
@@ -127,6 +155,7 @@ session_free(struct session *s)
 
 	orphan_count -= s->peer == NULL;
 	map_remove(sessions, slice_of(&s->handle, sizeof s->handle));
+	name_clear(s);
 	GAUGE(sessions, map_count(sessions));
 	if (account != NULL) {
 		TAILQ_REMOVE(&account->sessions, s, siblings);
@@ -382,6 +411,21 @@ replay_directed(struct session *s, struct slice lines)
 	}
 }
 
+/* The handle that a session had before it moved: mucd knows it by that, so it must have been granted to the same
+ * account. */
+static void
+replay_name(struct session *s, const struct frame *f, struct slice bare)
+{
+	if (f->stamp == 0 || f->stamp == s->handle)
+		return;
+	if (grant_is_valid(f->stamp, bare, f->data)) {
+		name_clear(s);
+		name_set(s, f->stamp);
+	} else {
+		s->first_handle = f->stamp; /* its SM-ID has it */
+	}
+}
+
 void
 session_replay(struct peer *peer, const struct frame *f)
 {
@@ -410,8 +454,7 @@ session_replay(struct peer *peer, const struct frame *f)
 	s->interested = (f->flags & FLAG_INTERESTED) != 0;
 	s->carbons = (f->flags & FLAG_CARBONS) != 0;
 	s->blocks = (f->flags & FLAG_BLOCKS) != 0;
-	if (f->stamp != 0)
-		s->first_handle = f->stamp;
+	replay_name(s, f, jid_bare(&jid));
 	replay_directed(s, f->text);
 	if (f->flags & FLAG_AVAILABLE) {
 		struct frame presence = { .type = FRAME_STANZA, .kind = STANZA_PRESENCE,
@@ -600,6 +643,7 @@ session_rebind(struct session *old, struct session *new, uint64_t level)
 	old->peer = new->peer;
 	memcpy(old->token, new->token, sizeof old->token);
 	map_put(sessions, slice_of(&old->handle, sizeof old->handle), old);
+	name_clear(new);
 	buf_free(&new->resume);
 	free(new->jid);
 	free(new);
@@ -657,6 +701,8 @@ session_move(struct peer *peer, const struct frame *f)
 		new = old;
 	}
 	peer_send(new->peer, f);
+	if (f->flags & FLAG_MORE)
+		fanout_moved(new, peer);
 	if (new->state != SESSION_GRANTED && !(f->flags & FLAG_MORE)) {
 		new->moved_until = daemon_ticks() + MOVED_TIME;
 		drain_resume(new, new->level, 0);

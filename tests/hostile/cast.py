@@ -116,7 +116,7 @@ class World:
                 link.send(Frame("HELLO", text=serves))
                 link.expect("WELCOME")
                 link.send(Frame("READY"))
-            if ready and role == "S2SD":
+            if ready and role in ("S2SD", "MUCD"):
                 link.send(link.expect("RESEND"))
         self.calm()
         self.mark()

@@ -164,7 +164,7 @@ stanza(unsigned n, enum stanza_kind kind, enum stanza_type type, const char *to)
 		.seq = ++next_seq, .payload = SLICE(""), .id = SLICE("x") };
 }
 
-static void
+static __attribute__((unused)) void
 send_presence(unsigned n, int priority)
 {
 	struct frame f = stanza(n, STANZA_PRESENCE, TYPE_AVAILABLE, NULL);
@@ -177,7 +177,7 @@ send_presence(unsigned n, int priority)
 		say_drained(n);
 }
 
-static void
+static __attribute__((unused)) void
 say_stored(uint64_t seq, uint64_t id)
 {
 	struct buf numbers = { 0 };
@@ -191,7 +191,7 @@ say_stored(uint64_t seq, uint64_t id)
 	buf_free(&numbers);
 }
 
-static void
+static __attribute__((unused)) void
 expect_ack(uint64_t seq)
 {
 	struct frame f = world_expect(c2sd, FRAME_ACK);
