@@ -232,7 +232,6 @@ void retention_configure(const struct config *config);
 void retention_close(void);
 uint64_t retention_interval(void);                      /* milliseconds between the begins of passes */
 bool retention_domain(size_t i, struct slice *domain);  /* the i-th that is configured */
-bool retention_is_room(struct slice jid);               /* in a domain with rooms */
 void retention_begin(uint64_t now);
 bool retention_pending(void);
 int retention_step(void);

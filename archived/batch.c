@@ -461,8 +461,10 @@ take_forget(const struct frame *f, struct slice whole)
 	int error = forget_take(f);
 
 	(void)whole;
+	if (error || f->seq != 0) /* mucd's is acknowledged */
+		return error;
 	stored_flush();
-	return error ? error : frame_write(&answer, &run.out->frames);
+	return frame_write(&answer, &run.out->frames);
 }
 
 static int

@@ -141,10 +141,10 @@ account_forget(struct slice jid)
 	return error ? error : account_remove(account);
 }
 
-/* A deletion that comes again must not hit the next account, or room, of that name. With a token it is known by
- * that; else the last number is enough to tell, since authd and mucd have one under way at a time. */
+/* A deletion that comes again must not hit the next account, or room, of that name. A room's is known by its token;
+ * of authd's, which has one under way at a time, the last number is enough to tell. */
 static int
-forget_find(const struct frame *f, const char *name, bool *before)
+forget_find(const struct frame *f, bool *before)
 {
 	uint64_t last;
 	int error;
@@ -154,7 +154,7 @@ forget_find(const struct frame *f, const char *name, bool *before)
 		*before = error == OK;
 		return error == E_NOT_FOUND ? OK : error;
 	}
-	error = meta_get(name, 0, &last);
+	error = meta_get("forgotten", 0, &last);
 	*before = f->number != 0 && f->number == last;
 	return error;
 }
@@ -162,14 +162,13 @@ forget_find(const struct frame *f, const char *name, bool *before)
 int
 forget_take(const struct frame *f)
 {
-	const char *name = retention_is_room(f->jid) ? "forgotten-room" : "forgotten";
 	bool before;
-	int error = forget_find(f, name, &before);
+	int error = forget_find(f, &before);
 
 	if (error || before)
 		return error;
 	error = account_forget(f->jid);
 	if (error)
 		return error;
-	return f->token.len == ONCE_SIZE ? once_room_add(f, id_last()) : meta_put(name, f->number);
+	return f->token.len == ONCE_SIZE ? once_room_add(f, id_last()) : meta_put("forgotten", f->number);
 }

@@ -36,16 +36,16 @@ message_make(const struct history *history, uint64_t id, uint64_t stamp, struct 
 	f->stamp = stamp;
 }
 
-/* Characters of a stanza, in UTF-8. */
+/* Characters of a stanza, in UTF-8, with the address that it is written with. */
 static uint64_t
-characters_of(const struct frame *f, struct slice room)
+characters_of(const struct frame *f, const struct frame *asked)
 {
 	static struct buf xml; /* keeps its memory */
 	uint64_t count = 0;
 	size_t i;
 
 	buf_clear(&xml);
-	stanza_write(f, SLICE_NONE, room, &xml);
+	stanza_write(f, asked->from, asked->jid, &xml);
 	for (i = 0; i < buf_len(&xml); i++)
 		count += ((unsigned char)buf_slice(&xml).ptr[i] & 0xc0) != 0x80;
 	buf_trim(&xml, 4096);
@@ -70,7 +70,7 @@ message_try(void *arg, uint64_t id)
 		return history->error == OK;
 	if (history->characters != UINT64_MAX) {
 		message_make(history, id, stamp, &f);
-		count = characters_of(&f, history->asked->jid);
+		count = characters_of(&f, history->asked);
 		if (count > history->characters)
 			return false;
 		history->characters -= count;
@@ -125,8 +125,10 @@ messages_write(const struct history *history, struct buf *out)
 static bool
 has_receiver(const struct frame *f)
 {
-	struct jid to;
+	struct jid to, from;
 
+	if (f->from.ptr != NULL && jid_parse(f->from, &from) != OK)
+		return false;
 	return f->to.ptr != NULL ? jid_parse(f->to, &to) == OK : f->handle != 0;
 }
 

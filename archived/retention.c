@@ -24,7 +24,6 @@
 
 struct limit {
 	char *domain;
-	bool rooms;     /* it has rooms, and no accounts */
 	uint64_t time;   /* milliseconds, 0: for ever */
 	uint64_t bytes; /* of an account, 0: no limit */
 };
@@ -53,7 +52,7 @@ retention_close(void)
 
 /* Adds the limits of a section, a title for each domain. */
 static void
-limits_read(const struct config *config, const char *section, bool rooms)
+limits_read(const struct config *config, const char *section)
 {
 	struct slice domain;
 	size_t i;
@@ -64,7 +63,6 @@ limits_read(const struct config *config, const char *section, bool rooms)
 		limits = mem_grow(limits, (limit_count + 1) * sizeof *limits);
 		limit = &limits[limit_count++];
 		limit->domain = slice_dup(domain);
-		limit->rooms = rooms;
 		limit->time = 1000 * config_number(config, section, limit->domain, "archive-time");
 		limit->bytes = config_number(config, section, limit->domain, "archive-size");
 	}
@@ -74,8 +72,8 @@ void
 retention_configure(const struct config *config)
 {
 	retention_close();
-	limits_read(config, "domain", false);
-	limits_read(config, "rooms", true);
+	limits_read(config, "domain");
+	limits_read(config, "rooms");
 }
 
 uint64_t
@@ -112,14 +110,6 @@ limit_of(struct slice jid)
 		if (slice_is(domain, limits[i].domain))
 			return &limits[i];
 	return NULL;
-}
-
-bool
-retention_is_room(struct slice jid)
-{
-	const struct limit *limit = limit_of(jid);
-
-	return limit != NULL && limit->rooms;
 }
 
 void

@@ -27,7 +27,7 @@ TAKEN = {
     "AUTHD": {"WELCOME", "RESEND", "CONTROL", "STANZA", "AUTH_START", "AUTH_STEP", "AUTH_ABORT", "ROSTER_LOAD",
               "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST", "ROSTER_ASK", "FORGOTTEN", "PUSH"},
     "ARCHIVED": {"WELCOME", "RESEND", "CONTROL", "STANZA", "DELIVERED", "DROP", "FORGET", "DRAIN",
-                 "ROSTER_IS", "UNDELIVERABLE", "REMOTE_WAITING", "PUSH"},
+                 "ROSTER_IS", "UNDELIVERABLE", "REMOTE_WAITING", "PUSH", "HISTORY", "ROOM_QUERY", "REDACT"},
     "C2SD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "MECHANISMS", "AUTH_CHALLENGE", "AUTH_SUCCESS",
              "AUTH_FAILURE", "SESSION_BOUND", "SESSION_REFUSED", "SESSION_KILL", "SESSION_RESUME",
              "SESSION_MOVE", "CAPS"},
@@ -560,6 +560,133 @@ def test_archived_undeliverable(archived):
     archived.router.expect("DRAINED")
     archived.router.send(Frame("REMOTE_WAITING", text="x\n", jid=b"\xff"))
     assert archived.quiet() == []
+
+
+# -- archived and rooms ---------------------------------------------------------------------------------------
+
+ROOM, TOKEN = "coven@rooms.localhost", b"0123456789abcdef"
+QUERY = "<query xmlns='urn:xmpp:mam:2'/>"
+
+
+def said(seq, **values):
+    """A message of a room."""
+    return Frame("STANZA", origin=77, seq=seq, id="x", stamp=1,
+                 **{"kind": "MESSAGE", "subtype": "GROUPCHAT", "flags": "CONTENT BODY STORE FROM_LOCAL ROOM",
+                    "payload": "<body>x</body>", "to": ROOM, "from": ROOM + "/hag", "jid": JULIET, "token": TOKEN,
+                    **values})
+
+
+def history(seq, **values):
+    return Frame("HISTORY", origin=77, seq=seq, jid=ROOM, **{"handle": 9, "number": 3,
+                                                             "numbers": [20, 2**64 - 1], **values})
+
+
+def room_works(archived, seq):
+    """A message is stored, once, and in a history, without what nobody may see."""
+    archived.quiet()
+    archived.router.send(said(seq, token=b"works" * 3 + b"1"), history(seq + 1, numbers=[1, 2**64 - 1]))
+    stored = archived.router.expect("STORED")
+    given = archived.router.expect("STANZA")
+    assert archived.router.expect("HISTORY_END").seq == seq + 1
+    assert (given.archive_id, given.number, given.text("from")) == (stored.numbers[1], 3, (ROOM + "/hag").encode())
+    assert given.text("jid") is None and given.text("token") is None
+
+
+NO_ROOM_MESSAGES = [{"token": None}, {"token": TOKEN + b"0"}, {"to": JULIET}, {"to": None}, {"from": None},
+                    {"from": ROOM.encode() + b"/\xff"}, {"to": ROOM + "/hag"}, {"jid": JULIET + "/r"}, {"jid": b"\xff@localhost"},
+                    {"from": "rooms.localhost/x", "to": "rooms.localhost"}, {"subtype": "CHAT"}, {"subtype": "ERROR"},
+                    {"kind": "IQ", "subtype": "GET"}, {"kind": "PRESENCE", "subtype": "AVAILABLE"},
+                    {"flags": "CONTENT ROOM STORE"}, {"flags": "CONTENT ROOM FROM_LOCAL"},
+                    {"flags": "CONTENT ROOM STORE FROM_LOCAL TO_LOCAL"},
+                    {"flags": "CONTENT ROOM STORE FROM_LOCAL TO_REMOTE"}]
+
+
+@pytest.mark.parametrize("values", NO_ROOM_MESSAGES)
+def test_archived_no_room_message(archived, values):
+    since = archived.log_size()
+    archived.router.send(said(5, **values))
+    assert archived.router.expect("STORED").numbers == [5, 2**64 - 1, 0]
+    archived.told(since, "frame refused peer=router .*type=STANZA reason=\"not a message of a room\"")
+    room_works(archived, 6)
+
+
+HISTORIES = [{"numbers": [1]}, {"numbers": None}, {"numbers": [1, 2, 3]}, {"numbers": [0, 0]}, {"handle": 0},
+             {"handle": 0, "to": b"\xff"}, {"from": "@"}, {"stamp": 2**64 - 1},
+             {"numbers": [2**64 - 1, 1]}, {"jid": "nowhere@rooms.localhost"}]
+
+
+@pytest.mark.parametrize("values", HISTORIES)
+def test_archived_no_history(archived, values):
+    """What asks for nothing has an end at once."""
+    archived.router.send(said(1), *[Frame("HISTORY", origin=77, seq=seq, **{"jid": ROOM, "handle": 9, "number": 3,
+                                                                            "numbers": [20, 2**64 - 1], **values})
+                                    for seq in (2, 3)])
+    assert [f.type for f in archived.quiet()] == ["STORED", "HISTORY_END", "HISTORY_END"]
+    room_works(archived, 4)
+
+
+@pytest.mark.parametrize("jid", NO_ACCOUNTS)
+def test_archived_no_room(archived, jid):
+    since = archived.log_size()
+    for kind in ("HISTORY", "ROOM_QUERY", "REDACT", "FORGET"):
+        archived.router.send(Frame(kind, origin=77, seq=1, jid=jid, handle=9, archive_id=1, number=1, subtype="SET",
+                                   payload=QUERY, numbers=[20, 2**64 - 1], token=TOKEN, **{"from": JULIET + "/r"}))
+    assert archived.quiet() == []
+    archived.told(since, "frame refused peer=router .*type=HISTORY reason=\"no account\"")
+    room_works(archived, 2)
+
+
+def query(seq, **values):
+    return Frame("ROOM_QUERY", origin=77 if seq else 0, seq=seq, id="q", **{"jid": ROOM, "handle": 9, "subtype": "SET",
+                                                              "payload": QUERY, "from": JULIET + "/r", **values})
+
+
+def test_archived_room_queries(archived):
+    """Requests that are none are acknowledged; others are answered in the room's name, whatever is in them."""
+    archived.router.send(said(1))
+    archived.router.expect("STORED")
+    archived.router.send(query(2, **{"from": b"\xff"}), query(3, **{"from": None}), query(4, subtype="RESULT"),
+                         query(5, subtype="NORMAL", kind="MESSAGE"))
+    assert {f.type for f in archived.quiet()} == {"ACK"}
+    for payload in ("", "<", "<query/>", QUERY + QUERY, "<prefs xmlns='urn:xmpp:mam:2'/>", b"\xff\0", "x" * 100000):
+        archived.router.send(query(0, payload=payload, name="query", ns="urn:xmpp:mam:2"))
+        answer = archived.router.expect("STANZA")
+        assert (answer.text("from"), answer.text("to")) == (ROOM.encode(), (JULIET + "/r").encode())
+        assert b"<error" in answer.text("payload")
+    archived.router.send(query(0, flags="AVAILABLE", handle=0))
+    assert b"<item jid='" + JULIET.encode() in archived.router.expect("STANZA").text("payload")
+    archived.router.send(query(0))
+    archived.router.expect("STANZA")  # the answer of the one before
+    assert JULIET.encode() not in archived.router.expect("STANZA").text("payload")
+    room_works(archived, 9)
+
+
+def test_archived_redactions(archived):
+    """What cannot be put in the place of a message, or not by this one, leaves it there; each is acknowledged."""
+    archived.router.send(said(1), message(2))
+    ids = [archived.router.expect("STORED").numbers[i] for i in (1, 4)]
+    bad = [{"payload": "<a>"}, {"payload": b"\xff"}, {"archive_id": 0}, {"archive_id": 2**64 - 1},
+           {"archive_id": ids[1]}, {"archive_id": ids[1], "jid": JULIET}, {"from": ROMEO}, {"from": b"\xff"},
+           {"from": JULIET + "/r"}, {"jid": "nowhere@rooms.localhost"}]
+    for seq, values in enumerate(bad, 3):
+        archived.router.send(Frame("REDACT", origin=77, seq=seq,
+                                   **{"jid": ROOM, "archive_id": ids[0], "payload": "<gone xmlns='x:y'/>", **values}))
+    assert {f.type for f in archived.quiet()} == {"ACK"}
+    archived.router.send(history(50))
+    assert archived.router.expect("STANZA").text("payload") == b"<body>x</body>"
+    archived.router.expect("HISTORY_END")
+    archived.router.send(Frame("REDACT", origin=77, seq=51, jid=ROOM, archive_id=ids[0], payload="x" * 100000), history(52))
+    assert archived.router.expect("STANZA").text("payload") == b"x" * 100000
+    room_works(archived, 60)
+
+
+def test_archived_forgets_once(archived):
+    """A room that is made again under a name keeps what it says when the deletion of the old one comes again."""
+    forget = {"jid": ROOM, "token": b"0123456789abcdeg"}
+    archived.router.send(said(1), Frame("FORGET", origin=77, seq=2, **forget), said(3, token=b"0123456789abcdeh"),
+                         Frame("FORGET", origin=78, seq=1, **forget), history(4))
+    stored = [n for f in archived.quiet() if f.type == "STANZA" for n in (f.archive_id, f.text("payload"))]
+    assert len(stored) == 2
 
 
 # -- s2sd -----------------------------------------------------------------------------------------------------

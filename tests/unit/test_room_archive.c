@@ -255,8 +255,6 @@ say_frame(const struct frame *f)
 	} else if (f->type == FRAME_HISTORY_END) {
 		assert_true(f->origin == origin && f->seq != 0);
 		say("end; ");
-	} else if (f->type == FRAME_FORGOTTEN) {
-		say("forgotten %.*s %llu; ", SLICE_ARG(f->jid), (unsigned long long)f->number);
 	} else if (f->type == FRAME_STANZA && (f->flags & FLAG_SPOOL)) {
 		say_history(f);
 	} else if (f->type == FRAME_STANZA) {
@@ -636,7 +634,7 @@ test_history_content(void **arg)
 static void
 test_history_characters(void **arg)
 {
-	uint64_t low = 1, high = 100000;
+	uint64_t low = 1, high = 100000, limits[] = { 9, 0 };
 	struct frame f;
 	struct buf xml = { 0 };
 	uint64_t stamp;
@@ -663,6 +661,15 @@ test_history_characters(void **arg)
 	assert_int_equal(low, buf_len(&xml) - 4);
 	assert_string_equal(history(9, low, 0), "#2 <body>\303\244\303\266\342\202\254</body>; end; ");
 	assert_string_equal(history(9, low - 1, 0), "end; ");
+	/* The same for a session, which is named by its handle. */
+	f = (struct frame){ .type = FRAME_HISTORY, .origin = origin, .seq = ++seq, .jid = SLICE(ROOM),
+		.handle = SESSION, .from = SLICE(FIRST "/x"), .number = 77 };
+	limits[1] = low;
+	f.numbers = slice_of((const char *)limits, sizeof limits);
+	add(&f);
+	limits[1]--;
+	add(&f);
+	assert_string_equal(answers(), "#2 <body>\303\244\303\266\342\202\254</body>; end; end; ");
 	/* Both have the same number of characters. */
 	assert_string_equal(history(9, 2 * low - 1, 0), "#2 <body>\303\244\303\266\342\202\254</body>; end; ");
 	assert_non_null(strstr(history(9, 2 * low, 0), "#1 "));
@@ -1018,13 +1025,12 @@ test_redacted_bytes(void **arg)
 /* -- forgetting, retention, administration -- */
 
 static void
-forget_queue(uint64_t n, bool has_token)
+forget_queue(uint64_t n)
 {
-	struct frame f = { .type = FRAME_FORGET, .jid = SLICE(ROOM), .number = n };
 	char token[ONCE_SIZE];
+	struct frame f = { .type = FRAME_FORGET, .jid = SLICE(ROOM), .origin = origin, .seq = ++seq,
+		.token = token_of(n, token) };
 
-	if (has_token)
-		f.token = token_of(n, token);
 	add(&f);
 }
 
@@ -1042,42 +1048,24 @@ test_forgotten(void **arg)
 {
 	(void)arg;
 	three();
-	forget_queue(++number, true);
+	forget_queue(++number);
 	queue(ROOM "/first", FIRST, "<body>anew</body>");
-	forget_queue(number - 1, true);
+	forget_queue(number - 1);
 	history_queue(9, NO_LIMIT, 0);
-	assert_string_equal(answers(), "forgotten " ROOM " 4; stored #4; forgotten " ROOM " 4; "
-	    "#4 <body>anew</body>; end; ");
+	assert_string_equal(answers(), "stored #4; #4 <body>anew</body>; end; ");
+	assert_string_equal(acks(), "4 6 ");
 	forget_work();
 	assert_int_equal(rows(TABLE_MESSAGE), 1);
+	assert_int_equal(rows(TABLE_ARCHIVE), 0); /* it waits in memory */
+	origin++;
+	seq = 0;
 	close_store();
 	open_store();
-	forget_queue(number - 1, true);
+	forget_queue(number - 1);
 	again(3); /* they were stored, and are not stored again */
-	assert_string_equal(answers(), "forgotten " ROOM " 4; stored #1; stored #2; stored #3; ");
+	assert_string_equal(answers(), "stored #1; stored #2; stored #3; ");
+	assert_string_equal(acks(), "1 ");
 	assert_string_equal(history(9, NO_LIMIT, 0), "#4 <body>anew</body>; end; ");
-}
-
-/* Without tokens, one at a time; what authd wants to be forgotten does not mix with it. */
-static void
-test_forgotten_number(void **arg)
-{
-	struct frame f = { .type = FRAME_FORGET, .jid = SLICE(FIRST), .number = 5 };
-
-	(void)arg;
-	three();
-	forget_queue(7, false);
-	add(&f);
-	assert_string_equal(answers(), "forgotten " ROOM " 7; forgotten " FIRST " 5; ");
-	message(ROOM "/first", FIRST, "<body>anew</body>");
-	forget_queue(7, false);
-	assert_string_equal(history(9, NO_LIMIT, 0), "forgotten " ROOM " 7; #4 <body>anew</body>; end; ");
-	forget_queue(8, false);
-	assert_string_equal(history(9, NO_LIMIT, 0), "forgotten " ROOM " 8; end; ");
-	forget_work();
-	assert_int_equal(rows(TABLE_MESSAGE), 0);
-	assert_int_equal(rows(TABLE_ARCHIVE), 0);
-	assert_int_equal(rows(TABLE_PEER), 0);
 }
 
 static void
@@ -1110,9 +1098,6 @@ test_retention(void **arg)
 	retention_run();
 	assert_string_equal(history(99, NO_LIMIT, 0), "#9 <body>four</body>; "
 	    "#10 <body>four</body>; #11 <body>four</body>; #12 <body>four</body>; #13 <body>four</body>; end; ");
-	assert_true(retention_is_room(SLICE(ROOM)));
-	assert_false(retention_is_room(SLICE(FIRST)));
-	assert_false(retention_is_room(SLICE("rooms.example")));
 }
 
 /* Runs a command of administrators. Returns its answer as JSON. */
@@ -1173,7 +1158,7 @@ main(void)
 		TEST(history), TEST(history_place), TEST(history_again), TEST(history_content),
 		TEST(history_characters), TEST(history_wrong), TEST(query), TEST(with), TEST(forged_address),
 		TEST(other_requests), TEST(askers), TEST(redacted), TEST(not_redacted), TEST(redacted_bytes),
-		TEST(forgotten), TEST(forgotten_number), TEST(retention), TEST(commands),
+		TEST(forgotten), TEST(retention), TEST(commands),
 #undef TEST
 	};
 
