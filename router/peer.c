@@ -573,37 +573,23 @@ on_account_is(struct peer *peer, const struct frame *f)
 	deliver_exists(f->jid, (f->flags & FLAG_EXISTS) != 0, (f->flags & FLAG_PUSH) != 0, f->text);
 }
 
-/* Whether a bare JID is in a domain with rooms. */
-static bool
-is_room(struct slice text)
-{
-	struct jid jid;
-	struct peer *peer;
-	bool known;
-
-	if (jid_parse(text, &jid) != OK || jid.local.ptr == NULL || jid.resource.ptr != NULL)
-		return false;
-	peer = registry_domain(jid.domain, &known);
-	return peer != NULL && peer->role == ROLE_MUCD;
-}
-
 /* An account was deleted: its sessions end first, so that nothing of it is stored behind this. When
- * archived is away it comes again. */
+ * archived is away it comes again. A room's has its place among what its rooms say. */
 static void
 on_forget(struct peer *peer, const struct frame *f)
 {
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 	struct frame forget = { .type = FRAME_FORGET, .jid = f->jid, .number = f->number };
-	bool room = peer->role == ROLE_MUCD;
 
-	if (room ? !is_room(f->jid) : !account_is_ours(f->jid)) {
-		peer_refuse(peer, f, room ? "not a room of its own" : "not an account of ours");
+	if (peer->role == ROLE_MUCD) {
+		fanout_frame(peer, f);
 		return;
 	}
-	if (room)
-		forget.token = f->token;
-	else
-		deliver_exists(f->jid, false, false, SLICE(""));
+	if (!account_is_ours(f->jid)) {
+		peer_refuse(peer, f, "not an account of ours");
+		return;
+	}
+	deliver_exists(f->jid, false, false, SLICE(""));
 	if (archived != NULL)
 		peer_send(archived, &forget);
 }
@@ -611,14 +597,14 @@ on_forget(struct peer *peer, const struct frame *f)
 static void
 on_forgotten(struct peer *peer, const struct frame *f)
 {
-	struct peer *asker = peer_of(is_room(f->jid) ? ROLE_MUCD : ROLE_AUTHD);
+	struct peer *authd = peer_of(ROLE_AUTHD);
 	struct frame forgotten = { .type = FRAME_FORGOTTEN, .jid = f->jid, .number = f->number };
 	struct jid jid;
 
 	if (jid_parse(f->jid, &jid) != 0 || jid.resource.ptr != NULL)
 		peer_refuse(peer, f, "malformed address");
-	else if (asker != NULL)
-		peer_send(asker, &forgotten);
+	else if (authd != NULL)
+		peer_send(authd, &forgotten);
 }
 
 /* What the router does with each frame: a row for each type that a daemon may send it. */
