@@ -129,7 +129,7 @@ on_header(struct stream *s, const struct xml_header *h)
 		/* What it says before its certificate was checked waits. */
 		s->checking = true;
 		transport_block(&s->net, true);
-		in->check = check_begin(s, slice_string(s->remote), NULL, on_checked);
+		in->check = check_begin(s, in->attempt, slice_string(s->remote), NULL, on_checked);
 	}
 }
 

@@ -456,7 +456,8 @@ on_secured(struct stream *s)
 		return;
 	o->stage = STAGE_FEATURES;
 	o->has_features = false;
-	o->check = check_begin(s, slice_string(s->remote), &o->resolution->candidates[o->at], on_checked);
+	o->check = check_begin(s, o->attempt, slice_string(s->remote), &o->resolution->candidates[o->at],
+	    on_checked);
 	send_header(o);
 }
 

@@ -48,7 +48,9 @@ struct settings {
 	size_t domain_streams;
 	uint64_t domain_stanzas, domain_bytes; /* a second; 0: any */
 	bool federation;
-	bool dialback;                  /* where no peer says otherwise */
+	bool dialback;                  /* where no peer says otherwise, like the next two */
+	uint8_t ocsp_fetch;             /* enum ocsp_fetch */
+	char *ocsp_responder;           /* "": that in the certificate */
 	char *tls_priority;
 };
 
@@ -82,17 +84,28 @@ void domains_register(struct buf *text);
 
 #define POLICY_ADDRESSES 8
 
+/* Whether the authority of a certificate is asked about it, when no response was stapled. */
+enum ocsp_fetch {
+	OCSP_OFF,
+	OCSP_TRY,     /* no answer is as good as none asked for */
+	OCSP_REQUIRE, /* no good answer, no good certificate */
+};
+
 struct policy {
 	char *name;       /* a domain, or "*.example.net" */
 	bool refuse;
 	bool dialback;    /* it may prove its domain by dialback */
 	bool direct_tls;
+	uint8_t ocsp_fetch;   /* enum ocsp_fetch */
+	char *ocsp_responder; /* the http URL to ask; "": that in the certificate */
 	char *addresses[POLICY_ADDRESSES]; /* "192.0.2.1:5269"; NULL: no more */
 };
 
 void policies_configure(const struct config *config);
 /* What holds for a domain: that of the longest name that fits it, or what holds for all. */
 const struct policy *policy_of(struct slice domain);
+/* Reads "off", "try", "require"; otherwise is what was given. */
+enum ocsp_fetch ocsp_fetch_read(struct slice text, enum ocsp_fetch otherwise);
 
 /* -- stream.c: XML streams between servers, and of components (RFC 6120 section 4) --------------- */
 
@@ -203,10 +216,11 @@ int checks_start(uv_loop_t *loop);
 void checks_gauges(void);
 
 /* Verifies on a thread of the pool that the peer of a stream is this domain's server. candidate: by which
- * it was found; NULL: the peer came to us. done() follows, unless it is cancelled. */
+ * it was found; NULL: the peer came to us. attempt: gets the steps of asking its authority. done() follows, unless
+ * it is cancelled. */
 struct check;
-struct check *check_begin(struct stream *s, struct slice domain, const struct candidate *candidate,
-    void (*done)(struct stream *s, const struct verify_result *result));
+struct check *check_begin(struct stream *s, struct attempt *attempt, struct slice domain,
+    const struct candidate *candidate, void (*done)(struct stream *s, const struct verify_result *result));
 void check_cancel(struct check **check);
 /* By DANE where there is any, else by PKIX (RFC 7673 section 4). */
 bool check_is_good(const struct verify_result *result);

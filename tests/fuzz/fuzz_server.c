@@ -333,11 +333,12 @@ static unsigned check_count;
 static bool good_next = true;
 
 struct check *
-check_begin(struct stream *s, struct slice domain, const struct candidate *candidate,
+check_begin(struct stream *s, struct attempt *attempt, struct slice domain, const struct candidate *candidate,
     void (*done)(struct stream *s, const struct verify_result *result))
 {
 	struct check *c = mem_alloc(sizeof *c);
 
+	(void)attempt;
 	(void)candidate;
 	(void)domain;
 	c->stream = s;

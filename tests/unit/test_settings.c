@@ -315,6 +315,10 @@ test_other_domains(void **state)
 	    "peer \"a.test\": policy: \"perhaps\" is not allow or refuse");
 	expect_error(DOMAIN "peer \"a.test\" { authentication = trust }\n", 2,
 	    "peer \"a.test\": authentication: \"trust\" is not certificate or dialback");
+	expect_error(DOMAIN "s2s { ocsp-fetch = yes }\n", 2,
+	    "s2s: ocsp-fetch: \"yes\" is not off, try or require");
+	expect_error(DOMAIN "peer \"a.test\" { ocsp-responder = \"https://a.test/\" }\n", 2,
+	    "peer \"a.test\": ocsp-responder: \"https://a.test/\" is not an http URL of at most 500 characters");
 }
 
 /* Every role gets all options that option.def gives it, and no other. */
