@@ -585,6 +585,7 @@ take_sasl(struct outgoing *o, const struct xml_element *element)
 {
 	struct stream *s = o->stream;
 	const struct policy *policy = policy_of(slice_string(s->remote));
+	struct buf said = { 0 };
 	char why[WHY_SIZE];
 
 	if (o->stage == STAGE_AUTH && slice_is(element->name, "success")) {
@@ -595,7 +596,9 @@ take_sasl(struct outgoing *o, const struct xml_element *element)
 		send_header(o);
 		return;
 	}
-	snprintf(why, sizeof why, "It refuses our certificate: %.*s", SLICE_ARG(element->child_name));
+	peer_said(element, &said);
+	snprintf(why, sizeof why, "It refuses our certificate: %.*s", SLICE_ARG(buf_slice(&said)));
+	buf_free(&said);
 	if (o->stage == STAGE_AUTH && policy->dialback && s->id != NULL) {
 		attempt_step(o->attempt, daemon_ticks(), "authentication", ATTEMPT_FAILED,
 		    "mechanism=EXTERNAL reason='%s'", attempt_text(slice_string(why)));

@@ -198,6 +198,8 @@ void stream_lose(struct stream *s, const char *why);   /* at once */
 bool stream_is_open(const struct stream *s);           /* it can be written to */
 void stream_ease(struct stream *s);                    /* reads on, unless something is in the way */
 struct buf *stream_out(struct stream *s);
+/* Adds what an error of the peer says: its condition, and ": " and its text if there is one. */
+void peer_said(const struct xml_element *element, struct buf *out);
 void stream_encrypt(struct stream *s, const struct tls_settings *how); /* secured() or lost() follows */
 void stream_rearm(struct stream *s);
 void streams_ease(void);                   /* the link to the router has room again, perhaps */

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from peer import EXTERNAL, Listener
 from raw import NS, body, condition, local, q, text
 from servers import Server, federation, issue
 from suite import SLOW, CommandFailed, wait_until
@@ -175,6 +176,31 @@ def test_dialback():
         assert "dialback" in mechanisms and "EXTERNAL" not in mechanisms, shown
         shown = [t for t in b.ctl("peer", "show", "a.test")["attempts"] if t["direction"] == "in"]
         assert "dialback" in {s.get("mechanism") for attempt in shown for s in attempt["steps"]}, shown
+
+
+@pytest.mark.parametrize("stage, element, shown", [
+    ("sasl", "<failure xmlns='%s'><not-authorized/><text xml:lang='en'>%%s</text></failure>" % NS["sasl"],
+     "It refuses our certificate: not-authorized: It&\\x27s \\xe2\\x80\\xaeexpired"),
+    ("sasl", "<failure xmlns='%s'><not-authorized/></failure>" % NS["sasl"], "It refuses our certificate: not-authorized"),
+    ("stream", "<stream:error><not-authorized xmlns='{0}'/><text xmlns='{0}'>%s</text></stream:error>".format(NS["streams"]),
+     "the peer says: not-authorized: It&\\x27s \\xe2\\x80\\xaeexpired"),
+    ("stream", "<stream:error><not-authorized xmlns='{0}'/><text xmlns='{0}'>{1}</text></stream:error>".format(
+        NS["streams"], "long " * 500), "the peer says: not-authorized: long long "),
+])
+def test_what_the_peer_says(stage, element, shown):
+    """Its words are in the history, and nothing of it that would change the line."""
+    with Listener() as listener, Server("a.test", peers={
+            "b.test": {"address": ["127.0.0.1:%d" % listener.port]}}) as suite:
+        juliet = suite.login(suite.account(), "balcony")
+        juliet.send("<iq type='get' id='x' to='b.test'><ping xmlns='%s'/></iq>" % NS["ping"])
+        callee = listener.accept()
+        callee.secure(issue("b.test"), features=EXTERNAL)
+        if stage == "sasl":
+            callee.wait(lambda e: e.tag == q("sasl", "auth"))
+        callee.send(element.replace("%s", "It&amp;'s \u202eexpired"))
+        assert condition(juliet.wait(lambda e: e.get("id") == "x", 20 * SLOW)) == "remote-server-timeout"
+        said = [s["reason"] for s in steps(suite, "b.test")["steps"] if s["verdict"] == "failed"]
+        assert said and said[0].startswith(shown) and len(said[0]) < 250, said
 
 
 def test_refused_by_policy():
