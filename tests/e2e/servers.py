@@ -88,8 +88,8 @@ class Server(Suite):
                                                **(s2s or {})}, **options)
         self.domain = domain
 
-    def account(self, *words, **options):
-        return super().account(*words, domain=self.domain, **options)
+    def account(self, *words, domain=None, **options):
+        return super().account(*words, domain=domain or self.domain, **options)
 
 
 @contextlib.contextmanager
