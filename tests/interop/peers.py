@@ -295,7 +295,10 @@ class Jabberd2(Peer):
         for part in self.parts:
             (self.directory / (part + ".log")).unlink(missing_ok=True)
         super().start()
-        wait_until(lambda: self.log_text().count("ready for") == 3, message="all parts of jabberd2 are ready")
+        # The sessions' part is ready when the router knows its name, before it knows its domains; what clients
+        # send until then comes back as internal-server-error.
+        wait_until(lambda: self.log_text().count("ready for") == 3 and "[%s] online" % self.domain in self.log_text(),
+                   message="all parts of jabberd2 are ready")
 
     def stop(self):
         """Its parts would wait for each other."""
