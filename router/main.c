@@ -14,6 +14,7 @@ static int
 reconfigure(const struct config *config)
 {
 	registry_set_domains(config);
+	registry_set_elsewhere(config);
 	sessions_configure(config);
 	serverinfo_configure(config);
 	adhoc_configure(config);

@@ -29,6 +29,8 @@ struct line {
 static TAILQ_HEAD(, line) lines = TAILQ_HEAD_INITIALIZER(lines);
 static unsigned line_counts[ROLE_COUNT];
 static struct map *local_domains;
+static struct map *components; /* by name: configured */
+static bool federation;
 
 /* Finds the line of a daemon that is registering again. */
 static struct line *
@@ -281,6 +283,25 @@ registry_set_domains(const struct config *config)
 	}
 }
 
+void
+registry_set_elsewhere(const struct config *config)
+{
+	struct slice title;
+	size_t i, at = 0;
+	char *old;
+
+	while (components != NULL && (old = map_each(components, &at)) != NULL)
+		free(old);
+	map_free(&components);
+	components = map_new();
+	for (i = 0; config_title(config, "component", i, &title); i++) {
+		char *name = slice_dup(title);
+
+		map_put(components, slice_string(name), name);
+	}
+	federation = config_flag(config, "s2s", "", "federation");
+}
+
 size_t
 registry_count(void)
 {
@@ -330,11 +351,13 @@ line_find(const char *word, struct slice value)
 bool
 registry_elsewhere(struct slice domain)
 {
-	struct line *line = line_find("domain", domain);
+	const struct line *line = line_find("domain", domain);
 
-	if (line == NULL)
-		line = line_find("domain", SLICE("*"));
-	return line != NULL && line->role == ROLE_S2SD;
+	if (line != NULL)
+		return line->role == ROLE_S2SD;
+	/* s2sd may not have registered with this router yet: what is for others is stored meanwhile. */
+	return federation || (components != NULL && map_get(components, domain) != NULL) ||
+	    line_find("domain", SLICE("*")) != NULL;
 }
 
 bool

@@ -4,9 +4,10 @@
  *   (first stanza for it, or a stream from it) -> s2sd: REMOTE_OPEN -> fed from its spool -> SESSION_END
  *
  * Each is a session whose address is the domain. A stanza for a domain of which s2sd has not told yet goes
- * to it without a handle, and s2sd tells of it then. What was stored stays on the domain's spool until s2sd
- * reports it delivered; what was not stored is s2sd's to deliver, or to answer with an error. Called by
- * route.c, presence.c and peer.c.
+ * to it without a handle, and s2sd tells of it then. A stored message does not: older ones may be on the spool,
+ * so s2sd hears that something waits, and gets all of it in order. What was stored stays on the domain's spool
+ * until s2sd reports it delivered; what was not stored is s2sd's to deliver, or to answer with an error. Called
+ * by route.c, presence.c and peer.c.
  */
 #include "router.h"
 
@@ -159,17 +160,24 @@ refuse(const struct frame *f, enum stanza_error error, const char *text)
 		route_error(f, error, text);
 }
 
+/* Says that messages wait for a domain: s2sd tells of it, and gets its spool. */
+static void
+announce(struct peer *s2sd, struct slice domain)
+{
+	struct frame f = { .type = FRAME_REMOTE_WAITING, .text = domain };
+
+	if (s2sd->congested)
+		unheard = true;
+	else
+		peer_send(s2sd, &f);
+}
+
 /* Whether a stored message is left to the spool for now. */
 static bool
-is_left(struct session *s, const struct peer *s2sd, const struct frame *f)
+is_left(struct session *s, const struct frame *f)
 {
-	if (f->archive_id == 0)
-		return false;
-	if (s == NULL) {
-		unheard |= s2sd->congested;
-		return s2sd->congested; /* it gets all of the spool when s2sd tells of the domain */
-	}
-	return s->paused || s->draining || !drain_passes(s, f->archive_id);
+	return f->archive_id != 0 &&
+	    (s == NULL || s->paused || s->draining || !drain_passes(s, f->archive_id));
 }
 
 void
@@ -183,7 +191,7 @@ remote_send(const struct frame *f)
 
 	jid_split(f->to, &to);
 	peer = registry_domain(to.domain, &known);
-	if (!known) {
+	if (!known && !registry_elsewhere(to.domain)) {
 		refuse(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
 		return;
 	}
@@ -192,8 +200,11 @@ remote_send(const struct frame *f)
 		return;
 	}
 	s = peer->role == ROLE_S2SD ? remote_find(to.domain) : NULL;
-	if (peer->role == ROLE_S2SD && is_left(s, peer, f))
+	if (peer->role == ROLE_S2SD && is_left(s, f)) {
+		if (s == NULL)
+			announce(peer, to.domain);
 		return;
+	}
 	out.audience = AUDIENCE_NONE;
 	out.flags &= FLAG_FROM_ENTRY;
 	out.origin = 0;

@@ -242,15 +242,23 @@ test_to_domain(void **state)
 	struct frame f;
 
 	(void)state;
+	/* Older ones may be on the spool: what is stored does not come before s2sd has told of the domain. */
 	send_stored(NURSE, 500);
+	f = world_expect(s2sd, FRAME_REMOTE_WAITING);
+	assert_true(slice_is(f.text, CAPULET));
+	world_silent(s2sd);
+	/* a request does */
+	f = stanza(1, STANZA_IQ, TYPE_GET, NURSE "/x");
+	world_say(c2sd, &f);
+	expect_ack(f.seq);
 	f = world_expect(s2sd, FRAME_STANZA);
-	assert_true(f.handle == 0 && f.archive_id == 500 && f.origin == 0 && f.seq == 0);
-	assert_true(slice_is(f.from, "romeo@localhost/r") && slice_is(f.to, NURSE));
-	assert_int_equal(f.flags & ~(uint32_t)FLAG_FROM_ENTRY, 0);
+	assert_true(f.handle == 0 && f.archive_id == 0 && f.kind == STANZA_IQ);
 	open_fed(1, CAPULET);
 	send_stored(NURSE, 501);
 	f = world_expect(s2sd, FRAME_STANZA);
-	assert_true(f.handle == remote_of(1) && f.archive_id == 501);
+	assert_true(f.handle == remote_of(1) && f.archive_id == 501 && f.origin == 0 && f.seq == 0);
+	assert_true(slice_is(f.from, "romeo@localhost/r") && slice_is(f.to, NURSE));
+	assert_int_equal(f.flags & ~(uint32_t)FLAG_FROM_ENTRY, 0);
 	/* a request, which nobody stores */
 	f = stanza(1, STANZA_IQ, TYPE_GET, NURSE "/x");
 	world_say(c2sd, &f);
@@ -284,6 +292,51 @@ test_to_domain_while_away(void **state)
 	register_s2sd();
 	go_live();
 	world_silent(s2sd);
+}
+
+static void
+set_elsewhere(const char *text)
+{
+	struct config *config;
+
+	assert_int_equal(config_read(slice_string(text), &config), 0);
+	registry_set_elsewhere(config);
+	config_free(&config);
+}
+
+/* A router of which s2sd does not know yet stores what is for domains elsewhere, as the configuration says that
+ * there are, and refuses the rest only for now. */
+static void
+test_not_registered(void **state)
+{
+	static const char *const names[] = { NURSE, "nurse@muse.localhost" };
+	struct frame f;
+	size_t i;
+
+	(void)state;
+	/* One that serves nothing, so that nothing of the one before is known. */
+	world_die(s2sd);
+	s2sd = world_start(ROLE_S2SD, 0, ++s2sd_incarnation);
+	world_hello(s2sd, "");
+	world_expect(s2sd, FRAME_WELCOME);
+	world_die(s2sd);
+	s2sd = NULL;
+	for (i = 0; i < 2; i++) {
+		set_elsewhere(i == 0 ? "s2s\t\tfederation\tyes\n"
+		    : "s2s\t\tfederation\tno\ncomponent\tmuse.localhost\tname\t\n");
+		f = outbound_chat(1, names[i]);
+		world_say(c2sd, &f);
+		assert_true(slice_is(world_expect(archived, FRAME_STANZA).to, names[i]));
+		say_stored(f.seq, 500 + i);
+		expect_ack(f.seq);
+		world_silent(c2sd);
+	}
+	f = stanza(1, STANZA_IQ, TYPE_GET, "nurse@muse.localhost/x");
+	world_say(c2sd, &f);
+	f = world_expect(c2sd, FRAME_STANZA);
+	assert_true(f.subtype == TYPE_ERROR && memmem(f.payload.ptr, f.payload.len, "type='wait'", 11));
+	world_expect(c2sd, FRAME_ACK);
+	set_elsewhere("s2s\t\tfederation\tno\n");
 }
 
 /* While the link to s2sd has no room, stored messages for a domain that it has not told of stay behind;
@@ -711,16 +764,13 @@ test_spooled(void **state)
 static void
 test_s2sd_restarts(void **state)
 {
-	struct frame f;
-
 	(void)state;
 	open_fed(1, CAPULET);
 	world_die(s2sd);
 	register_s2sd();
 	go_live();
 	send_stored(NURSE, 500);
-	f = world_expect(s2sd, FRAME_STANZA);
-	assert_true(f.handle == 0);
+	world_expect(s2sd, FRAME_REMOTE_WAITING);
 	open_domain(1, CAPULET);
 	assert_true(expect_drain(1, CAPULET).archive_id == 0);
 	say_drained_remote(1, 0, 0);
@@ -815,6 +865,7 @@ main(void)
 		TEST(open_refused),
 		TEST(to_domain),
 		TEST(to_domain_while_away),
+		TEST(not_registered),
 		TEST(congested),
 		TEST(congested_open),
 		TEST(from_domain),
