@@ -271,6 +271,8 @@ peer_welcome(struct peer *peer)
 		mechanisms_send(peer);
 	if (peer->role == ROLE_C2SD)
 		disco_caps_send(peer);
+	if (peer->role == ROLE_S2SD)
+		registry_tell(peer);
 }
 
 void

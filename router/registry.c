@@ -45,6 +45,19 @@ line_of(enum role role, struct slice text)
 	return NULL;
 }
 
+/* The first line with this word and value; several c2sd may have the same. */
+static struct line *
+line_find(const char *word, struct slice value)
+{
+	struct line *line;
+
+	TAILQ_FOREACH(line, &lines, all) {
+		if (slice_equal(line->value, value) && slice_is(line->word, word))
+			return line;
+	}
+	return NULL;
+}
+
 static bool
 is_domain(const struct peer *peer, struct slice value)
 {
@@ -54,6 +67,15 @@ is_domain(const struct peer *peer, struct slice value)
 		return peer->role == ROLE_S2SD; /* all that nobody else serves */
 	return jid_parse(value, &jid) == 0 && jid.local.ptr == NULL && jid.resource.ptr == NULL &&
 	    !registry_local_domain(value);
+}
+
+/* What is for this server alone: a domain that it has registered before. */
+static bool
+is_own(const struct peer *peer, struct slice value)
+{
+	const struct line *line = line_find("domain", value);
+
+	return line != NULL && line->role == peer->role && !slice_is(value, "*");
 }
 
 /* The router's own services are nobody else's, but for what authd knows better. */
@@ -78,6 +100,7 @@ is_command(const struct peer *peer, struct slice value)
 
 #define STORES (BY_AUTHD | BY_ARCHIVED | ROLE_BIT(ROLE_FORMSD))
 #define SERVES (BY_SERVICE | ROLE_BIT(ROLE_S2SD))
+#define HAS_DOMAINS (ROLE_BIT(ROLE_S2SD) | ROLE_BIT(ROLE_MUCD) | ROLE_BIT(ROLE_FORMSD))
 
 /* The words of a registration: who may say them, and whether no two roles may say the same. */
 static const struct word {
@@ -86,7 +109,8 @@ static const struct word {
 	bool alone;
 	bool (*check)(const struct peer *peer, struct slice value); /* NULL: anything goes */
 } words[] = {
-	{ "domain", ROLE_BIT(ROLE_S2SD) | ROLE_BIT(ROLE_MUCD) | ROLE_BIT(ROLE_FORMSD), true, is_domain },
+	{ "domain", HAS_DOMAINS, true, is_domain },
+	{ "private", HAS_DOMAINS, false, is_own },
 	{ "account-ns", STORES, true, is_account_ns },
 	{ "server-ns", STORES, true, is_account_ns },
 	{ "command", SERVES | ROLE_BIT(ROLE_SNMPD), true, is_command },
@@ -228,9 +252,29 @@ lines_sweep(const struct peer *peer)
 	}
 }
 
+/* Tells s2sd for which domains of another daemon it is the way to other servers. */
+static void
+domains_send(struct peer *s2sd, unsigned role)
+{
+	struct frame f = { .type = FRAME_DOMAINS, .number = role };
+	struct buf text = { 0 };
+	const struct line *line;
+
+	if (role == ROLE_S2SD || !(HAS_DOMAINS & ROLE_BIT(role)))
+		return;
+	TAILQ_FOREACH(line, &lines, all) {
+		if (line->role == role && slice_is(line->word, "domain") && !registry_private(line->value))
+			buf_printf(&text, "%.*s\n", SLICE_ARG(line->value));
+	}
+	f.text = buf_len(&text) != 0 ? buf_slice(&text) : SLICE("");
+	peer_send(s2sd, &f);
+	buf_free(&text);
+}
+
 void
 registry_add(struct peer *peer, struct slice text)
 {
+	struct peer *s2sd;
 	unsigned refused = 0;
 
 	while (text.len != 0) {
@@ -248,6 +292,21 @@ registry_add(struct peer *peer, struct slice text)
 		    peer->index, refused);
 	lines_sweep(peer);
 	disco_changed();
+	TAILQ_FOREACH(s2sd, &peers, all) {
+		if (s2sd->role == ROLE_S2SD && s2sd->state != PEER_CONNECTED)
+			domains_send(s2sd, peer->role);
+	}
+}
+
+void
+registry_tell(struct peer *s2sd)
+{
+	unsigned role;
+
+	for (role = 0; role < ROLE_COUNT; role++) {
+		if (line_counts[role] != 0)
+			domains_send(s2sd, role);
+	}
 }
 
 /* Lines stay when their daemon dies: what it serves is away, not unknown. */
@@ -335,19 +394,6 @@ registry_complete(void)
 	return line_counts[ROLE_AUTHD] != 0;
 }
 
-/* The first line with this word and value; several c2sd may have the same. */
-static struct line *
-line_find(const char *word, struct slice value)
-{
-	struct line *line;
-
-	TAILQ_FOREACH(line, &lines, all) {
-		if (slice_equal(line->value, value) && slice_is(line->word, word))
-			return line;
-	}
-	return NULL;
-}
-
 bool
 registry_elsewhere(struct slice domain)
 {
@@ -364,6 +410,19 @@ bool
 registry_named(struct slice domain)
 {
 	return line_find("domain", domain) != NULL;
+}
+
+bool
+registry_private(struct slice domain)
+{
+	const struct line *line, *served = line_find("domain", domain);
+
+	TAILQ_FOREACH(line, &lines, all) {
+		if (served != NULL && line->role == served->role && slice_equal(line->value, domain) &&
+		    slice_is(line->word, "private"))
+			return true;
+	}
+	return false;
 }
 
 struct peer *

@@ -146,9 +146,22 @@ remote_fault(const struct session *s, const struct frame *f)
 	if (f->to.ptr == NULL || jid_parse(f->to, &to) != 0)
 		return "no receiver";
 	/* Nobody elsewhere sends through us to others; a component does, as its domain is one of ours. */
-	if (!registry_local_domain(to.domain) && !registry_named(to.domain) && !registry_named(own))
-		return "not for a domain of ours";
-	return NULL;
+	if (registry_named(own) || registry_local_domain(to.domain))
+		return NULL;
+	return registry_named(to.domain) && !registry_private(to.domain) ? NULL : "not for a domain of ours";
+}
+
+bool
+remote_forbids(const struct frame *f)
+{
+	struct jid from, to;
+
+	if (f->from.ptr == NULL)
+		return false;
+	jid_split(f->to, &to);
+	jid_split(f->from, &from);
+	return !registry_local_domain(from.domain) && registry_private(from.domain) &&
+	    !registry_named(to.domain) && !registry_local_domain(to.domain);
 }
 
 /* Nobody takes a stanza to an address elsewhere. */
@@ -193,6 +206,10 @@ remote_send(const struct frame *f)
 	peer = registry_domain(to.domain, &known);
 	if (!known && !registry_elsewhere(to.domain)) {
 		refuse(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+		return;
+	}
+	if (remote_forbids(f)) {
+		refuse(f, STANZA_ERROR_NOT_ALLOWED, "This service is for its own server alone");
 		return;
 	}
 	if (peer == NULL || peer->state != PEER_LIVE) {

@@ -106,7 +106,8 @@ classify(const struct frame *f, const struct session *sender, struct route *r)
 		jid_split(f->to, &r->to);
 		r->local = registry_local_domain(r->to.domain);
 	}
-	if (sender != NULL && block_outgoing(f, sender))
+	if (sender != NULL && (block_outgoing(f, sender) ||
+	    (!r->local && sender->remote && remote_forbids(f))))
 		return; /* refused in its turn */
 	if (is_subscription(f) && sender != NULL && r->to.full.ptr != NULL &&
 	    (r->local || !sender->remote)) {

@@ -123,6 +123,9 @@ bool registry_local_domain(struct slice domain);     /* a domain with accounts *
 bool registry_elsewhere(struct slice domain);        /* a domain that s2sd serves, or will when it is here */
 /* Whether a daemon has named this domain: a component, or the domain of a service. */
 bool registry_named(struct slice domain);
+/* Whether such a domain is for this server alone. */
+bool registry_private(struct slice domain);
+void registry_tell(struct peer *s2sd); /* DOMAINS of all others */
 void registry_each_local(void (*each)(void *arg, struct slice domain), void *arg);
 /* Who serves a domain, a namespace. *known: whether anybody does; NULL with *known: it is away. */
 struct peer *registry_domain(struct slice domain, bool *known);
@@ -424,6 +427,8 @@ void remotes_ask(void);        /* archived, for which domains it has something *
 void remotes_drained(void);    /* the link to s2sd has room: the same if something was left out meanwhile */
 /* A stanza to an address elsewhere; an error goes back when nobody takes it there. */
 void remote_send(const struct frame *f);
+/* Whether a stanza goes from a domain that is for this server alone to another server. */
+bool remote_forbids(const struct frame *f);
 /* Why a stanza that s2sd has brought may not come from this domain, or not go where it wants; NULL when
  * it may. */
 const char *remote_fault(const struct session *s, const struct frame *f);

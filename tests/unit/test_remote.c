@@ -204,14 +204,34 @@ expect_no_open(uint64_t handle, const char *domain)
 	assert_int_equal(session_count(), sessions);
 }
 
+static struct link *
+start_mucd(const char *serves)
+{
+	static uint32_t incarnation = 20;
+	struct link *mucd = world_start(ROLE_MUCD, 0, incarnation++);
+
+	world_hello(mucd, serves);
+	world_expect(mucd, FRAME_WELCOME);
+	return mucd;
+}
+
+/* It ends for good: the next one serves nothing. */
+static void
+stop_mucd(struct link *mucd)
+{
+	world_die(mucd);
+	mucd = start_mucd("");
+	world_die(mucd);
+	world_discard(s2sd);
+}
+
 static void
 test_open_refused(void **state)
 {
-	struct link *mucd = world_start(ROLE_MUCD, 0, 20);
+	struct link *mucd = start_mucd("domain rooms.localhost\n");
 
 	(void)state;
-	world_hello(mucd, "domain rooms.localhost\n");
-	world_expect(mucd, FRAME_WELCOME);
+	world_expect(s2sd, FRAME_DOMAINS);
 	world_ready(mucd);
 	world_expect(c2sd, FRAME_RESEND);
 	world_echo(c2sd);
@@ -231,7 +251,7 @@ test_open_refused(void **state)
 	expect_no_open(remote_of(2), "");
 	expect_no_open(remote_of(2), NULL);
 	open_fed(2, "muse.localhost");
-	world_die(mucd);
+	stop_mucd(mucd);
 }
 
 /* -- to a domain ------------------------------------------------------------------------------------ */
@@ -463,6 +483,126 @@ test_forged(void **state)
 	store(s2sd_incarnation, s2sd_seq, 601);
 	world_discard(s2sd);
 	world_discard(c2sd);
+}
+
+/* -- domains of other daemons ----------------------------------------------------------------------- */
+
+static void
+expect_domains(const char *text)
+{
+	struct frame f = world_expect(s2sd, FRAME_DOMAINS);
+
+	assert_int_equal(f.number, ROLE_MUCD);
+	assert_true(slice_is(f.text, text));
+}
+
+/* s2sd hears of what others serve, whoever was there first, and not of what is private. */
+static void
+test_domains(void **state)
+{
+	struct link *mucd = start_mucd("domain rooms.localhost\ndomain inner.localhost\n"
+	    "private inner.localhost\nprivate muse.localhost\ndomain talk.localhost\n");
+
+	(void)state;
+	expect_domains("rooms.localhost\ntalk.localhost\n");
+	assert_true(registry_private(SLICE("inner.localhost")));
+	assert_false(registry_private(SLICE("rooms.localhost")));
+	assert_false(registry_private(SLICE("muse.localhost")));
+	world_die(s2sd);
+	s2sd = world_start(ROLE_S2SD, 0, ++s2sd_incarnation);
+	world_hello(s2sd, "domain *\n");
+	world_expect(s2sd, FRAME_WELCOME);
+	expect_domains("rooms.localhost\ntalk.localhost\n");
+	world_silent(s2sd);
+	world_die(mucd);
+	world_silent(s2sd); /* it is away, not gone */
+	mucd = start_mucd("domain rooms.localhost\ndomain inner.localhost\n");
+	expect_domains("rooms.localhost\ninner.localhost\n");
+	world_die(mucd);
+	mucd = start_mucd("identity conference text x\n");
+	expect_domains("");
+	stop_mucd(mucd);
+}
+
+/* A domain that a daemon serves is reached from elsewhere and speaks to others elsewhere; a private one is
+ * not, and does not. */
+static void
+test_domains_reach(void **state)
+{
+	struct link *mucd = start_mucd("domain rooms.localhost\ndomain inner.localhost\n"
+	    "private inner.localhost\n");
+	struct frame f;
+
+	(void)state;
+	expect_domains("rooms.localhost\n");
+	world_ready(mucd);
+	world_expect(s2sd, FRAME_RESEND);
+	world_echo(s2sd);
+	world_discard(c2sd);
+	open_fed(1, CAPULET);
+	f = inbound_chat(1, NURSE, "den@rooms.localhost");
+	world_say(s2sd, &f);
+	f = world_expect(mucd, FRAME_STANZA);
+	assert_true(slice_is(f.from, NURSE) && f.origin == s2sd_incarnation);
+	expect_forged(inbound_chat(1, NURSE, "den@inner.localhost"));
+	f = (struct frame){ .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_GROUPCHAT,
+		.from = SLICE("den@rooms.localhost/x"), .to = SLICE(NURSE), .payload = SLICE("<body>x</body>") };
+	world_say(mucd, &f);
+	f = world_expect(s2sd, FRAME_STANZA);
+	assert_true(f.handle == remote_of(1) && slice_is(f.from, "den@rooms.localhost/x"));
+	f = (struct frame){ .type = FRAME_STANZA, .kind = STANZA_IQ, .subtype = TYPE_GET, .id = SLICE("i"),
+		.from = SLICE("den@inner.localhost/x"), .to = SLICE(NURSE), .payload = SLICE("") };
+	world_say(mucd, &f);
+	world_silent(s2sd);
+	f = world_expect(mucd, FRAME_STANZA);
+	assert_int_equal(f.subtype, TYPE_ERROR);
+	stop_mucd(mucd);
+}
+
+/* A component that is for this server alone: its stanzas to others elsewhere come back, unstored. */
+static void
+test_private_component(void **state)
+{
+	struct frame f, got;
+
+	(void)state;
+	world_die(s2sd);
+	s2sd = world_start(ROLE_S2SD, 0, ++s2sd_incarnation);
+	s2sd_seq = 0;
+	world_hello(s2sd, "domain *\ndomain muse.localhost\nprivate muse.localhost\ndomain echo.localhost\n");
+	world_expect(s2sd, FRAME_WELCOME);
+	go_live();
+	open_fed(1, "muse.localhost");
+	open_fed(2, CAPULET);
+	open_fed(3, "echo.localhost");
+	f = inbound_chat(1, "clio@muse.localhost", NURSE);
+	world_say(s2sd, &f);
+	got = world_expect(s2sd, FRAME_STANZA);
+	assert_true(got.handle == remote_of(1) && got.subtype == TYPE_ERROR);
+	expect_taken(f.seq);
+	world_silent(archived);
+	expect_forged(inbound_chat(2, NURSE, "clio@muse.localhost"));
+	f = inbound_chat(1, "clio@muse.localhost", "romeo@localhost");
+	world_say(s2sd, &f);
+	world_expect(archived, FRAME_STANZA);
+	store(s2sd_incarnation, f.seq, 700);
+	expect_taken(f.seq);
+	world_expect(c2sd, FRAME_STANZA);
+	f = inbound_chat(3, "echo.localhost", NURSE);
+	world_say(s2sd, &f);
+	got = world_expect(archived, FRAME_STANZA);
+	assert_int_equal(got.flags & (FLAG_STORE | FLAG_TO_REMOTE | FLAG_FROM_LOCAL), FLAG_STORE | FLAG_TO_REMOTE);
+	store(s2sd_incarnation, f.seq, 701);
+	got = world_expect(s2sd, FRAME_STANZA);
+	assert_true(got.handle == remote_of(2));
+	expect_taken(f.seq);
+	f = inbound_chat(2, NURSE, "echo.localhost");
+	world_say(s2sd, &f);
+	world_expect(archived, FRAME_STANZA);
+	store(s2sd_incarnation, f.seq, 702);
+	got = world_expect(s2sd, FRAME_STANZA);
+	assert_true(got.handle == remote_of(3));
+	expect_taken(f.seq);
 }
 
 static void
@@ -870,6 +1010,9 @@ main(void)
 		TEST(congested_open),
 		TEST(from_domain),
 		TEST(forged),
+		TEST(domains),
+		TEST(domains_reach),
+		TEST(private_component),
 		TEST(stranger_handle),
 		TEST(component_relays),
 		TEST(order),
