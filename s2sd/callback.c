@@ -264,7 +264,7 @@ refusal(const struct dialback *d)
 
 	if (domain_find(d->to) == NULL)
 		return STANZA_ERROR_ITEM_NOT_FOUND;
-	if (domain_find(d->from) != NULL || component_find(d->from) != NULL)
+	if (domain_is_here(d->from))
 		return STANZA_ERROR_NOT_ALLOWED; /* one of ours */
 	return policy->refuse || !policy->dialback ? STANZA_ERROR_POLICY_VIOLATION : STANZA_ERROR_NONE;
 }

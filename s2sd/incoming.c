@@ -91,7 +91,7 @@ admit(struct stream *s)
 	if (s->remote == NULL)
 		return true; /* it may still ask about keys */
 	attempt_domain(in->attempt, remote);
-	if (domain_find(remote) != NULL || component_find(remote) != NULL) {
+	if (domain_is_here(remote)) {
 		refuse(s, "policy", "invalid-from", "That is a domain of this server");
 		return false;
 	}

@@ -81,6 +81,7 @@ static void (*const handlers[FRAME_COUNT])(const struct frame *) = {
 	[FRAME_ACK] = uplink_ack,
 	[FRAME_STANZA] = remotes_stanza,
 	[FRAME_REMOTE_WAITING] = remotes_waiting,
+	[FRAME_DOMAINS] = domains_of,
 	[FRAME_SESSION_DRAIN] = remote_draining,
 	[FRAME_SESSION_KILL] = remote_kill,
 };

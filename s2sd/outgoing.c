@@ -518,13 +518,14 @@ go_on(struct outgoing *o)
 		snprintf(why, sizeof why, "The certificate is not good: %s", o->why);
 		fail(o, "policy", why);
 	} else if (o->features.external && o->stream->domain != NULL &&
-	    o->stream->domain->certificate != NULL) {
+	    domain_is_certified(o->stream->domain)) {
 		authenticate(o);
 	} else if (policy->dialback && o->stream->id != NULL) {
 		key_prove(o->stream, slice_string(o->local), slice_string(o->remote));
 		o->stage = STAGE_DIALBACK;
 	} else {
-		fail(o, "authentication", "It does not accept our certificate");
+		fail(o, "authentication", o->stream->domain == NULL || domain_is_certified(o->stream->domain)
+		    ? "It does not accept our certificate" : "We have no certificate for our domain");
 	}
 }
 

@@ -209,6 +209,13 @@ remote_get(struct slice name)
 
 /* -- from the router ---------------------------------------------------------------------------- */
 
+/* Whether a domain is served here and not by way of us. */
+static bool
+is_ours(struct slice name)
+{
+	return domain_is_here(name) && component_find(name) == NULL;
+}
+
 void
 remotes_stanza(const struct frame *f)
 {
@@ -216,7 +223,7 @@ remotes_stanza(const struct frame *f)
 	struct remote *remote;
 
 	if (f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != OK ||
-	    jid_parse(f->to, &to) != OK || !stanza_is_canonical(f) || domain_find(to.domain) != NULL) {
+	    jid_parse(f->to, &to) != OK || !stanza_is_canonical(f) || is_ours(to.domain)) {
 		daemon_refuse(f, "malformed stanza, or to ourselves");
 		/* It must not stay on the spool for ever. */
 		remote = remote_by_handle(f->handle);
@@ -245,7 +252,7 @@ remotes_waiting(const struct frame *f)
 		struct slice line = slice_part(lines, 0, len), name;
 
 		if (jid_prepare_domain(line, prepared, &name) == OK && slice_equal(line, name) &&
-		    (settings.federation || component_find(name) != NULL) && domain_find(name) == NULL)
+		    (settings.federation || component_find(name) != NULL) && !is_ours(name))
 			remote_get(name);
 		else
 			log_warn("messages wait in vain", "domain=%s", log_quote(line));

@@ -59,25 +59,30 @@ extern struct settings settings;
 int settings_configure(const struct config *config);
 int settings_reconfigure(const struct config *config);
 
-/* -- domain.c: our domains, and the components' ------------------------------------------------- */
+/* -- domain.c: the domains that are served here -------------------------------------------------- */
 
 struct domain {
 	char *name;                      /* canonical */
 	char ascii[256];                 /* for SNI */
-	struct certificate *certificate; /* NULL: none, no TLS */
+	struct certificate *certificate; /* its own; NULL: none */
+	struct certificate *lent;        /* without one: another domain's that names it; NULL: none */
 	char *title;                     /* of a component: what service discovery says; else NULL */
-	bool component;
-	bool served;                     /* it is in the configuration */
+	enum role role;                  /* who serves it: ROLE_AUTHD: it has accounts, ROLE_S2SD: a component */
+	bool served;                     /* it is in the configuration, or its daemon has it */
+	bool alone;                      /* other servers have no part in it */
 };
 
 int domains_configure(const struct config *config); /* also while we run */
-struct domain *domain_find(struct slice name);      /* canonical, with accounts; NULL */
-struct domain *domain_first(void);
+void domains_of(const struct frame *f);             /* DOMAINS */
+struct domain *domain_find(struct slice name);      /* canonical, one that other servers may reach; NULL */
+bool domain_is_here(struct slice name);             /* canonical: whether it is served here, by whomever */
+struct domain *domain_first(void);                  /* with accounts */
+bool domain_is_certified(const struct domain *domain); /* it has a certificate to show */
 struct domain *component_find(struct slice name);   /* canonical, of a component; NULL */
 /* For a handshake, in any thread: a reference to the certificate of the domain in this SNI (absent:
  * none), of this domain (may be NULL), or of the first one; NULL when there is none. */
 struct certificate *domain_certificate(struct slice sni, const struct domain *domain);
-/* Adds the lines of HELLO: the domains that we serve. */
+/* Adds the lines of HELLO: the domains that we serve, and which of them are for this server alone. */
 void domains_register(struct buf *text);
 
 /* -- policy.c: what the administrator wants of other servers ------------------------------------ */

@@ -92,12 +92,14 @@ class Server(Suite):
         return super().account(*words, domain=domain or self.domain, **options)
 
 
-def pair(a_s2s=None, b_s2s=None, a_peer=None, b_peer=None, a_certificate=None, b_certificate=None, **options):
-    """Two suites, a.test and b.test, that have not been started."""
-    a = Server("a.test", s2s=a_s2s, certificates={"a.test": a_certificate}, **options)
+def pair(a_s2s=None, b_s2s=None, a_peer=None, b_peer=None, a_certificate=None, b_certificate=None, a_components=None,
+         **options):
+    """Two suites, a.test and b.test, that have not been started. b.test finds the components of a.test where a.test is."""
+    a = Server("a.test", s2s=a_s2s, certificates={"a.test": a_certificate}, components=a_components, **options)
     b = Server("b.test", s2s=b_s2s, certificates={"b.test": b_certificate}, **options)
     a.peers["b.test"] = {"address": ["127.0.0.1:%d" % b.server_port], **(a_peer or {})}
-    b.peers["a.test"] = {"address": ["127.0.0.1:%d" % a.server_port], **(b_peer or {})}
+    for name in ("a.test", *(a_components or {})):
+        b.peers[name] = {"address": ["127.0.0.1:%d" % a.server_port], **(b_peer or {})}
     a.write_config()
     b.write_config()
     return a, b
