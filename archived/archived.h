@@ -497,6 +497,9 @@ int once_expire(uint64_t now, bool *more);
 /* How long they wait: for all, and for some peers. */
 void undeliverable_configure(const struct config *config);
 void undeliverable_close(void);
+/* Tells the sender of a stanza that is not a message, if it is there, that it does not arrive. */
+int undeliverable_tell(const struct frame *f, enum stanza_error condition, struct slice text, uint64_t now,
+    struct buf *out);
 /* UNDELIVERABLE of s2sd. */
 int undeliverable_take(const struct frame *f, uint64_t now, struct buf *out);
 /* Gives up some of what has waited for too long; *more when that was not all. */

@@ -3,7 +3,8 @@
  * they can never arrive. Called by batch.c. Fails when the store does.
  *
  * The sender's error goes on the sender's spool in the transaction that takes the message off the
- * domain's: so it gets one exactly, however long it is offline.
+ * domain's: so it gets one exactly, however long it is offline. The error to a subscription stanza, which is
+ * presence, goes to the sessions that are there.
  */
 #include "archived.h"
 
@@ -99,6 +100,25 @@ answer(const struct frame *f, struct frame *reply, uint64_t now, struct buf *out
 	return frame_write(&spooled, out);
 }
 
+int
+undeliverable_tell(const struct frame *f, enum stanza_error condition, struct slice text, uint64_t now,
+    struct buf *out)
+{
+	struct buf scratch = { 0 };
+	struct frame reply;
+	int error = OK;
+
+	if (stanza_error_reply(f, condition, text, &scratch, &reply)) {
+		reply.type = FRAME_SPOOLED;
+		reply.flags = FLAG_ERROR;
+		reply.handle = reply.archive_id = 0;
+		reply.stamp = now;
+		error = frame_write(&reply, out);
+	}
+	buf_free(&scratch);
+	return error;
+}
+
 /* Gives one message up. Returns 0 also when it is not there any more. */
 static int
 give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice text, uint64_t now,
@@ -116,7 +136,9 @@ give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice
 		error = frame_write(&f, &copy); /* the store is about to change */
 	if (error == OK)
 		error = frame_read(buf_slice(&copy), &f);
-	if (error == OK && (f.flags & FLAG_TO_REMOTE) &&
+	if (error == OK && f.kind == STANZA_PRESENCE)
+		error = undeliverable_tell(&f, condition, text, now, out);
+	else if (error == OK && (f.flags & FLAG_TO_REMOTE) &&
 	    stanza_error_reply(&f, condition, text, &scratch, &reply))
 		error = answer(&f, &reply, now, out);
 	if (error == E_NOT_FOUND || error == E_MALFORMED)

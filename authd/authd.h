@@ -40,6 +40,7 @@ enum table {
 	TABLE_RESERVED,  /* hash of bare JID -> the invitation that reserves it, invite.c */
 	TABLE_REPORT,    /* account id, number -> report.c */
 	TABLE_PUSH,      /* account id, hash of service and node -> push.c */
+	TABLE_OUTBOX,    /* number -> outbox.c */
 	TABLE_COUNT
 };
 
@@ -209,6 +210,19 @@ bool forget_pending(void);
 void forget_send(bool again);
 void forget_done(const struct frame *f); /* FORGOTTEN */
 void forget_gauges(void);
+
+/* -- outbox.c: subscription stanzas to contacts elsewhere -------------------------------------- */
+
+/* Counts what waits: when the store was opened, and when a transaction has failed. */
+void outbox_open(void);
+/* Keeps a stanza, with the transaction at hand, until archived has it. */
+void outbox_add(const struct frame *f);
+void outbox_resend(void);                     /* RESEND: all of it is to be sent */
+void outbox_stop(void);                       /* the router is gone */
+/* The next one to be sent, between transactions, with seq and token. Its slices point into the store. */
+bool outbox_next(struct frame *f);
+void outbox_taken(const struct frame *f);     /* ACK */
+void outbox_gauges(void);
 
 /* -- scram.c: salted keys ----------------------------------------------------------------- */
 

@@ -211,15 +211,34 @@ peer_pass(struct peer *peer, const struct frame *f)
 	peer_send(peer, f);
 }
 
+/* Whether it has frames in custody. */
+static bool
+is_origin(const struct peer *peer)
+{
+	return peer_is_entry(peer) || peer->role == ROLE_AUTHD;
+}
+
 void
 peers_resync(void)
 {
 	struct peer *peer;
 
 	TAILQ_FOREACH(peer, &peers, all) {
-		if (peer_is_entry(peer) && peer->state == PEER_LIVE)
+		if (is_origin(peer) && peer->state == PEER_LIVE)
 			peer_resync(peer);
 	}
+}
+
+bool
+peer_kept(struct peer *authd, uint64_t seq)
+{
+	struct buf pairs = { 0 };
+	bool given = passed_take(authd->passed, seq, seq, ROLE_ARCHIVED, &pairs);
+
+	if (buf_len(&pairs) != 0)
+		peer_ack(authd->incarnation, seq);
+	buf_free(&pairs);
+	return given;
 }
 
 /* When a taker has been away for too long, what waits for it is sent again to be refused. */
@@ -304,6 +323,8 @@ on_hello(struct peer *peer, const struct frame *f)
 static void
 on_ready(struct peer *peer, const struct frame *f)
 {
+	struct peer *authd = peer_of(ROLE_AUTHD);
+
 	if (peer->state != PEER_REGISTERED) {
 		peer_refuse(peer, f, "not due");
 		return;
@@ -317,6 +338,8 @@ on_ready(struct peer *peer, const struct frame *f)
 		drains_go_on();
 		if (peer->role == ROLE_S2SD)
 			remotes_ask();
+		if (peer->role == ROLE_S2SD && authd != NULL)
+			peer_resync(authd); /* what it keeps may be for a domain of which nobody knew */
 		return;
 	}
 	if (peer->role == ROLE_AUTHD) {
@@ -520,8 +543,12 @@ on_session_flow(struct peer *peer, const struct frame *f)
 static void
 inbound(struct peer *peer, const struct frame *f)
 {
-	if (!peer->resyncing && is_in_order(peer, f))
+	if (peer->resyncing || !is_in_order(peer, f))
+		return;
+	if (peer_is_entry(peer))
 		route_inbound(peer, f);
+	else
+		route_kept(peer, f);
 }
 
 static void
@@ -529,7 +556,7 @@ on_stanza(struct peer *peer, const struct frame *f)
 {
 	if (peer_is_entry(peer) && (f->flags & FLAG_HANDOVER))
 		session_handover(peer, f);
-	else if (peer_is_entry(peer))
+	else if (is_origin(peer) && f->seq != 0)
 		inbound(peer, f);
 	else if (peer->role == ROLE_ARCHIVED && (f->flags & FLAG_SPOOL))
 		drain_stanza(peer, f);

@@ -391,7 +391,13 @@ registry_each_local(void (*each)(void *arg, struct slice domain), void *arg)
 bool
 registry_complete(void)
 {
-	return line_counts[ROLE_AUTHD] != 0;
+	return registry_heard(ROLE_AUTHD);
+}
+
+bool
+registry_heard(enum role role)
+{
+	return line_counts[role] != 0;
 }
 
 bool

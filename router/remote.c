@@ -112,6 +112,25 @@ remote_waiting(struct peer *peer, const struct frame *f)
 		peer_send(s2sd, &out);
 }
 
+/* What archived has stored of its own accord: an error for what waited in vain, or a subscription stanza that
+ * authd had in custody. */
+static const char *
+spooled_fault(const struct frame *f)
+{
+	bool message = f->kind == STANZA_MESSAGE, subscription = route_is_subscription(f), ours;
+	struct jid from, to;
+
+	if (f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != 0 ||
+	    jid_parse(f->to, &to) != 0)
+		return "malformed stanza";
+	ours = registry_local_domain(from.domain);
+	if (subscription && f->archive_id != 0)
+		return ours && !registry_local_domain(to.domain) ? NULL : "not from here to elsewhere";
+	/* An error to a subscription is for those who are there, as presence is. */
+	return f->subtype == TYPE_ERROR && !ours && ((message && f->archive_id != 0) ||
+	    (f->kind == STANZA_PRESENCE && f->archive_id == 0)) ? NULL : "not an error of a domain elsewhere";
+}
+
 void
 remote_spooled(struct peer *archived, const struct frame *f)
 {
@@ -119,17 +138,24 @@ remote_spooled(struct peer *archived, const struct frame *f)
 		.from = f->from, .to = f->to, .lang = f->lang, .payload = f->payload, .name = f->name,
 		.ns = f->ns, .flags = f->flags & FLAG_FROM_ENTRY, .archive_id = f->archive_id,
 		.stamp = f->stamp };
-	struct jid from, to;
+	const char *fault = spooled_fault(f);
+	struct account *domain;
+	struct jid to;
 
-	if (f->kind != STANZA_MESSAGE || f->subtype != TYPE_ERROR || f->archive_id == 0 ||
-	    f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != 0 ||
-	    jid_parse(f->to, &to) != 0 || registry_local_domain(from.domain)) {
-		peer_refuse(archived, f, "not an error of a domain elsewhere");
+	if (fault != NULL) {
+		peer_refuse(archived, f, fault);
 		return;
 	}
+	jid_split(f->to, &to);
 	/* Those that are fed get it from archived, in its place. */
-	hold_turn(f->archive_id);
-	if (registry_local_domain(to.domain))
+	if (f->archive_id != 0)
+		hold_turn(f->archive_id);
+	domain = account_find(remote_spool_of(f->to));
+	if (f->number != 0 && domain != NULL)
+		domain->spool = f->number;
+	if (f->kind == STANZA_PRESENCE)
+		presence_deliver(&out);
+	else if (registry_local_domain(to.domain))
 		deliver_message(&out);
 	else
 		remote_send(&out);
@@ -230,4 +256,6 @@ remote_send(const struct frame *f)
 	out.handle = s != NULL ? s->handle : 0;
 	COUNT(stanzas_elsewhere);
 	peer_send(peer, &out);
+	if (f->kind == STANZA_PRESENCE && f->subtype == TYPE_SUBSCRIBED)
+		presence_granted(f);
 }

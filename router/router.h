@@ -66,6 +66,8 @@ void peer_send(struct peer *peer, const struct frame *f);
 void peer_lose(struct peer *peer, const char *reason);
 /* Passes a frame in custody on to the daemon that is to take it. */
 void peer_pass(struct peer *peer, const struct frame *f);
+/* archived has stored what authd keeps; false when it was not given that. */
+bool peer_kept(struct peer *authd, uint64_t seq);
 /* Counts and logs a frame that this daemon should not have sent. */
 void peer_refuse(struct peer *peer, const struct frame *f, const char *reason);
 /* Logs a frame that is of no use, which an honest daemon can send too: a session has ended, who
@@ -125,6 +127,8 @@ bool registry_elsewhere(struct slice domain);        /* a domain that s2sd serve
 bool registry_named(struct slice domain);
 /* Whether such a domain is for this server alone. */
 bool registry_private(struct slice domain);
+/* Whether a daemon of this role has registered since the router was started. */
+bool registry_heard(enum role role);
 void registry_tell(struct peer *s2sd); /* DOMAINS of all others */
 void registry_each_local(void (*each)(void *arg, struct slice domain), void *arg);
 /* Who serves a domain, a namespace. *known: whether anybody does; NULL with *known: it is away. */
@@ -342,6 +346,10 @@ void hold_run(struct session *s);           /* goes on; s may be gone afterwards
 void route_inbound(struct peer *peer, const struct frame *f);
 /* A stanza of a session whose turn it is; archive_id is set when it was stored. */
 void route_stanza(const struct frame *f, struct session *sender);
+/* Whether a stanza asks for a subscription, grants or ends one. */
+bool route_is_subscription(const struct frame *f);
+/* A STANZA of authd that is in custody. */
+void route_kept(struct peer *authd, const struct frame *f);
 /* A STANZA from a service daemon. */
 void route_service(struct peer *peer, const struct frame *f);
 /* What archived answers to a session that has asked its account's archive. */
@@ -463,6 +471,8 @@ void presence_broadcast(struct session *s, const struct frame *f); /* no `to` */
 void presence_directed(struct session *s, const struct frame *f);  /* available, unavailable, probe */
 void presence_deliver(const struct frame *f);                      /* to a local account */
 void presence_gone(struct session *s);                             /* the session ends */
+/* A contact elsewhere hears that it may see an account's presence: it follows. */
+void presence_granted(const struct frame *f);
 /* Shows the presence of a session to another, or that it is gone. */
 void presence_show(const struct session *s, struct session *to, bool shown);
 void presence_withdraw(const struct session *s, struct slice to); /* from an address */

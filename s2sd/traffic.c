@@ -279,7 +279,8 @@ traffic_stanza(struct stream *s, const struct frame *f)
 	struct frame copy = *f;
 	struct jid from;
 
-	if (s->once && f->archive_id != 0) {
+	/* A subscription stanza that comes twice does no more than once. */
+	if (s->once && f->archive_id != 0 && f->kind == STANZA_MESSAGE) {
 		once_add(f, &payload);
 		copy.payload = buf_slice(&payload);
 	}

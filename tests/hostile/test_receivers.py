@@ -24,7 +24,7 @@ ROLES = ["AUTHD", "ARCHIVED", "C2SD", "S2SD"]
 JULIET, ROMEO = "juliet@localhost", "romeo@localhost"
 # Frames that the router may send, by who takes them; the rest is refused with a line.
 TAKEN = {
-    "AUTHD": {"WELCOME", "RESEND", "CONTROL", "STANZA", "AUTH_START", "AUTH_STEP", "AUTH_ABORT", "ROSTER_LOAD",
+    "AUTHD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "AUTH_START", "AUTH_STEP", "AUTH_ABORT", "ROSTER_LOAD",
               "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST", "ROSTER_ASK", "FORGOTTEN", "PUSH"},
     "ARCHIVED": {"WELCOME", "RESEND", "CONTROL", "STANZA", "DELIVERED", "DROP", "FORGET", "DRAIN",
                  "ROSTER_IS", "UNDELIVERABLE", "REMOTE_WAITING", "PUSH"},

@@ -702,6 +702,191 @@ test_end_while_stored(void **state)
 	assert_null(account_find(SLICE(CAPULET)));
 }
 
+/* -- subscriptions that authd keeps ------------------------------------------------------------------ */
+
+#define AUTHD_INCARNATION 2u
+
+static struct frame
+kept(uint64_t seq, enum stanza_type type, const char *from, const char *to)
+{
+	return (struct frame){ .type = FRAME_STANZA, .kind = STANZA_PRESENCE, .subtype = (uint8_t)type,
+		.origin = AUTHD_INCARNATION, .seq = seq, .token = SLICE("0123456789abcdef"),
+		.from = slice_string(from), .to = slice_string(to), .payload = SLICE("") };
+}
+
+static void
+expect_kept_ack(uint64_t seq)
+{
+	struct frame f = world_expect(authd, FRAME_ACK);
+
+	assert_int_equal(f.origin, AUTHD_INCARNATION);
+	assert_true(frame_at(&f, 0) == seq && frame_at(&f, 1) == seq);
+}
+
+/* archived has stored it, and gives it back. */
+static void
+give_back(uint64_t id, enum stanza_type type)
+{
+	struct frame f = { .type = FRAME_SPOOLED, .kind = STANZA_PRESENCE, .subtype = (uint8_t)type,
+		.archive_id = id, .number = 77, .from = SLICE("romeo@localhost"), .to = SLICE(NURSE),
+		.payload = SLICE(""), .stamp = 1 };
+
+	world_say(archived, &f);
+}
+
+static void
+test_kept(void **state)
+{
+	struct frame f = kept(4, TYPE_SUBSCRIBE, "romeo@localhost", NURSE), got;
+
+	(void)state;
+	open_fed(1, CAPULET);
+	world_discard(authd);
+	world_say(authd, &f); /* before its echo: it comes again */
+	world_silent(archived);
+	world_echo(authd);
+	world_echo(authd);
+	world_say(authd, &f);
+	got = world_expect(archived, FRAME_STANZA);
+	assert_int_equal(got.flags, FLAG_STORE | FLAG_TO_REMOTE | FLAG_NO_PERMANENT);
+	assert_true(got.origin == AUTHD_INCARNATION && got.seq == 4 && got.token.len == ONCE_SIZE);
+	assert_true(slice_is(got.from, "romeo@localhost") && slice_is(got.to, NURSE) && got.stamp != 0);
+	world_silent(s2sd);
+	world_silent(authd);
+	give_back(900, TYPE_SUBSCRIBE);
+	got = world_expect(s2sd, FRAME_STANZA);
+	assert_true(got.handle == remote_of(1) && got.archive_id == 900 && got.seq == 0);
+	assert_int_equal(got.subtype, TYPE_SUBSCRIBE);
+	store(AUTHD_INCARNATION, 4, 900);
+	expect_kept_ack(4);
+	/* nothing that archived was not given is acknowledged */
+	store(AUTHD_INCARNATION, 5, 901);
+	world_silent(authd);
+	/* when archived is new it comes again */
+	f = kept(5, TYPE_UNSUBSCRIBE, "romeo@localhost", NURSE);
+	world_say(authd, &f);
+	world_expect(archived, FRAME_STANZA);
+	world_resent = 0;
+	world_die(archived);
+	archived = world_start(ROLE_ARCHIVED, 0, 9);
+	world_hello(archived, "");
+	world_expect(archived, FRAME_WELCOME);
+	world_ready(archived);
+	assert_int_equal(world_resent, 1);
+	world_discard(archived);
+	world_discard(c2sd);
+	world_discard(s2sd);
+}
+
+/* The presence that a grant lets through comes behind it, also out of the spool. */
+static void
+test_kept_grant(void **state)
+{
+	struct frame f = { .type = FRAME_ROSTER_CHANGE, .jid = SLICE("romeo@localhost"), .to = SLICE(NURSE),
+		.number = ROSTER_LISTED | ROSTER_FROM };
+	unsigned i;
+
+	(void)state;
+	open_fed(1, CAPULET);
+	world_say(authd, &f);
+	world_silent(s2sd);
+	for (i = 0; i < 2; i++) {
+		if (i == 0) {
+			give_back(900, TYPE_SUBSCRIBED);
+		} else {
+			flow(1, FRAME_SESSION_PAUSE);
+			flow(1, FRAME_SESSION_DRAIN);
+			world_discard(s2sd);
+			expect_drain(1, CAPULET);
+			f = (struct frame){ .type = FRAME_STANZA, .kind = STANZA_PRESENCE,
+				.subtype = TYPE_SUBSCRIBED, .handle = remote_of(1), .archive_id = 900,
+				.number = 77, .flags = FLAG_SPOOL, .from = SLICE("romeo@localhost"),
+				.to = SLICE(NURSE), .payload = SLICE("") };
+			world_say(archived, &f);
+		}
+		f = world_expect(s2sd, FRAME_STANZA);
+		assert_true(f.subtype == TYPE_SUBSCRIBED && f.archive_id == 900);
+		f = world_expect(s2sd, FRAME_STANZA);
+		assert_true(f.subtype == TYPE_AVAILABLE && slice_is(f.from, "romeo@localhost/r"));
+		assert_true(slice_is(f.to, NURSE) && f.archive_id == 0);
+		world_silent(s2sd);
+	}
+}
+
+/* What authd may not keep is refused, and does not come again; an error for nobody who is there is none. */
+static void
+test_kept_refused(void **state)
+{
+	struct frame bad[] = {
+		kept(1, TYPE_AVAILABLE, "romeo@localhost", NURSE),
+		kept(2, TYPE_SUBSCRIBE, NURSE, "romeo@localhost"),
+		kept(3, TYPE_SUBSCRIBE, "romeo@localhost", "juliet@localhost"),
+		kept(4, TYPE_SUBSCRIBE, NURSE, "x@verona.example"),
+		kept(5, TYPE_SUBSCRIBE, "romeo@localhost", NURSE),
+		kept(6, TYPE_SUBSCRIBE, "romeo@localhost", NURSE),
+	}, f;
+	unsigned refused = world_refused;
+	size_t i;
+
+	(void)state;
+	world_echo(authd);
+	world_echo(authd);
+	world_discard(authd);
+	bad[4].token = SLICE("short");
+	bad[5].handle = remote_of(1);
+	for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		world_say(authd, &bad[i]);
+		expect_kept_ack(i + 1);
+	}
+	assert_int_equal(world_refused, refused + 6);
+	world_silent(archived);
+	f = (struct frame){ .type = FRAME_SPOOLED, .kind = STANZA_PRESENCE, .subtype = TYPE_ERROR,
+		.from = SLICE(NURSE), .to = SLICE("romeo@localhost"), .flags = FLAG_ERROR,
+		.payload = SLICE("<error type='wait'/>") };
+	world_say(archived, &f);
+	f = world_expect(c2sd, FRAME_STANZA);
+	assert_true(f.subtype == TYPE_ERROR && slice_is(f.from, NURSE));
+	f = kept(0, TYPE_SUBSCRIBE, "juliet@localhost", "romeo@localhost");
+	f.type = FRAME_SPOOLED;
+	f.archive_id = 5;
+	world_say(archived, &f);
+	f.from = SLICE(NURSE);
+	world_say(archived, &f);
+	assert_int_equal(world_refused, refused + 8);
+	world_silent(c2sd);
+}
+
+/* Nobody has named the domain: while s2sd is to come it may be one of its. */
+static void
+test_kept_for_nobody(void **state)
+{
+	struct frame f = kept(1, TYPE_SUBSCRIBE, "romeo@localhost", NURSE);
+
+	(void)state;
+	world_echo(authd);
+	world_echo(authd);
+	world_discard(authd);
+	world_die(s2sd);
+	s2sd = world_start(ROLE_S2SD, 0, ++s2sd_incarnation);
+	world_hello(s2sd, "feature urn:x\n");
+	world_say(authd, &f);
+	expect_kept_ack(1);
+	f = world_expect(c2sd, FRAME_STANZA);
+	assert_true(f.subtype == TYPE_ERROR && f.kind == STANZA_PRESENCE);
+	world_silent(archived);
+	world_die(s2sd);
+	s2sd = world_start(ROLE_S2SD, 0, ++s2sd_incarnation);
+	world_hello(s2sd, ""); /* as before s2sd has registered */
+	f = kept(2, TYPE_SUBSCRIBE, "romeo@localhost", NURSE);
+	world_say(authd, &f);
+	world_silent(authd);
+	world_silent(c2sd);
+	world_resent = 0;
+	world_ready(s2sd);
+	assert_int_equal(world_resent, 1);
+	world_discard(archived);
+}
+
 /* -- pauses and the spool --------------------------------------------------------------------------- */
 
 static void
@@ -1010,6 +1195,7 @@ main(void)
 		TEST(congested_open),
 		TEST(from_domain),
 		TEST(forged),
+		TEST(kept), TEST(kept_grant), TEST(kept_refused), TEST(kept_for_nobody),
 		TEST(domains),
 		TEST(domains_reach),
 		TEST(private_component),
