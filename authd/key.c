@@ -473,7 +473,7 @@ answer_secret(struct link *link, const struct frame *f)
 {
 	struct buf result = { 0 };
 	int error = f->data.len > DATA_MAX ? E_TOO_BIG
-	    : secret_use(f->domain, f->name, f->data, &result);
+	    : secret_use(f, daemon_ticks(), &result);
 
 	if (error)
 		log_warn("secret not used", "domain=%s operation=%s reason=\"%s\"", log_quote(f->domain),

@@ -404,13 +404,22 @@ key_secret(const char *domain, const char *name, const gnutls_datum_t *data, gnu
 {
 	(void)domain;
 	(void)data;
-	CHECK(strcmp(name, "component") == 0 || strcmp(name, "dialback") == 0);
+	CHECK(strcmp(name, "dialback") == 0);
 	if (key_fails)
 		return E_NOT_FOUND;
 	result->data = gnutls_malloc(sizeof KEY);
 	memcpy(result->data, KEY, sizeof KEY);
 	result->size = sizeof KEY - 1;
 	return OK;
+}
+
+int
+key_compare(const char *domain, const char *name, const gnutls_datum_t *data, const char *said)
+{
+	(void)domain;
+	(void)data;
+	CHECK(strcmp(name, "component") == 0);
+	return key_fails ? E_NOT_FOUND : strcmp(said, KEY) == 0 ? OK : E_FORBIDDEN;
 }
 
 /* A question to DNS. */

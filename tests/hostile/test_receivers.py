@@ -472,7 +472,12 @@ def test_authd_key_link(authd):
     assert authd.hear("LOST") == ("C2SD", 0, 5)
 
 
-SECRETS = [({"name": "component", "domain": COMPONENT, "data": b"id"}, hashlib.sha1(b"id" + SECRET.encode()).hexdigest()),
+DIGEST = hashlib.sha1(b"id" + SECRET.encode()).hexdigest()
+SECRETS = [({"name": "component", "domain": COMPONENT, "data": b"id", "text": DIGEST}, "y"),
+           ({"name": "component", "domain": COMPONENT, "data": b"id"}, None),
+           ({"name": "component", "domain": COMPONENT, "data": b"id", "text": b"\xff" * 40}, None),
+           ({"name": "component", "domain": COMPONENT, "data": b"id", "text": "x" * 70000}, None),
+           ({"name": "component", "domain": COMPONENT, "text": DIGEST}, None),
            ({"name": "component", "domain": "other.localhost", "data": b"id"}, None),
            ({"name": "component", "domain": DOMAIN, "data": b"id"}, None),
            ({"name": "component", "domain": b"\xff", "data": b"id"}, None),
@@ -481,7 +486,8 @@ SECRETS = [({"name": "component", "domain": COMPONENT, "data": b"id"}, hashlib.s
 
 
 def test_authd_secrets(authd):
-    """s2sd gets what proves a secret, of what there is, and never the secret; c2sd gets nothing of it."""
+    """s2sd gets a yes to a component's proof, and what proves the secret of dialback, and never a secret or what
+    proves that of a component; c2sd gets nothing of it."""
     since = authd.log_size()
     for number, (values, _) in enumerate(SECRETS):
         authd.servers.send(Frame("KEY_USE", number=number, archive_id=2**64 - 1, **values))
