@@ -176,7 +176,7 @@ store_send(const struct frame *f)
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 
 	if (archived != NULL)
-		peer_send(archived, f);
+		follow_send(archived, f);
 }
 
 void

@@ -46,6 +46,7 @@ tick(uv_timer_t *t)
 	push_tick();
 	control_tick();
 	peers_tick();
+	follow_tick();
 	flow_tick();
 	daemon_dirty();
 }
@@ -59,7 +60,7 @@ flush(void)
 	disco_flush();
 	peers_flush();
 	needed = sessions_waiting() || drains_waiting() || push_waiting() || control_waiting() || peers_waiting() ||
-	    flow_waiting();
+	    follow_waiting() || flow_waiting();
 	if (needed && !ticking)
 		uv_timer_start(&timer, tick, TICK, TICK);
 	else if (!needed && ticking)
@@ -73,6 +74,7 @@ gauges(void)
 	session_gauges();
 	account_gauges();
 	hold_gauges();
+	follow_gauges();
 	deliver_gauges();
 	push_gauges();
 	flow_gauges();

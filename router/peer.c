@@ -49,7 +49,14 @@ is_taker(const struct peer *peer)
 static void
 peer_forget(struct peer *peer)
 {
+	struct peer *other;
+
+	follow_all(peer);
 	TAILQ_REMOVE(&peers, peer, all);
+	TAILQ_FOREACH(other, &peers, all) {
+		if (peer->role == ROLE_AUTHD)
+			follow_all(other);
+	}
 	registry_remove(peer);
 	if (peer->role == ROLE_AUTHD || peer->role == ROLE_C2SD)
 		exchanges_end(peer->role == ROLE_AUTHD ? 0 : peer->incarnation);
@@ -183,6 +190,7 @@ on_echo(struct peer *peer, const struct frame *f)
 	peer->resyncing = false;
 	peer->last = 0;
 	passed_clear(peer->passed);
+	follow_clear(peer);
 }
 
 /* Asks one entry daemon to send again what it has in custody. */
@@ -208,7 +216,7 @@ peer_pass(struct peer *peer, const struct frame *f)
 		peer_resync(origin);
 		return;
 	}
-	peer_send(peer, f);
+	follow_send(peer, f);
 }
 
 /* Whether it has frames in custody. */
@@ -445,6 +453,8 @@ on_ack(struct peer *peer, const struct frame *f)
 	ack.numbers = buf_slice(&pairs);
 	if (buf_len(&pairs) != 0)
 		peer_send(entry, &ack);
+	if (buf_len(&pairs) != 0 && peer->role == ROLE_AUTHD)
+		follow_taken(entry, frame_at(&ack, frame_count(&ack) - 1));
 	buf_free(&pairs);
 }
 
@@ -587,12 +597,15 @@ on_forget(struct peer *peer, const struct frame *f)
 {
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 	struct frame forget = { .type = FRAME_FORGET, .jid = f->jid, .number = f->number };
+	struct peer *other;
 
 	if (!account_is_ours(f->jid)) {
 		peer_refuse(peer, f, "not an account of ours");
 		return;
 	}
 	deliver_exists(f->jid, false, false, SLICE(""));
+	TAILQ_FOREACH(other, &peers, all)
+		follow_all(other);
 	if (archived != NULL)
 		peer_send(archived, &forget);
 }

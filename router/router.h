@@ -50,6 +50,10 @@ struct peer {
 	struct helds *storing;  /* its messages at archived, by number */
 	struct buf serves;      /* HELLO text */
 	struct acks *acks;
+	uint64_t asked_authd;   /* its last subscription stanza for elsewhere that authd has not taken; 0: none */
+	uint64_t asked_since;   /* ticks */
+	unsigned followers;     /* such stanzas among what waits */
+	struct buf following;   /* what waits for that (follow.c) */
 	bool congested;         /* its output was full and has not drained: its sessions are fed from
 	                           the spool, and if it is authd nobody begins to log in */
 };
@@ -92,6 +96,17 @@ bool passed_add(struct passed *passed, uint64_t seq, enum role role);
  * acknowledged already is passed over; false when something was given to another role. */
 bool passed_take(struct passed *passed, uint64_t first, uint64_t last, enum role role,
     struct buf *pairs);
+
+/* -- follow.c: what follows a subscription stanza on its way to archived ------------------------- */
+
+/* Sends a frame in custody to its taker, when it is its turn. */
+void follow_send(struct peer *taker, const struct frame *f);
+void follow_taken(struct peer *origin, uint64_t seq); /* authd has acknowledged up to this one */
+void follow_all(struct peer *origin);          /* nothing waits any more: what is here goes on */
+void follow_clear(struct peer *origin);        /* it comes again */
+void follow_tick(void);
+bool follow_waiting(void);                     /* for a tick */
+void follow_gauges(void);
 
 /* -- flow.c: which daemons are read ------------------------------------------------------------ */
 

@@ -196,10 +196,8 @@ def test_subscriptions_wait_among_messages(hosting):
     bot = "bot@" + DOMAIN
     juliet.say(bot, "one")
     juliet.send("<presence type='subscribe' to='%s'/>" % bot)
-    juliet.sync()
     juliet.say(bot, "two")
     juliet.send("<presence type='unsubscribe' to='%s'/>" % bot)
-    juliet.sync()
     juliet.say(bot, "three")
     juliet.sync()
     wait_until(lambda: [r for r in hosting.ctl("queue", "list") if r["account"] == DOMAIN and r["messages"] == 5])

@@ -813,6 +813,83 @@ test_kept_grant(void **state)
 	}
 }
 
+static struct frame
+ask_nurse(void)
+{
+	struct frame f = stanza(1, STANZA_PRESENCE, TYPE_SUBSCRIBE, NURSE);
+
+	world_say(c2sd, &f);
+	return f;
+}
+
+static void
+authd_takes(uint64_t seq)
+{
+	uint64_t pair[] = { seq, seq };
+	struct frame f = { .type = FRAME_ACK, .origin = HANDLE_INCARNATION(handle_of(1)),
+		.numbers = slice_of(pair, sizeof pair) };
+
+	world_say(authd, &f);
+	expect_ack(seq);
+}
+
+/* A message behind such a stanza goes to archived when authd has taken that, and so does all behind it; not
+ * for ever. */
+static void
+test_follow(void **state)
+{
+	struct frame one, two, message, last;
+
+	(void)state;
+	open_fed(1, CAPULET);
+	world_discard(authd);
+	one = ask_nurse();
+	message = outbound_chat(1, NURSE);
+	world_say(c2sd, &message);
+	two = ask_nurse();
+	last = outbound_chat(1, NURSE);
+	world_say(c2sd, &last);
+	assert_int_equal(world_expect(authd, FRAME_STANZA).seq, one.seq);
+	world_silent(authd);
+	world_silent(archived);
+	authd_takes(one.seq);
+	assert_int_equal(world_expect(archived, FRAME_STANZA).seq, message.seq);
+	assert_int_equal(world_expect(authd, FRAME_STANZA).seq, two.seq);
+	world_silent(archived);
+	follow_tick();
+	world_silent(archived);
+	world_ticks += 1000;
+	follow_tick();
+	assert_int_equal(world_expect(archived, FRAME_STANZA).seq, last.seq);
+	/* nothing waits for an authd that has died */
+	authd_takes(two.seq);
+	one = ask_nurse();
+	message = outbound_chat(1, NURSE);
+	world_say(c2sd, &message);
+	world_silent(archived);
+	world_die(authd);
+	assert_int_equal(world_expect(archived, FRAME_STANZA).seq, message.seq);
+	authd = world_start(ROLE_AUTHD, 0, AUTHD_INCARNATION);
+}
+
+static void
+test_follow_flood(void **state)
+{
+	struct frame f;
+	unsigned i;
+
+	(void)state;
+	open_fed(1, CAPULET);
+	ask_nurse();
+	f = outbound_chat(1, NURSE);
+	world_say(c2sd, &f);
+	world_silent(archived);
+	for (i = 0; i < 17; i++)
+		ask_nurse();
+	assert_int_equal(world_expect(archived, FRAME_STANZA).seq, f.seq);
+	assert_false(follow_waiting());
+}
+
 /* What authd may not keep is refused, and does not come again; an error for nobody who is there is none. */
 static void
 test_kept_refused(void **state)
@@ -1195,7 +1272,7 @@ main(void)
 		TEST(congested_open),
 		TEST(from_domain),
 		TEST(forged),
-		TEST(kept), TEST(kept_grant), TEST(kept_refused), TEST(kept_for_nobody),
+		TEST(follow), TEST(follow_flood), TEST(kept), TEST(kept_grant), TEST(kept_refused), TEST(kept_for_nobody),
 		TEST(domains),
 		TEST(domains_reach),
 		TEST(private_component),
