@@ -198,6 +198,8 @@ bool stream_prove(struct stream *s, struct remote *remote, struct domain *local)
 struct proof *stream_proof(const struct stream *s, struct slice from, struct slice to);
 /* Ends the stream with an error (RFC 6120 section 4.9). text: may be NULL. */
 void stream_error(struct stream *s, const char *condition, const char *text);
+/* extra: an element that says more, written as it is. */
+void stream_error_with(struct stream *s, const char *condition, const char *text, const char *extra);
 void stream_finish(struct stream *s, const char *why); /* </stream:stream>, and the rest */
 void stream_lose(struct stream *s, const char *why);   /* at once */
 bool stream_is_open(const struct stream *s);           /* it can be written to */

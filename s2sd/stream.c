@@ -209,6 +209,12 @@ ended(struct stream *s, const char *why)
 void
 stream_error(struct stream *s, const char *condition, const char *text)
 {
+	stream_error_with(s, condition, text, "");
+}
+
+void
+stream_error_with(struct stream *s, const char *condition, const char *text, const char *extra)
+{
 	struct buf *out;
 
 	if (!stream_is_open(s))
@@ -226,6 +232,7 @@ stream_error(struct stream *s, const char *condition, const char *text)
 		xml_add_text(out, slice_string(text));
 		buf_add_string(out, "</text>");
 	}
+	buf_add_string(out, extra);
 	buf_add_string(out, "</stream:error></stream:stream>");
 	xml_stream_stop(s->xml);
 	ended(s, condition);

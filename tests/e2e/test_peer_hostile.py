@@ -602,6 +602,9 @@ def test_it_acknowledges_what_was_not_sent(server, juliet, listener, h):
     callee.wait(lambda e: e.get("id") == id)
     callee.send("<a xmlns='%s' h='%s'/>" % (NS["sm"], h))
     ends(server, callee, "undefined-condition" if h == "5" else "bad-format")
+    if h == "5":
+        detail = callee.error.find(q("sm", "handled-count-too-high"))
+        assert (detail.get("h"), detail.get("send-count")) == ("5", "1"), text(callee.error)
 
 
 def test_dialback_on_our_stream(server, juliet, listener):
