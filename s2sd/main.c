@@ -55,6 +55,7 @@ start(uv_loop_t *loop)
 		error = checks_start(loop);
 	if (error != OK)
 		return error;
+	xml_set_ours(domain_is_here);
 	deadlines_start(loop);
 	uplink_start(remote_reported);
 	transports_start(loop);

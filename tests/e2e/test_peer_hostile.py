@@ -594,6 +594,16 @@ def test_another_domain_on_a_bidi_stream(server, juliet, listener):
     assert juliet.pending("message") == []
 
 
+def test_delays_in_our_name(server, juliet):
+    """Not of the domain that it talks to, and of no other of ours; its own are its to say."""
+    name = new()
+    caller = Caller(server, name, "a.test").secure(issue(name)).external()
+    delays = "".join("<delay xmlns='urn:xmpp:delay' from='%s' stamp='2001-01-01T00:00:00Z'/>" % domain
+                     for domain in ("a.test", "c.test", name))
+    caller.send("<message from='romeo@%s' to='%s'><body>x</body>%s</message>" % (name, juliet.jid, delays))
+    assert [e.get("from") for e in juliet.message().iter("{urn:xmpp:delay}delay")] == [name]
+
+
 @pytest.mark.parametrize("h", ["5", "-1", "4294967296", "x"])
 def test_it_acknowledges_what_was_not_sent(server, juliet, listener, h):
     name, callee, id = reached(juliet, listener, MANAGEMENT)
