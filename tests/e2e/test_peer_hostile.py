@@ -428,6 +428,16 @@ def test_a_flood_of_domains(server, listener, dialer):
     wait_until(lambda: server.counter("s2sd", "dialbacks") == 0)
 
 
+def test_a_flood_of_refusals(server, dialer):
+    """Each is answered; the log has the 1st, 2nd, 4th and so on."""
+    since = len(server.log.read_bytes())
+    for number in range(60):
+        dialer.send(db("result", from_="r%d.dial.test" % number, to="nobody.test", key="k"))
+        dialer.wait(lambda e: local(e) == "result")
+    told = [line for line in server.log_text(since).splitlines() if "dialback refused" in line]
+    assert 1 <= len(told) <= 7, told
+
+
 def test_a_flood_of_keys(server, dialer):
     """All in one record, and gone: nothing is left of those whose keys were being checked."""
     dialer.send("".join(db("verify", from_=dialer.own, to="a.test", id="i%d" % n, key="k") for n in range(12)))
