@@ -344,6 +344,7 @@ void path_lost(struct path *path, const char *why);  /* its stream has ended */
 /* No stream could be had. error: what who waits is told; permanent: it will not be better later. */
 void path_failed(struct path *path, enum stanza_error error, bool permanent, const char *reason);
 void path_free(struct path *path);
+size_t paths_trying(void);                           /* how many look for a stream now */
 void paths_gauges(void);
 
 /* -- incoming.c, outgoing.c, component.c -------------------------------------------------------- */
