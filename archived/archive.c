@@ -200,6 +200,7 @@ message_release(uint64_t id, uint64_t one, uint64_t other)
 		return error;
 	store_key_u64(key, id);
 	error = store_remove(state.store, TABLE_MESSAGE, slice_of(key, sizeof key));
+	scrub_removed();
 	return error == E_NOT_FOUND ? OK : error;
 }
 

@@ -237,6 +237,15 @@ bool retention_pending(void);
 int retention_step(void);
 void retention_gauges(void);
 
+/* -- scrub.c: pages that are free are overwritten ------------------------------------------------ */
+
+void scrub_removed(void);              /* something was: its pages will be free */
+void scrub_hurry(void);                /* an account was: now */
+uint64_t scrub_when(uint64_t now);     /* ticks when the next step is due; UINT64_MAX: never */
+void scrub_step(uint64_t now);         /* between transactions */
+void scrub_took(uint64_t now, uint64_t took); /* milliseconds of the last step */
+void scrub_gauges(void);
+
 /* -- spool.c: messages that wait for their receivers ------------------------------------------- */
 
 #define DRAIN_MESSAGES 128        /* most messages in the answer to a DRAIN */
@@ -426,7 +435,6 @@ void search_committed(uint64_t id); /* the last id of what was committed */
 /* Whether the index may have a message that goes; then it goes into TABLE_REMOVED, and: */
 bool search_may_have(uint64_t id);
 void search_removed(void);
-bool search_has_removed(void); /* there may be rows in TABLE_REMOVED */
 bool search_is_whole(void); /* false: it is being made, or there is none */
 bool search_reset(void);    /* drops it, and makes it anew; false: there is none */
 
@@ -534,6 +542,9 @@ bool redact_scrub(void); /* something was, since the last call: free pages are t
 /* How long they wait: for all, and for some peers. */
 void undeliverable_configure(const struct config *config);
 void undeliverable_close(void);
+/* Tells the sender of a stanza that is not a message, if it is there, that it does not arrive. */
+int undeliverable_tell(const struct frame *f, enum stanza_error condition, struct slice text, uint64_t now,
+    struct buf *out);
 /* UNDELIVERABLE of s2sd. */
 int undeliverable_take(const struct frame *f, uint64_t now, struct buf *out);
 /* Gives up some of what has waited for too long; *more when that was not all. */

@@ -221,6 +221,23 @@ stored_bits(const struct frame *f)
 	    (f->flags & FLAG_TO_SKIPS ? STORED_TO_SKIPS : 0u);
 }
 
+/* The router does not hold a subscription stanza: it gets it back, behind what was stored before. */
+static int
+release(const struct frame *f, uint64_t id, uint64_t spool)
+{
+	struct frame spooled = *f;
+
+	stored_flush();
+	spooled.type = FRAME_SPOOLED;
+	spooled.flags &= FLAG_FROM_ENTRY;
+	spooled.token = SLICE_NONE;
+	spooled.origin = 0;
+	spooled.seq = 0;
+	spooled.archive_id = id;
+	spooled.number = spool;
+	return frame_write(&spooled, &run.out->frames);
+}
+
 /* Gives a message its id and its places. */
 static int
 message_take(const struct frame *asked, struct slice whole)
@@ -244,7 +261,9 @@ message_take(const struct frame *asked, struct slice whole)
 	copy.flags = (copy.flags & ~(uint32_t)(FLAG_FROM_SKIPS | FLAG_TO_SKIPS)) | skips;
 	if (receives && spool_count(owner->id) >= state.spool_messages) {
 		log_debug("message refused", "to=%s reason=\"spool full\"", log_quote(f->to));
-		return refuse(f);
+		error = f->kind == STANZA_PRESENCE ? undeliverable_tell(f, STANZA_ERROR_RESOURCE_CONSTRAINT,
+		    SLICE("Too much waits for this server"), run.now, &run.out->frames) : OK;
+		return error ? error : refuse(f);
 	}
 	if (f->flags & FLAG_FROM_LOCAL)
 		sender = from->id;
@@ -260,6 +279,8 @@ message_take(const struct frame *asked, struct slice whole)
 	if (error == OK && receives)
 		error = spool_add(owner->id, id, sender, (has_copies(f) ? SPOOL_ARCHIVED : 0u) |
 		    (remote ? SPOOL_REMOTE : 0u));
+	if (error == OK && f->kind == STANZA_PRESENCE)
+		error = release(f, id, owner->id);
 	if (error == OK)
 		stored_add(f, id, (receives ? owner->id : 0) | stored_bits(f));
 	run.stored++;
@@ -319,6 +340,15 @@ take_room(const struct frame *f)
 	return OK;
 }
 
+/* Messages; and subscription stanzas for a domain elsewhere, of which no archive has anything. */
+static bool
+is_to_be_stored(const struct frame *f)
+{
+	return f->kind == STANZA_MESSAGE || (f->kind == STANZA_PRESENCE && f->subtype >= TYPE_SUBSCRIBE &&
+	    f->subtype <= TYPE_UNSUBSCRIBED && (f->flags & FLAG_TO_REMOTE) &&
+	    !(f->flags & (FLAG_FROM_LOCAL | FLAG_TO_LOCAL)) && !message_is_archived(f));
+}
+
 static int
 take_stanza(const struct frame *f, struct slice whole)
 {
@@ -328,7 +358,7 @@ take_stanza(const struct frame *f, struct slice whole)
 
 	if (!(f->flags & FLAG_STORE) ||
 	    !(f->flags & (FLAG_FROM_LOCAL | FLAG_TO_LOCAL | FLAG_TO_REMOTE)) ||
-	    f->kind != STANZA_MESSAGE || jid_parse(f->from, &from) || jid_parse(f->to, &to)) {
+	    !is_to_be_stored(f) || jid_parse(f->from, &from) || jid_parse(f->to, &to)) {
 		daemon_refuse(f, "not a message to be stored");
 		return refuse(f);
 	}

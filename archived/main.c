@@ -28,10 +28,7 @@ static struct {
 	uv_work_t work;    /* on that index */
 	uv_timer_t ask;
 	uv_timer_t retention;
-	uv_timer_t scrub;  /* runs while free pages are overwritten */
-	uint64_t scrubbed; /* pages below this one were */
-	bool scrub_again;  /* when the index has let go of what was removed */
-	bool scrub_next;   /* when this one has come to its end */
+	uv_timer_t scrub;  /* until free pages are to be overwritten */
 	bool waiting;
 	bool failing;      /* the last transaction failed */
 	bool paused;       /* the router's link is not read */
@@ -110,51 +107,6 @@ batch_take(void)
 	return error;
 }
 
-static void scrub_begin(void);
-
-/* Overwrites some of what is free in the file. */
-static void
-on_scrub(uv_timer_t *timer)
-{
-	bool more;
-	int error = store_scrub(state.store, &self.scrubbed, STORE_SCRUB_PAGES, &more);
-
-	if (error == E_AGAIN || (!error && more))
-		return;
-	uv_timer_stop(timer);
-	if (self.scrub_next)
-		scrub_begin();
-}
-
-/* Begins to overwrite what is free, from the first page on, with a transaction after that which has
- * freed the last. Also at the start: a process may have been killed in between. And again when the
- * index is done with what was removed: until then the store has its words (search.c). */
-static void
-scrub_begin(void)
-{
-	int error = meta_put("scrubbed", daemon_now());
-
-	if (error == OK)
-		error = state_commit();
-	else
-		state_abort();
-	if (error)
-		log_warn("free pages not overwritten", "reason=\"%s\"", error_text(error));
-	self.scrub_again = search_has_removed();
-	self.scrub_next = false;
-	self.scrubbed = 0;
-	uv_timer_start(&self.scrub, on_scrub, STORE_SCRUB_TIME, STORE_SCRUB_TIME);
-}
-
-/* Begins when what is under way has ended, or it would never come to the last pages if much is taken back. */
-static void
-scrub_want(void)
-{
-	self.scrub_next = uv_is_active((uv_handle_t *)&self.scrub);
-	if (!self.scrub_next)
-		scrub_begin();
-}
-
 /* Removes some of a deleted account. */
 static int
 forget_some(void)
@@ -172,7 +124,7 @@ forget_some(void)
 	if (error == OK && forget_pending())
 		daemon_dirty();
 	else if (error == OK)
-		scrub_begin();
+		scrub_hurry();
 	return error;
 }
 
@@ -261,8 +213,6 @@ search_done(uv_work_t *work, int status)
 	(void)work;
 	(void)status;
 	search_finish(daemon_ticks());
-	if (self.scrub_again && !search_has_removed())
-		scrub_begin();
 	daemon_dirty();
 }
 
@@ -279,6 +229,32 @@ search_step(void)
 	at = search_when();
 	if (at != UINT64_MAX)
 		uv_timer_start(&self.search, search_due, at > now ? at - now : 1, 0);
+}
+
+/* -- what is free -- */
+
+static void
+scrub_due(uv_timer_t *timer)
+{
+	(void)timer;
+	daemon_dirty();
+}
+
+/* Overwrites some of it, when nothing else waits. */
+static void
+scrub_some(void)
+{
+	uint64_t now = daemon_ticks(), at = scrub_when(now), began = uv_hrtime();
+
+	if (at <= now) {
+		if (self.waiting || batch_bytes() != 0)
+			return; /* there will be another iteration */
+		scrub_step(now);
+		scrub_took(now, (uv_hrtime() - began) / 1000000);
+		at = scrub_when(now);
+	}
+	if (at != UINT64_MAX)
+		uv_timer_start(&self.scrub, scrub_due, at > now ? at - now : 1, 0);
 }
 
 /* Logs a change between working and failing. */
@@ -302,7 +278,7 @@ on_flush(void)
 	if (!self.waiting) {
 		error = batch_take();
 		if (error == OK && redact_scrub())
-			scrub_want();
+			scrub_removed();
 		if (error == OK)
 			error = forget_some();
 		if (error == OK)
@@ -315,6 +291,7 @@ on_flush(void)
 		queries_step();
 	}
 	search_step();
+	scrub_some();
 	pause_reading(batch_bytes() > BATCH_MAX);
 }
 
@@ -392,6 +369,7 @@ on_gauges(void)
 	search_gauges();
 	prefs_gauges();
 	retention_gauges();
+	scrub_gauges();
 }
 
 static int
@@ -437,8 +415,9 @@ on_start(uv_loop_t *loop)
 	uv_timer_start(&self.retention, on_retention, 0, 0);
 	uv_timer_init(loop, &self.scrub);
 	daemon_dirty();
+	/* A process may have been killed before it had done this. */
 	if (!forget_pending())
-		scrub_begin();
+		scrub_hurry();
 	return OK;
 }
 

@@ -174,12 +174,6 @@ search_removed(void)
 }
 
 bool
-search_has_removed(void)
-{
-	return self.opened && self.removed;
-}
-
-bool
 search_is_whole(void)
 {
 	return self.opened && !self.reset && self.target == 0 && self.usable;
@@ -484,6 +478,9 @@ finish_remove(uint64_t now)
 		state_abort();
 	else
 		error = state_commit();
+	/* Until now the store had their words. */
+	if (error == OK && buf_len(&job.keys) != 0)
+		scrub_removed();
 	if (error)
 		self.next_at = now + RETRY_TIME;
 	else if (!job.full)

@@ -3,7 +3,8 @@
  * they can never arrive. Called by batch.c. Fails when the store does.
  *
  * The sender's error goes on the sender's spool in the transaction that takes the message off the
- * domain's: so it gets one exactly, however long it is offline.
+ * domain's: so it gets one exactly, however long it is offline. The error to a subscription stanza, which is
+ * presence, goes to the sessions that are there.
  */
 #include "archived.h"
 
@@ -99,6 +100,25 @@ answer(const struct frame *f, struct frame *reply, uint64_t now, struct buf *out
 	return frame_write(&spooled, out);
 }
 
+int
+undeliverable_tell(const struct frame *f, enum stanza_error condition, struct slice text, uint64_t now,
+    struct buf *out)
+{
+	struct buf scratch = { 0 };
+	struct frame reply;
+	int error = OK;
+
+	if (stanza_error_reply(f, condition, text, &scratch, &reply)) {
+		reply.type = FRAME_SPOOLED;
+		reply.flags = FLAG_ERROR;
+		reply.handle = reply.archive_id = 0;
+		reply.stamp = now;
+		error = frame_write(&reply, out);
+	}
+	buf_free(&scratch);
+	return error;
+}
+
 /* Gives one message up. Returns 0 also when it is not there any more. */
 static int
 give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice text, uint64_t now,
@@ -116,7 +136,9 @@ give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice
 		error = frame_write(&f, &copy); /* the store is about to change */
 	if (error == OK)
 		error = frame_read(buf_slice(&copy), &f);
-	if (error == OK && (f.flags & FLAG_TO_REMOTE) &&
+	if (error == OK && f.kind == STANZA_PRESENCE)
+		error = undeliverable_tell(&f, condition, text, now, out);
+	else if (error == OK && (f.flags & FLAG_TO_REMOTE) &&
 	    stanza_error_reply(&f, condition, text, &scratch, &reply))
 		error = answer(&f, &reply, now, out);
 	if (error == E_NOT_FOUND || error == E_MALFORMED)
@@ -222,6 +244,39 @@ undeliverable_expire(uint64_t now, struct buf *out, bool *more)
 
 /* -- domains ----------------------------------------------------------------------------------- */
 
+/* A domain for which something waits, and since when. */
+struct waiter {
+	uint64_t account, first;
+};
+
+struct waiters {
+	struct waiter *all;
+	size_t count, room;
+};
+
+static void
+waiter_add(void *arg, uint64_t account)
+{
+	struct waiters *waiters = arg;
+	uint64_t id;
+
+	if (spool_first(account, &id))
+		return;
+	if (waiters->count == waiters->room) {
+		waiters->room = waiters->room != 0 ? 2 * waiters->room : 64;
+		waiters->all = mem_grow(waiters->all, waiters->room * sizeof *waiters->all);
+	}
+	waiters->all[waiters->count++] = (struct waiter){ account, id };
+}
+
+static int
+waiter_order(const void *a, const void *b)
+{
+	const struct waiter *one = a, *two = b;
+
+	return (one->first > two->first) - (one->first < two->first);
+}
+
 struct domains {
 	struct buf text;
 	struct buf *out;
@@ -239,13 +294,12 @@ domains_write(struct domains *domains)
 }
 
 static void
-domains_add(void *arg, uint64_t account)
+domains_add(struct domains *domains, uint64_t id)
 {
-	struct domains *domains = arg;
-	uint64_t id, stamp;
+	uint64_t stamp;
 	struct frame f;
 
-	if (domains->error || spool_first(account, &id) || message_get(id, &stamp, &f))
+	if (domains->error || message_get(id, &stamp, &f))
 		return;
 	buf_add_slice(&domains->text, spool_owner(&f));
 	buf_add_char(&domains->text, '\n');
@@ -257,8 +311,16 @@ int
 undeliverable_domains(struct buf *out)
 {
 	struct domains domains = { .out = out };
+	struct waiters waiters = { 0 };
+	size_t i;
 
-	spool_each_remote(domains_add, &domains);
+	/* Those that wait longest first: s2sd begins with these. */
+	spool_each_remote(waiter_add, &waiters);
+	if (waiters.count > 1)
+		qsort(waiters.all, waiters.count, sizeof *waiters.all, waiter_order);
+	for (i = 0; i < waiters.count; i++)
+		domains_add(&domains, waiters.all[i].first);
+	free(waiters.all);
 	domains_write(&domains);
 	buf_free(&domains.text);
 	return domains.error;

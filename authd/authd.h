@@ -40,6 +40,7 @@ enum table {
 	TABLE_RESERVED,  /* hash of bare JID -> the invitation that reserves it, invite.c */
 	TABLE_REPORT,    /* account id, number -> report.c */
 	TABLE_PUSH,      /* account id, hash of service and node -> push.c */
+	TABLE_OUTBOX,    /* number -> outbox.c */
 	TABLE_COUNT
 };
 
@@ -209,6 +210,19 @@ bool forget_pending(void);
 void forget_send(bool again);
 void forget_done(const struct frame *f); /* FORGOTTEN */
 void forget_gauges(void);
+
+/* -- outbox.c: subscription stanzas to contacts elsewhere -------------------------------------- */
+
+/* Counts what waits: when the store was opened, and when a transaction has failed. */
+void outbox_open(void);
+/* Keeps a stanza, with the transaction at hand, until archived has it. */
+void outbox_add(const struct frame *f);
+void outbox_resend(void);                     /* RESEND: all of it is to be sent */
+void outbox_stop(void);                       /* the router is gone */
+/* The next one to be sent, between transactions, with seq and token. Its slices point into the store. */
+bool outbox_next(struct frame *f);
+void outbox_taken(const struct frame *f);     /* ACK */
+void outbox_gauges(void);
 
 /* -- scram.c: salted keys ----------------------------------------------------------------- */
 
@@ -624,10 +638,11 @@ int key_use(struct slice domain, struct slice id, struct slice name, uint64_t al
 /* Takes the secrets of components. */
 int secret_configure(const struct config *config);
 void secret_close(void);
-/* name: "component" (the handshake of XEP-0114 for this domain; data: the stream's id) or "dialback"
- * (XEP-0185; data: the text of receiver, originator and stream id). Appends lower case hex. Returns 0,
- * E_NOT_FOUND when there is no such secret, or E_UNSUPPORTED. */
-int secret_use(struct slice domain, struct slice name, struct slice data, struct buf *result);
+/* f: KEY_USE. name: "component" (the handshake of XEP-0114 for this domain; data: the stream's id, text: what
+ * the component has said): appends something when that is right. Or "dialback" (XEP-0185; data: the text of
+ * receiver, originator and stream id): appends lower case hex. now: daemon_ticks(). Returns 0, E_NOT_FOUND when
+ * there is no such secret, E_MISMATCH, E_TOO_MANY after attempts that were wrong, or E_UNSUPPORTED. */
+int secret_use(const struct frame *f, uint64_t now, struct buf *result);
 /* XEP-0185 section 3: a key in lower case hex, made with the hash of a secret in hex. Returns 0 or
  * E_SYSTEM. */
 int secret_dialback(struct slice secret, struct slice text, struct buf *result);

@@ -189,25 +189,50 @@ sorted(json_t *array)
 	return out;
 }
 
+/* Begins a list of all domains, or of the one that is given. */
+static int
+list_begin(struct list *list, struct slice *words, size_t count, char out[JID_PART_MAX + 1],
+    json_t **result)
+{
+	*list = (struct list){ 0 };
+	if (count > 1)
+		return refuse(result, E_MALFORMED, "at most one domain");
+	if (count == 1 && (jid_prepare_domain(words[0], out, &list->domain) != OK ||
+	    state_domain(list->domain) == NULL))
+		return refuse(result, E_NOT_FOUND, "no such domain here");
+	list->array = json_array();
+	return OK;
+}
+
+/* Ends it, unless it is too long; what: is in it. */
+static int
+list_end(struct list *list, const char *what, json_t **result)
+{
+	char text[80];
+
+	if (json_array_size(list->array) > LIST_MAX) {
+		json_decref(list->array);
+		snprintf(text, sizeof text, "more %s than one answer holds", what);
+		return refuse(result, E_TOO_MANY, text);
+	}
+	*result = list->array;
+	return OK;
+}
+
 static int
 user_list(struct slice *words, size_t count, json_t **result)
 {
-	struct list list = { 0 };
+	struct list list;
 	char out[JID_PART_MAX + 1];
+	int error = list_begin(&list, words, count, out, result);
 
-	if (count > 1)
-		return refuse(result, E_MALFORMED, "at most one domain");
-	if (count == 1 && (jid_prepare_domain(words[0], out, &list.domain) != OK ||
-	    state_domain(list.domain) == NULL))
-		return refuse(result, E_NOT_FOUND, "no such domain here");
-	list.array = json_array();
+	if (error)
+		return error;
 	account_each(account_add, &list);
-	if (json_array_size(list.array) > LIST_MAX) {
-		json_decref(list.array);
-		return refuse(result, E_TOO_MANY, "more accounts than one answer holds");
-	}
-	*result = sorted(list.array);
-	return OK;
+	error = list_end(&list, "accounts", result);
+	if (error == OK)
+		*result = sorted(*result);
+	return error;
 }
 
 /* One row of "user tokens". */
@@ -491,22 +516,14 @@ invite_add(void *arg, const char *id, const struct invite *invite)
 static int
 invite_list(struct slice *words, size_t count, json_t **result)
 {
-	struct list list = { 0 };
+	struct list list;
 	char out[JID_PART_MAX + 1];
+	int error = list_begin(&list, words, count, out, result);
 
-	if (count > 1)
-		return refuse(result, E_MALFORMED, "at most one domain");
-	if (count == 1 && (jid_prepare_domain(words[0], out, &list.domain) != OK ||
-	    state_domain(list.domain) == NULL))
-		return refuse(result, E_NOT_FOUND, "no such domain here");
-	list.array = json_array();
+	if (error)
+		return error;
 	invite_each(invite_add, &list);
-	if (json_array_size(list.array) > LIST_MAX) {
-		json_decref(list.array);
-		return refuse(result, E_TOO_MANY, "more invitations than one answer holds");
-	}
-	*result = list.array;
-	return OK;
+	return list_end(&list, "invitations", result);
 }
 
 static int

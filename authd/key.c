@@ -24,6 +24,10 @@
 #define HANDLES  4           /* of a key in a token, as many as threads: GnuTLS uses each for one
                               * operation at a time, and a token may take long */
 
+/* Sections with a domain for title, which may have a key. */
+static const char *const sections[] = { "domain", "component" };
+#define SECTIONS (sizeof sections / sizeof sections[0])
+
 struct key {
 	TAILQ_ENTRY(key) all;
 	char *domain;
@@ -146,15 +150,15 @@ pin_read(struct slice base64)
 
 /* Opens a key in a token, with a handle for each thread. */
 static int
-key_open(const struct config *config, struct key *key, struct slice uri)
+key_open(const struct config *config, const char *section, struct key *key, struct slice uri)
 {
 	char *text = slice_dup(uri);
 	int error = token_open(config);
 
-	key->pin = pin_read(config_text(config, "domain", key->domain, "pin-file"));
+	key->pin = pin_read(config_text(config, section, key->domain, "pin-file"));
 	while (error == OK && key->handle_count < HANDLES) {
 		error = token_key(text, key->pin,
-		    config_text(config, "domain", key->domain, "certificate"),
+		    config_text(config, section, key->domain, "certificate"),
 		    &key->handles[key->handle_count], key->id);
 		key->handle_count += error == OK;
 	}
@@ -189,7 +193,7 @@ key_find(struct slice domain, struct slice id)
 
 /* Reads the key of a domain; *key is NULL when it has none. */
 static int
-key_new(const struct config *config, struct slice domain, struct key **key)
+key_new(const struct config *config, const char *section, struct slice domain, struct key **key)
 {
 	struct key *made = mem_alloc(sizeof *made);
 	struct slice text;
@@ -198,12 +202,12 @@ key_new(const struct config *config, struct slice domain, struct key **key)
 	*key = NULL;
 	made->domain = slice_dup(domain);
 	made->wanted = true;
-	text = config_text(config, "domain", made->domain, "key");
+	text = config_text(config, section, made->domain, "key");
 	if (text.len == 0) {
 		key_free(made);
 		return OK;
 	}
-	error = slice_starts(text, SLICE("pkcs11:")) ? key_open(config, made, text) :
+	error = slice_starts(text, SLICE("pkcs11:")) ? key_open(config, section, made, text) :
 	    key_load(made, text);
 	if (error) {
 		log_error("key not read", "domain=%s", log_quote(domain));
@@ -231,14 +235,16 @@ keys_read(const struct config *config, struct keys *list)
 {
 	struct slice title;
 	struct key *key;
-	size_t i;
+	size_t i, k;
 	int error = OK;
 
 	TAILQ_INIT(list);
-	for (i = 0; error == OK && config_title(config, "domain", i, &title); i++) {
-		error = key_new(config, title, &key);
-		if (error == OK && key != NULL)
-			TAILQ_INSERT_TAIL(list, key, all);
+	for (k = 0; k < SECTIONS; k++) {
+		for (i = 0; error == OK && config_title(config, sections[k], i, &title); i++) {
+			error = key_new(config, sections[k], title, &key);
+			if (error == OK && key != NULL)
+				TAILQ_INSERT_TAIL(list, key, all);
+		}
 	}
 	if (error)
 		keys_free(list);
@@ -280,25 +286,35 @@ key_start(uv_loop_t *loop)
 	uv_timer_init(loop, &ageing);
 }
 
+/* Whether a key is in a token. */
+static bool
+needs_token(const struct config *config)
+{
+	struct slice title;
+	bool token = false;
+	size_t i, k;
+
+	for (k = 0; k < SECTIONS; k++) {
+		for (i = 0; !token && config_title(config, sections[k], i, &title); i++) {
+			char *domain = slice_dup(title);
+
+			token = slice_starts(config_text(config, sections[k], domain, "key"), SLICE("pkcs11:"));
+			free(domain);
+		}
+	}
+	return token;
+}
+
 int
 key_reconfigure(const struct config *config)
 {
 	struct key *key, *known;
-	struct slice title;
 	struct keys fresh;
-	size_t i;
 	int error;
 
 	/* A token is opened before the sandbox is closed. */
-	for (i = 0; config_title(config, "domain", i, &title); i++) {
-		char *domain = slice_dup(title);
-		bool token = slice_starts(config_text(config, "domain", domain, "key"),
-		    SLICE("pkcs11:"));
-
-		free(domain);
-		if (token)
-			return E_UNSUPPORTED;
-	}
+	if (needs_token(config))
+		return E_UNSUPPORTED;
 	error = keys_read(config, &fresh);
 	if (error)
 		return error;
@@ -457,7 +473,7 @@ answer_secret(struct link *link, const struct frame *f)
 {
 	struct buf result = { 0 };
 	int error = f->data.len > DATA_MAX ? E_TOO_BIG
-	    : secret_use(f->domain, f->name, f->data, &result);
+	    : secret_use(f, daemon_ticks(), &result);
 
 	if (error)
 		log_warn("secret not used", "domain=%s operation=%s reason=\"%s\"", log_quote(f->domain),

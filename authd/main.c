@@ -180,6 +180,14 @@ push_wanted(const struct frame *f)
 		push_publish(f);
 }
 
+/* Nothing else of ours is in custody. */
+static void
+acknowledged(const struct frame *f)
+{
+	if (f->origin == daemon_incarnation())
+		outbox_taken(f);
+}
+
 static const struct {
 	void (*handle)(const struct frame *f);
 	bool reads; /* it only asks, and can be asked again */
@@ -195,6 +203,7 @@ static const struct {
 	[FRAME_ACCOUNT_LAST] = { account_last, false },
 	[FRAME_FORGOTTEN] = { forgotten, false },
 	[FRAME_PUSH] = { push_wanted, true },
+	[FRAME_ACK] = { acknowledged, false },
 };
 
 /* Stops reading while the router has many answers to take. */
@@ -276,10 +285,23 @@ failed(int error)
 	log_error("commit failed", "error=\"%s\"", error_text(error));
 	watermarks_revert(marks);
 	forget_open();
+	outbox_open();
 	frames_each(out_frames(), login_send);
 	out_clear();
 	request_failed(error);
 	frames_each(buf_slice(&questions), question_again);
+}
+
+/* Sends what is kept for contacts elsewhere, as far as the link takes it. */
+static void
+outbox_flush(void)
+{
+	struct frame f;
+
+	while (daemon_router_up() && !link_full(daemon_router()) && outbox_next(&f)) {
+		f.origin = daemon_incarnation();
+		daemon_send(&f);
+	}
 }
 
 /* Commits the iteration so far, and sends what it has to say. */
@@ -300,6 +322,7 @@ commit(void)
 	durable = false;
 	frames_each(out_frames(), daemon_send);
 	out_clear();
+	outbox_flush();
 	/* A stanza that was answered with an error has been dealt with too: kept on, it would hold up
 	 * its sender's stream, and be done after the client was told that it was not. */
 	for (i = 0; i < buf_len(&taken) / 16; i++) {
@@ -347,6 +370,7 @@ gauges(void)
 {
 	sasl_gauges();
 	forget_gauges();
+	outbox_gauges();
 	GAUGE(key_jobs, key_jobs());
 }
 
@@ -354,6 +378,7 @@ static void
 router_gone(void)
 {
 	stopped = false;
+	outbox_stop();
 	login_router_gone();
 }
 
@@ -434,6 +459,7 @@ static const struct daemon_hooks hooks = {
 	.start = start,
 	.router = router_up,
 	.router_gone = router_gone,
+	.resend = outbox_resend,
 	.frame = frame,
 	.flush = flush,
 	.gauges = gauges,

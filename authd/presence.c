@@ -4,7 +4,8 @@
  * changes nothing, is silent.
  *
  * The frames of one stanza leave in this order: ROSTER_CHANGE of all sides, roster pushes, then
- * stanzas; they are gathered in three buffers.
+ * stanzas; they are gathered in three buffers. Stanzas for contacts elsewhere are in custody (outbox.c),
+ * and leave behind all of these.
  */
 #include "authd.h"
 #include "counter.h"
@@ -41,7 +42,7 @@ change(struct slice account, struct slice contact, unsigned old, unsigned bits)
 	frame_write(&f, granted ? &effects.grants : &effects.changes);
 }
 
-/* A subscription stanza to an account's sessions, or without audience to a remote domain. */
+/* A subscription stanza to an account's sessions, or to a contact elsewhere, for whom it is kept. */
 static void
 stanza(const struct frame *original, enum stanza_type type, struct slice from, struct slice to,
     bool local)
@@ -60,7 +61,9 @@ stanza(const struct frame *original, enum stanza_type type, struct slice from, s
 		f.name = original->name;
 		f.ns = original->ns;
 	}
-	if (frame_write(&f, &effects.stanzas) != OK)
+	if (!local)
+		outbox_add(&f);
+	else if (frame_write(&f, &effects.stanzas) != OK)
 		log_error("subscription stanza dropped", "reason=\"too big\"");
 }
 
@@ -201,7 +204,9 @@ route(struct slice from, struct slice to, enum stanza_type type, const struct fr
 	bool guest;
 
 	if (!domain_is_ours(to)) {
-		stanza(original, type, from, to, false);
+		/* What is repeated was kept with the change that it has made. */
+		if (!again)
+			stanza(original, type, from, to, false);
 		return;
 	}
 	guest = original != NULL && invited(to, from, original);
@@ -249,7 +254,7 @@ from_remote(const struct frame *f, struct slice account, struct slice contact, b
 	enum stanza_type answer;
 	bool guest = invited(account, contact, f);
 
-	if (inbound(account, contact, f->subtype, f, again, &answer))
+	if (inbound(account, contact, f->subtype, f, again, &answer) && !again)
 		stanza(NULL, answer, account, contact, false);
 	if (guest)
 		ask_back(account, contact);

@@ -29,6 +29,7 @@ static const char *const tables[] = {
 	[TABLE_RESERVED] = "reserved",
 	[TABLE_REPORT] = "report",
 	[TABLE_PUSH] = "push",
+	[TABLE_OUTBOX] = "outbox",
 	[TABLE_COUNT] = NULL,
 };
 
@@ -217,6 +218,7 @@ state_open(const char *directory)
 	if (error == OK)
 		error = store_commit(state.store);
 	forget_open();
+	outbox_open();
 	return error;
 }
 

@@ -154,6 +154,14 @@ add_bound(struct conn *c, struct slice jid)
 	buf_add_string(out, "</bind></iq>");
 }
 
+void
+bind_done(struct conn *c, struct session *s)
+{
+	session_attach(s, c);
+	log_info("session bound", "jid=%s address=%s handle=%016llx", s->jid,
+	    conn_address(c), (unsigned long long)s->handle);
+}
+
 /* The resource is bound: the session begins. */
 static void
 on_bound(struct conn *c, const struct frame *f)
@@ -170,19 +178,19 @@ on_bound(struct conn *c, const struct frame *f)
 	s = session_new(c->handle, f->jid, c->login->token);
 	feed_from(s, f->archive_id);
 	s->copies_since = f->archive_id;
-	if (c->login->wishes != NULL)
-		sasl2_bound(c, s);
-	else
-		add_bound(c, f->jid);
-	session_attach(s, c);
-	log_info("session bound", "jid=%s address=%s handle=%016llx", s->jid,
-	    conn_address(c), (unsigned long long)s->handle);
+	if (c->login->wishes != NULL) {
+		s->carbons = c->login->wishes->carbons;
+		metadata_ask(c, s);
+		return;
+	}
+	add_bound(c, f->jid);
+	bind_done(c, s);
 }
 
 void
 bind_answer(struct conn *c, const struct frame *f)
 {
-	if (c->stream != STREAM_BIND_WAIT)
+	if (c->stream != STREAM_BIND_WAIT || c->login->arriving != NULL)
 		return;
 	if (f->type == FRAME_SESSION_BOUND)
 		on_bound(c, f);

@@ -161,7 +161,7 @@ struct login {
 	char *resource;            /* asked for, NULL for one of ours */
 	char *previd;              /* to be resumed, at another c2sd */
 	uint32_t resume_h;
-	struct session *arriving;  /* comes from another c2sd */
+	struct session *arriving;  /* comes from another c2sd, or waits for its metadata */
 	struct outqueue *later;    /* what has come for it meanwhile */
 	bool features_owed;        /* MECHANISMS is not known yet */
 	char version[FEATURES_VERSION + 1]; /* of the features that were sent, "" for none */
@@ -348,7 +348,7 @@ void wishes_resource(const struct wishes *w, struct slice account, struct buf *r
 void sasl2_element(struct conn *c, const struct xml_element *element);
 void sasl2_granted(struct conn *c, const struct frame *f); /* AUTH_SUCCESS */
 /* What was wished for is done, or not: <success/> is written, with all of that. */
-void sasl2_bound(struct conn *c, struct session *s);
+void sasl2_bound(struct conn *c, struct session *s, struct slice metadata);
 void sasl2_unbound(struct conn *c, struct slice condition);
 void sasl2_resumed(struct conn *c, const struct session *s);
 void sasl2_unresumed(struct conn *c, const char *condition);
@@ -364,9 +364,16 @@ int bind_resource(const struct xml_element *element, struct buf *scratch, char *
     struct slice *resource);
 void bind_element(struct conn *c, const struct xml_element *element);   /* in BIND */
 void bind_answer(struct conn *c, const struct frame *f); /* SESSION_BOUND, SESSION_REFUSED */
+void bind_done(struct conn *c, struct session *s); /* the client was told */
 void bind_ask(struct conn *c);                                          /* again, of a new router */
 void register_element(struct conn *c, const struct xml_element *element); /* iq in LOGIN */
 void register_answer(struct conn *c, const struct frame *f);
+
+/* -- metadata.c: of the archive, at the time of binding -------------------------------------------- */
+
+void metadata_ask(struct conn *c, struct session *s); /* then the client is told that it is bound */
+bool metadata_answer(struct session *s, const struct frame *f); /* whether it is that */
+void metadata_late(struct session *s);
 
 /* -- csi.c: XEP-0352, what is held back from inactive clients ---------------------------------- */
 

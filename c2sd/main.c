@@ -41,6 +41,12 @@ on_accepted(int fd, struct address *address, int direct)
 	conn_new(fd, address, direct != 0);
 }
 
+static bool
+domain_is_ours(struct slice domain)
+{
+	return domain_find(domain) != NULL;
+}
+
 static int
 start(uv_loop_t *loop)
 {
@@ -49,6 +55,7 @@ start(uv_loop_t *loop)
 	error = tls_start(settings.tls_priority);
 	if (error != OK)
 		return error;
+	xml_set_ours(domain_is_ours);
 	deadlines_start(loop);
 	ticket_start(loop);
 	uplink_start(sessions_reported);

@@ -183,9 +183,9 @@ add_token(struct conn *c)
 }
 
 /* <success/> for who authenticated or was bound as jid; s: the session that it was bound to, or
- * NULL. */
+ * NULL; metadata: of its archive, absent when it is not known. */
 static void
-success(struct conn *c, struct slice jid, struct session *s)
+success(struct conn *c, struct slice jid, struct session *s, struct slice metadata)
 {
 	struct wishes *w = c->login->wishes;
 	struct buf *out = conn_out(c);
@@ -197,6 +197,8 @@ success(struct conn *c, struct slice jid, struct session *s)
 	add_token(c);
 	if (s != NULL) {
 		buf_add_string(out, "<bound xmlns='" NS_BIND2 "'>");
+		if (metadata.ptr != NULL)
+			buf_add_slice(out, metadata);
 		if (w->enable)
 			management_enable(s, w->enable_resume, w->enable_max, out);
 		buf_add_string(out, "</bound>");
@@ -215,7 +217,7 @@ go_on(struct conn *c)
 
 	if (!login->wishes->bind) {
 		c->stream = STREAM_BIND;
-		success(c, slice_string(login->jid), NULL);
+		success(c, slice_string(login->jid), NULL, SLICE_NONE);
 		return;
 	}
 	wishes_resource(login->wishes, slice_string(login->jid), &resource);
@@ -246,12 +248,11 @@ sasl2_granted(struct conn *c, const struct frame *f)
 }
 
 void
-sasl2_bound(struct conn *c, struct session *s)
+sasl2_bound(struct conn *c, struct session *s, struct slice metadata)
 {
-	s->carbons = c->login->wishes->carbons;
 	if (c->login->wishes->inactive)
 		csi_begin(s);
-	success(c, session_jid(s), s);
+	success(c, session_jid(s), s, metadata);
 }
 
 /* It has authenticated all the same: it may bind by RFC 6120, and see what is wrong. */
@@ -260,7 +261,7 @@ sasl2_unbound(struct conn *c, struct slice condition)
 {
 	log_info("binding failed", "jid=%s condition=%s", c->login->jid, log_quote(condition));
 	c->stream = STREAM_BIND;
-	success(c, slice_string(c->login->jid), NULL);
+	success(c, slice_string(c->login->jid), NULL, SLICE_NONE);
 }
 
 /* No features follow: the stream goes on where the other was broken (XEP-0198). */

@@ -397,6 +397,8 @@ session_deliver(struct session *s, const struct frame *f, struct kept **kept)
 {
 	struct outqueue *q = &s->queue;
 
+	if (metadata_answer(s, f))
+		return;
 	/* With what is stored the session is fed where it is now: passed on it could come after that, a
 	 * second time. */
 	if (s->state == SESSION_MOVED && feed_id(f) == 0)
@@ -667,7 +669,7 @@ session_lost(struct session *s, bool properly, const char *why)
 	deadline_set(&s->deadline, s->resume_seconds * UINT64_C(1000));
 }
 
-/* A time is up: of resumption, of the wait before a move, or after it. */
+/* A time is up: of resumption, of the wait before a move or after it, or for metadata. */
 static void
 due(struct deadline *d)
 {
@@ -677,4 +679,6 @@ due(struct deadline *d)
 		resume_late(s);
 	else if (s->state == SESSION_MOVED)
 		session_free(s);
+	else if (s->state == SESSION_ARRIVING)
+		metadata_late(s);
 }

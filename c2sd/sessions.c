@@ -52,6 +52,13 @@ sessions_replay(void)
 	}
 }
 
+/* The connection of a session, or that to which it arrives: with that it ends. */
+static struct conn *
+conn_of(const struct session *s)
+{
+	return s->state == SESSION_ARRIVING ? stream_find(s->handle) : s->conn;
+}
+
 void
 sessions_configured(void)
 {
@@ -62,8 +69,8 @@ sessions_configured(void)
 	for (at = 0; (s = session_each(&at)) != NULL; ) {
 		if (jid_parse(session_jid(s), &jid) != OK || domain_find(jid.domain) != NULL)
 			continue;
-		if (s->conn != NULL)
-			stream_error(s->conn, "host-gone", NULL, NULL);
+		if (conn_of(s) != NULL)
+			stream_error(conn_of(s), "host-gone", NULL, NULL);
 		else
 			session_end(s, "the domain is gone");
 	}
@@ -177,7 +184,7 @@ void
 session_kill(const struct frame *f)
 {
 	struct session *s = session_find(f->handle);
-	struct conn *c = s != NULL ? s->conn : stream_find(f->handle);
+	struct conn *c = s != NULL ? conn_of(s) : stream_find(f->handle);
 	struct frame end = { .type = FRAME_SESSION_END, .handle = f->handle };
 	char room[64], *text = slice_dup(f->text);
 	const char *condition = condition_of(f->condition, room, sizeof room);

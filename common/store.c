@@ -436,12 +436,56 @@ store_copy(struct store *store, const char *directory)
 
 /* -- overwriting ------------------------------------------------------------------------------- */
 
-/* Gathers the numbers of free pages, from *next on. LMDB keeps them in its own table, by the number of
+/* The lowest numbers of pages from one on, of many: the whole list of a large store is not sorted each time. */
+struct lowest {
+	uint64_t from, below; /* what is wanted */
+	uint64_t *pages;      /* twice the limit */
+	size_t count, limit;
+	bool more;            /* some were left out */
+};
+
+static int
+by_number(const void *a, const void *b)
+{
+	uint64_t one, other;
+
+	memcpy(&one, a, 8);
+	memcpy(&other, b, 8);
+	return one < other ? -1 : one > other;
+}
+
+/* Sorts, and leaves out what is above the limit. */
+static void
+lowest_cut(struct lowest *l)
+{
+	qsort(l->pages, l->count, sizeof *l->pages, by_number);
+	if (l->count <= l->limit)
+		return;
+	l->count = l->limit;
+	l->below = l->pages[l->limit - 1];
+	l->more = true;
+}
+
+static void
+lowest_add(struct lowest *l, uint64_t page)
+{
+	if (page < l->from)
+		return;
+	if (page >= l->below) {
+		l->more = true;
+		return;
+	}
+	l->pages[l->count++] = page;
+	if (l->count == 2 * l->limit)
+		lowest_cut(l);
+}
+
+/* Gathers the numbers of free pages. LMDB keeps them in its own table, by the number of
  * the transaction that has freed them. Those of the last one are left alone: they belong to what it
  * would go back to if that one were damaged. So these are the pages which LMDB itself may use for the
  * next transaction. */
 static int
-free_pages(MDB_txn *txn, uint64_t next, struct buf *found)
+free_pages(MDB_txn *txn, struct lowest *found)
 {
 	uint64_t current = mdb_txn_id(txn), freed, count, page, i;
 	MDB_cursor *cursor;
@@ -457,22 +501,12 @@ free_pages(MDB_txn *txn, uint64_t next, struct buf *found)
 		memcpy(&count, v.mv_data, sizeof count);
 		for (i = 1; i <= count && (i + 1) * sizeof page <= v.mv_size; i++) {
 			memcpy(&page, (char *)v.mv_data + i * sizeof page, sizeof page);
-			if (page >= next)
-				buf_add(found, &page, sizeof page);
+			lowest_add(found, page);
 		}
 	}
 	mdb_cursor_close(cursor);
+	lowest_cut(found);
 	return code == MDB_NOTFOUND ? 0 : code;
-}
-
-static int
-by_number(const void *a, const void *b)
-{
-	uint64_t one, other;
-
-	memcpy(&one, a, 8);
-	memcpy(&other, b, 8);
-	return one < other ? -1 : one > other;
 }
 
 /* Overwrites one page, unless that was done before. */
@@ -489,13 +523,13 @@ page_wipe(int fd, size_t size, uint64_t page, char *scratch, const char *zeros, 
 	return pwrite(fd, zeros, size, at) == (ssize_t)size ? 0 : errno != 0 ? errno : EIO;
 }
 
-/* Overwrites at most limit of the pages, which are sorted. */
+/* Overwrites pages. */
 static int
-pages_wipe(struct store *store, const struct buf *found, size_t limit, uint64_t *next, bool *more)
+pages_wipe(struct store *store, const struct lowest *found, uint64_t *next)
 {
-	size_t count = buf_len(found) / 8, i;
 	bool wrote = false;
 	char *memory;
+	size_t i;
 	MDB_stat stat;
 	int fd, code = mdb_env_stat(store->env, &stat);
 
@@ -504,14 +538,12 @@ pages_wipe(struct store *store, const struct buf *found, size_t limit, uint64_t 
 	if (code)
 		return code;
 	memory = mem_alloc(2 * (size_t)stat.ms_psize);
-	for (i = 0; i < count && i < limit && code == 0; i++) {
-		memcpy(next, buf_slice(found).ptr + 8 * i, 8);
+	for (i = 0; i < found->count && code == 0; i++) {
 		errno = 0;
-		code = page_wipe(fd, stat.ms_psize, *next, memory, memory + stat.ms_psize, &wrote);
-		++*next;
+		code = page_wipe(fd, stat.ms_psize, found->pages[i], memory, memory + stat.ms_psize, &wrote);
+		*next = found->pages[i] + 1;
 	}
 	free(memory);
-	*more = i < count;
 	if (code == 0 && wrote && fdatasync(fd) != 0)
 		code = errno;
 	return code;
@@ -520,7 +552,7 @@ pages_wipe(struct store *store, const struct buf *found, size_t limit, uint64_t 
 int
 store_scrub(struct store *store, uint64_t *next, size_t pages, bool *more)
 {
-	struct buf found = { 0 };
+	struct lowest found = { .from = *next, .below = UINT64_MAX, .limit = pages };
 	MDB_txn *txn;
 	int code, error;
 
@@ -531,13 +563,13 @@ store_scrub(struct store *store, uint64_t *next, size_t pages, bool *more)
 	error = read_begin(store, &txn);
 	if (error)
 		return error;
-	code = free_pages(txn, *next, &found);
+	found.pages = mem_array(2 * pages, sizeof *found.pages);
+	code = free_pages(txn, &found);
 	read_end(store);
-	if (buf_len(&found) != 0)
-		qsort(found.bytes + found.start, buf_len(&found) / 8, 8, by_number);
 	if (code == 0)
-		code = pages_wipe(store, &found, pages, next, more);
-	buf_free(&found);
+		code = pages_wipe(store, &found, next);
+	free(found.pages);
+	*more = found.more;
 	if (code == 0)
 		return OK;
 	log_error("store not overwritten", "error=\"%s\"", mdb_strerror(code));

@@ -79,7 +79,8 @@ struct xml_document {
  * strip: namespaces of child elements to leave out of stanzas, wherever they stand directly below
  * the stanza (server-owned elements, DESIGN section 4), as a list that ends with an absent slice;
  * may be NULL. A <delay xmlns='urn:xmpp:delay'/> directly below a stanza is stripped when its from
- * attribute is in strip_delay_from (an address or domain of ours), or absent. A <stanza-id/> (XEP-0359),
+ * attribute is absent, in the domain of the stream (xml_stream_set_domain()), or in another domain of ours
+ * (xml_set_ours()) that is not that of the stanza's own from. A <stanza-id/> (XEP-0359),
  * where strip leaves it, is stripped unless its by attribute is in the domain of the stanza's own from.
  * limits and strip are borrowed.
  */
@@ -92,6 +93,9 @@ void xml_stream_set_limits(struct xml_stream *stream, const struct xml_limits *l
 
 /* What is read is a document; before its first byte. Borrowed. */
 void xml_stream_set_document(struct xml_stream *stream, const struct xml_document *document);
+
+/* For all streams of this process: which domains (canonical) are ours. NULL: none. */
+void xml_set_ours(bool (*is_ours)(struct slice domain));
 
 /* Domain in whose name nobody else may set a <delay/>; copied. */
 void xml_stream_set_domain(struct xml_stream *stream, struct slice domain);

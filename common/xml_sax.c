@@ -322,17 +322,30 @@ attribute_find(const struct sax_attribute *a, int count, const char *name)
 	return NULL;
 }
 
-/* Whether a delay claims to be ours: without from, from an address of our domain, or from nonsense.
- */
+static bool (*domain_is_ours)(struct slice domain);
+
+void
+xml_set_ours(bool (*is_ours)(struct slice domain))
+{
+	domain_is_ours = is_ours;
+}
+
+/* Whether a delay claims to be ours: without from, from an address of a domain of ours, or from nonsense. A
+ * component says it of what has waited with itself. */
 static bool
 delay_is_ours(struct xml_parse *p, const struct sax_attribute *from)
 {
-	char prepared[JID_MAX + 1];
-	struct jid jid;
+	char prepared[JID_MAX + 1], sender_text[JID_MAX + 1];
+	struct jid jid, sender;
 
 	if (from == NULL || jid_prepare(value_of(p, raw_value(from)), prepared, &jid) != 0)
 		return true;
-	return p->domain->ptr != NULL && slice_equal(jid.domain, *p->domain);
+	if (p->domain->ptr != NULL && slice_equal(jid.domain, *p->domain))
+		return true;
+	if (domain_is_ours == NULL || !domain_is_ours(jid.domain))
+		return false;
+	return p->element.from.ptr == NULL || jid_prepare(p->element.from, sender_text, &sender) != 0 ||
+	    !slice_equal(sender.domain, jid.domain);
 }
 
 /* Whether an archive's id is not that of an archive of the stanza's sender: it is from another server, which

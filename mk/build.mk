@@ -30,7 +30,7 @@ override CFLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
 override CPPFLAGS += -DALDIS_VERSION='"$(VERSION)"' -DALDIS_SYSCONFDIR='"$(sysconfdir)"' \
 	-DALDIS_LIBEXECDIR='"$(libexecdir)/aldis"' -DALDIS_LOCALSTATEDIR='"$(localstatedir)"'
-DEP_CFLAGS := $(sort $(COMMON_CFLAGS) $(XML_CFLAGS) $(CONFUSE_CFLAGS) $(SQLITE_CFLAGS))
+DEP_CFLAGS := $(sort $(COMMON_CFLAGS) $(XML_CFLAGS) $(CONFUSE_CFLAGS) $(SQLITE_CFLAGS) $(CURL_CFLAGS))
 
 # -- sources ------------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ $(foreach m,$(TOOLS),$(eval \
 	$(call program,$(m:router/%/main.c=$B/bin/%),$m,$(CONFUSE_LIBS) $(if $(filter %/aldisctl/main.c,$m),$(XML_LIBS)))))
 $(foreach m,$(DAEMONS),$(eval \
 	$(call program,$(m:%/main.c=$B/bin/aldis-%),$m,$(if $(filter $(ENTRY_DAEMONS:%=%/%),$m),$(XML_LIBS)) \
-	$(if $(filter s2sd/%,$m),$(UNBOUND_LIBS)) $(if $(filter archived/%,$m),$(SQLITE_LIBS)))))
+	$(if $(filter s2sd/%,$m),$(UNBOUND_LIBS) $(CURL_LIBS)) $(if $(filter archived/%,$m),$(SQLITE_LIBS)))))
 
 # -- unit tests ---------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ $(1:tests/unit/%.c=$B/unit/%): $B/$(1:.c=.o) $(call objects,$(filter %.c,$2)) \
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
 	@$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(GROUP) $$(XML_LIBS) $$(CONFUSE_LIBS) \
-		$$(UNBOUND_LIBS) $$(SQLITE_LIBS) $$(COMMON_LIBS) $$(CMOCKA_LIBS)
+		$$(UNBOUND_LIBS) $$(CURL_LIBS) $$(SQLITE_LIBS) $$(COMMON_LIBS) $$(CMOCKA_LIBS)
 endef
 $(foreach t,$(UNIT_SRC),$(eval \
 	$(call unit,$t,$(call with_entry,$(or $(call named,$t),$(call by_noun,$t))))))

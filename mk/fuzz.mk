@@ -20,7 +20,7 @@ $(1:tests/fuzz/%.c=$B/fuzz/%): $B/$(1:.c=.o) $(call lib,$2) $(LIBXML) $(LIBALDIS
 	@mkdir -p $$(@D)
 	@echo "  LINK  $$@"
 	@$$(CC) $$(CFLAGS) $$(LDFLAGS) -fsanitize=fuzzer -Wl,--wrap=log_line -Wl,-z,muldefs -o $$@ $$(GROUP) \
-		$$(XML_LIBS) $$(CONFUSE_LIBS) $$(UNBOUND_LIBS) $$(SQLITE_LIBS) $$(COMMON_LIBS)
+		$$(XML_LIBS) $$(CONFUSE_LIBS) $$(UNBOUND_LIBS) $$(CURL_LIBS) $$(SQLITE_LIBS) $$(COMMON_LIBS)
 endef
 $(foreach t,$(FUZZ_SRC),$(eval $(call fuzzer,$t,$(call with_entry,$(call named,$t)))))
 -include $(patsubst %.c,$B/%.d,$(FUZZ_SRC))

@@ -224,6 +224,7 @@ disco_info_account(const struct frame *f, struct session *sender)
 struct items {
 	struct buf *out;
 	struct slice domain;
+	bool elsewhere; /* who asks is */
 };
 
 /* Domains that daemons serve are items of the domain that they stand below. */
@@ -235,7 +236,8 @@ each_domain(void *arg, struct peer *peer, struct slice value)
 	(void)peer;
 	if (value.len <= items->domain.len + 1 ||
 	    value.ptr[value.len - items->domain.len - 1] != '.' ||
-	    !slice_equal(slice_part(value, value.len - items->domain.len, SIZE_MAX), items->domain))
+	    !slice_equal(slice_part(value, value.len - items->domain.len, SIZE_MAX), items->domain) ||
+	    (items->elsewhere && registry_private(value)))
 		return;
 	buf_add_string(items->out, "<item");
 	xml_add_attribute(items->out, "jid", value);
@@ -246,10 +248,10 @@ void
 disco_items_server(const struct frame *f, struct session *sender)
 {
 	struct buf out = { 0 };
-	struct items items = { &out, f->to };
+	struct items items = { &out, f->to, sender != NULL && sender->remote &&
+	    !registry_named(account_jid(sender->account)) };
 	size_t head;
 
-	(void)sender;
 	xml_open(&out, "query", SLICE(NS_DISCO_ITEMS));
 	head = buf_len(&out);
 	buf_add_char(&out, '>');

@@ -220,7 +220,8 @@ is_for(const struct session *s, const struct frame *f, struct jid *to)
 	struct slice account = account_jid(s->account);
 	struct jid from;
 
-	if (f->archive_id == 0 || f->kind != STANZA_MESSAGE || f->from.ptr == NULL || f->to.ptr == NULL ||
+	if (f->archive_id == 0 || (f->kind != STANZA_MESSAGE && !(s->remote && route_is_subscription(f))) ||
+	    f->from.ptr == NULL || f->to.ptr == NULL ||
 	    jid_parse(f->from, &from) != 0 || jid_parse(f->to, to) != 0)
 		return false;
 	return slice_equal(remote_spool_of(f->to), account) ||
@@ -269,6 +270,8 @@ share(struct session *s, const struct frame *f, enum share share)
 		out.flags |= FLAG_CARBON;
 	COUNT(messages_routed);
 	deliver_to(s, &out);
+	if (f->kind == STANZA_PRESENCE && f->subtype == TYPE_SUBSCRIBED)
+		presence_granted(f);
 }
 
 void

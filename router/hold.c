@@ -176,7 +176,7 @@ store_send(const struct frame *f)
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 
 	if (archived != NULL)
-		peer_send(archived, f);
+		follow_send(archived, f);
 }
 
 void
@@ -238,8 +238,11 @@ static bool
 stored(uint32_t origin, uint64_t seq, uint64_t id, uint64_t spool)
 {
 	struct peer *peer = peer_by_incarnation(origin);
-	struct held *h = storing_take(peer ? peer->storing : &orphans, origin, seq);
+	struct held *h;
 
+	if (peer != NULL && peer->role == ROLE_AUTHD)
+		return peer_kept(peer, seq);
+	h = storing_take(peer ? peer->storing : &orphans, origin, seq);
 	if (h == NULL)
 		return false;
 	h->ready = true;

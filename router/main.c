@@ -14,6 +14,7 @@ static int
 reconfigure(const struct config *config)
 {
 	registry_set_domains(config);
+	registry_set_elsewhere(config);
 	sessions_configure(config);
 	serverinfo_configure(config);
 	adhoc_configure(config);
@@ -45,6 +46,7 @@ tick(uv_timer_t *t)
 	push_tick();
 	control_tick();
 	peers_tick();
+	follow_tick();
 	flow_tick();
 	daemon_dirty();
 }
@@ -58,7 +60,7 @@ flush(void)
 	disco_flush();
 	peers_flush();
 	needed = sessions_waiting() || drains_waiting() || push_waiting() || control_waiting() || peers_waiting() ||
-	    flow_waiting();
+	    follow_waiting() || flow_waiting();
 	if (needed && !ticking)
 		uv_timer_start(&timer, tick, TICK, TICK);
 	else if (!needed && ticking)
@@ -74,6 +76,7 @@ gauges(void)
 	hold_gauges();
 	fanout_gauges();
 	rooms_gauges();
+	follow_gauges();
 	deliver_gauges();
 	push_gauges();
 	flow_gauges();

@@ -56,7 +56,14 @@ is_taker(const struct peer *peer)
 static void
 peer_forget(struct peer *peer)
 {
+	struct peer *other;
+
+	follow_all(peer);
 	TAILQ_REMOVE(&peers, peer, all);
+	TAILQ_FOREACH(other, &peers, all) {
+		if (peer->role == ROLE_AUTHD)
+			follow_all(other);
+	}
 	registry_remove(peer);
 	if (peer->role == ROLE_AUTHD || peer->role == ROLE_C2SD)
 		exchanges_end(peer->role == ROLE_AUTHD ? 0 : peer->incarnation);
@@ -195,6 +202,7 @@ on_echo(struct peer *peer, const struct frame *f)
 	passed_clear(peer->passed);
 	if (peer->role == ROLE_MUCD)
 		fanout_anew(peer);
+	follow_clear(peer);
 }
 
 /* Asks one daemon to send again what it has in custody. */
@@ -220,7 +228,14 @@ peer_pass(struct peer *peer, const struct frame *f)
 		peer_resync(origin);
 		return;
 	}
-	peer_send(peer, f);
+	follow_send(peer, f);
+}
+
+/* Whether it has frames in custody. */
+static bool
+is_origin(const struct peer *peer)
+{
+	return peer_is_entry(peer) || peer->role == ROLE_AUTHD;
 }
 
 void
@@ -229,9 +244,21 @@ peers_resync(void)
 	struct peer *peer;
 
 	TAILQ_FOREACH(peer, &peers, all) {
-		if (peer_is_entry(peer) && peer->state == PEER_LIVE)
+		if (is_origin(peer) && peer->state == PEER_LIVE)
 			peer_resync(peer);
 	}
+}
+
+bool
+peer_kept(struct peer *authd, uint64_t seq)
+{
+	struct buf pairs = { 0 };
+	bool given = passed_take(authd->passed, seq, seq, ROLE_ARCHIVED, &pairs);
+
+	if (buf_len(&pairs) != 0)
+		peer_ack(authd->incarnation, seq);
+	buf_free(&pairs);
+	return given;
 }
 
 /* When a taker has been away for too long, what waits for it is sent again to be refused. */
@@ -283,6 +310,8 @@ peer_welcome(struct peer *peer)
 		mechanisms_send(peer);
 	if (peer->role == ROLE_C2SD)
 		disco_caps_send(peer);
+	if (peer->role == ROLE_S2SD)
+		registry_tell(peer);
 }
 
 void
@@ -314,6 +343,8 @@ on_hello(struct peer *peer, const struct frame *f)
 static void
 on_ready(struct peer *peer, const struct frame *f)
 {
+	struct peer *authd = peer_of(ROLE_AUTHD);
+
 	if (peer->state != PEER_REGISTERED) {
 		peer_refuse(peer, f, "not due");
 		return;
@@ -329,6 +360,8 @@ on_ready(struct peer *peer, const struct frame *f)
 		rooms_replayed();
 		if (peer->role == ROLE_S2SD)
 			remotes_ask();
+		if (peer->role == ROLE_S2SD && authd != NULL)
+			peer_resync(authd); /* what it keeps may be for a domain of which nobody knew */
 		return;
 	}
 	if (peer->role == ROLE_AUTHD) {
@@ -439,6 +472,8 @@ on_ack(struct peer *peer, const struct frame *f)
 	ack.numbers = buf_slice(&pairs);
 	if (buf_len(&pairs) != 0)
 		peer_send(entry, &ack);
+	if (buf_len(&pairs) != 0 && peer->role == ROLE_AUTHD)
+		follow_taken(entry, frame_at(&ack, frame_count(&ack) - 1));
 	buf_free(&pairs);
 }
 
@@ -536,8 +571,12 @@ on_session_flow(struct peer *peer, const struct frame *f)
 static void
 inbound(struct peer *peer, const struct frame *f)
 {
-	if (!peer->resyncing && peer_in_order(peer, f))
+	if (peer->resyncing || !peer_in_order(peer, f))
+		return;
+	if (peer_is_entry(peer))
 		route_inbound(peer, f);
+	else
+		route_kept(peer, f);
 }
 
 static void
@@ -545,7 +584,7 @@ on_stanza(struct peer *peer, const struct frame *f)
 {
 	if (peer_is_entry(peer) && (f->flags & FLAG_HANDOVER))
 		session_handover(peer, f);
-	else if (peer_is_entry(peer))
+	else if (is_origin(peer) && f->seq != 0)
 		inbound(peer, f);
 	else if (peer->role == ROLE_ARCHIVED && (f->flags & FLAG_ROOM))
 		fanout_history(peer, f);
@@ -580,6 +619,7 @@ on_forget(struct peer *peer, const struct frame *f)
 {
 	struct peer *archived = peer_of(ROLE_ARCHIVED);
 	struct frame forget = { .type = FRAME_FORGET, .jid = f->jid, .number = f->number };
+	struct peer *other;
 
 	if (peer->role == ROLE_MUCD) {
 		fanout_frame(peer, f);
@@ -590,6 +630,8 @@ on_forget(struct peer *peer, const struct frame *f)
 		return;
 	}
 	deliver_exists(f->jid, false, false, SLICE(""));
+	TAILQ_FOREACH(other, &peers, all)
+		follow_all(other);
 	if (archived != NULL)
 		peer_send(archived, &forget);
 }

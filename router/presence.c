@@ -314,15 +314,37 @@ presence_gone(struct session *s)
 	directed_withdraw(s, &f);
 }
 
+void
+presence_granted(const struct frame *f)
+{
+	struct account *account = account_find(f->from);
+	struct session *s;
+
+	if (account == NULL || account->remote || !(account_bits(account, f->to) & ROSTER_FROM))
+		return;
+	TAILQ_FOREACH(s, &account->sessions, siblings) {
+		struct frame presence;
+
+		if (!s->available || s->killed)
+			continue;
+		presence = presence_of(s);
+		send_elsewhere(&presence, account, f->to);
+	}
+}
+
 /* A contact may see the account's presence from now on, or no more (RFC 6121 sections 3.1.5,
  * 3.2.2). */
 void
 presence_changed(struct account *account, struct slice contact, unsigned before, unsigned now)
 {
 	struct session *s;
+	struct jid to;
 
 	if (!((before ^ now) & ROSTER_FROM))
 		return;
+	jid_split(contact, &to);
+	if ((now & ROSTER_FROM) && !registry_local_domain(to.domain) && registry_elsewhere(to.domain))
+		return; /* presence_granted(), when that has been said */
 	TAILQ_FOREACH(s, &account->sessions, siblings) {
 		struct frame f;
 

@@ -29,6 +29,8 @@ struct line {
 static TAILQ_HEAD(, line) lines = TAILQ_HEAD_INITIALIZER(lines);
 static unsigned line_counts[ROLE_COUNT];
 static struct map *local_domains;
+static struct map *components; /* by name: configured */
+static bool federation;
 
 /* Finds the line of a daemon that is registering again. */
 static struct line *
@@ -43,6 +45,19 @@ line_of(enum role role, struct slice text)
 	return NULL;
 }
 
+/* The first line with this word and value; several c2sd may have the same. */
+static struct line *
+line_find(const char *word, struct slice value)
+{
+	struct line *line;
+
+	TAILQ_FOREACH(line, &lines, all) {
+		if (slice_equal(line->value, value) && slice_is(line->word, word))
+			return line;
+	}
+	return NULL;
+}
+
 static bool
 is_domain(const struct peer *peer, struct slice value)
 {
@@ -52,6 +67,15 @@ is_domain(const struct peer *peer, struct slice value)
 		return peer->role == ROLE_S2SD; /* all that nobody else serves */
 	return jid_parse(value, &jid) == 0 && jid.local.ptr == NULL && jid.resource.ptr == NULL &&
 	    !registry_local_domain(value);
+}
+
+/* What is for this server alone: a domain that it has registered before. */
+static bool
+is_own(const struct peer *peer, struct slice value)
+{
+	const struct line *line = line_find("domain", value);
+
+	return line != NULL && line->role == peer->role && !slice_is(value, "*");
 }
 
 /* The router's own services are nobody else's, but for what authd knows better. */
@@ -76,6 +100,7 @@ is_command(const struct peer *peer, struct slice value)
 
 #define STORES (BY_AUTHD | BY_ARCHIVED | ROLE_BIT(ROLE_FORMSD))
 #define SERVES (BY_SERVICE | ROLE_BIT(ROLE_S2SD))
+#define HAS_DOMAINS (ROLE_BIT(ROLE_S2SD) | ROLE_BIT(ROLE_MUCD) | ROLE_BIT(ROLE_FORMSD))
 
 /* The words of a registration: who may say them, and whether no two roles may say the same. */
 static const struct word {
@@ -84,7 +109,8 @@ static const struct word {
 	bool alone;
 	bool (*check)(const struct peer *peer, struct slice value); /* NULL: anything goes */
 } words[] = {
-	{ "domain", ROLE_BIT(ROLE_S2SD) | ROLE_BIT(ROLE_MUCD) | ROLE_BIT(ROLE_FORMSD), true, is_domain },
+	{ "domain", HAS_DOMAINS, true, is_domain },
+	{ "private", HAS_DOMAINS, false, is_own },
 	{ "account-ns", STORES, true, is_account_ns },
 	{ "server-ns", STORES, true, is_account_ns },
 	{ "command", SERVES | ROLE_BIT(ROLE_SNMPD), true, is_command },
@@ -226,9 +252,29 @@ lines_sweep(const struct peer *peer)
 	}
 }
 
+/* Tells s2sd for which domains of another daemon it is the way to other servers. */
+static void
+domains_send(struct peer *s2sd, unsigned role)
+{
+	struct frame f = { .type = FRAME_DOMAINS, .number = role };
+	struct buf text = { 0 };
+	const struct line *line;
+
+	if (role == ROLE_S2SD || !(HAS_DOMAINS & ROLE_BIT(role)))
+		return;
+	TAILQ_FOREACH(line, &lines, all) {
+		if (line->role == role && slice_is(line->word, "domain") && !registry_private(line->value))
+			buf_printf(&text, "%.*s\n", SLICE_ARG(line->value));
+	}
+	f.text = buf_len(&text) != 0 ? buf_slice(&text) : SLICE("");
+	peer_send(s2sd, &f);
+	buf_free(&text);
+}
+
 void
 registry_add(struct peer *peer, struct slice text)
 {
+	struct peer *s2sd;
 	unsigned refused = 0;
 
 	while (text.len != 0) {
@@ -246,6 +292,21 @@ registry_add(struct peer *peer, struct slice text)
 		    peer->index, refused);
 	lines_sweep(peer);
 	disco_changed();
+	TAILQ_FOREACH(s2sd, &peers, all) {
+		if (s2sd->role == ROLE_S2SD && s2sd->state != PEER_CONNECTED)
+			domains_send(s2sd, peer->role);
+	}
+}
+
+void
+registry_tell(struct peer *s2sd)
+{
+	unsigned role;
+
+	for (role = 0; role < ROLE_COUNT; role++) {
+		if (line_counts[role] != 0)
+			domains_send(s2sd, role);
+	}
 }
 
 /* Lines stay when their daemon dies: what it serves is away, not unknown. */
@@ -281,6 +342,25 @@ registry_set_domains(const struct config *config)
 	}
 }
 
+void
+registry_set_elsewhere(const struct config *config)
+{
+	struct slice title;
+	size_t i, at = 0;
+	char *old;
+
+	while (components != NULL && (old = map_each(components, &at)) != NULL)
+		free(old);
+	map_free(&components);
+	components = map_new();
+	for (i = 0; config_title(config, "component", i, &title); i++) {
+		char *name = slice_dup(title);
+
+		map_put(components, slice_string(name), name);
+	}
+	federation = config_flag(config, "s2s", "", "federation");
+}
+
 size_t
 registry_count(void)
 {
@@ -311,36 +391,44 @@ registry_each_local(void (*each)(void *arg, struct slice domain), void *arg)
 bool
 registry_complete(void)
 {
-	return line_counts[ROLE_AUTHD] != 0;
+	return registry_heard(ROLE_AUTHD);
 }
 
-/* The first line with this word and value; several c2sd may have the same. */
-static struct line *
-line_find(const char *word, struct slice value)
+bool
+registry_heard(enum role role)
 {
-	struct line *line;
-
-	TAILQ_FOREACH(line, &lines, all) {
-		if (slice_equal(line->value, value) && slice_is(line->word, word))
-			return line;
-	}
-	return NULL;
+	return line_counts[role] != 0;
 }
 
 bool
 registry_elsewhere(struct slice domain)
 {
-	struct line *line = line_find("domain", domain);
+	const struct line *line = line_find("domain", domain);
 
-	if (line == NULL)
-		line = line_find("domain", SLICE("*"));
-	return line != NULL && line->role == ROLE_S2SD;
+	if (line != NULL)
+		return line->role == ROLE_S2SD;
+	/* s2sd may not have registered with this router yet: what is for others is stored meanwhile. */
+	return federation || (components != NULL && map_get(components, domain) != NULL) ||
+	    line_find("domain", SLICE("*")) != NULL;
 }
 
 bool
 registry_named(struct slice domain)
 {
 	return line_find("domain", domain) != NULL;
+}
+
+bool
+registry_private(struct slice domain)
+{
+	const struct line *line, *served = line_find("domain", domain);
+
+	TAILQ_FOREACH(line, &lines, all) {
+		if (served != NULL && line->role == served->role && slice_equal(line->value, domain) &&
+		    slice_is(line->word, "private"))
+			return true;
+	}
+	return false;
 }
 
 struct peer *

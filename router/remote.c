@@ -4,9 +4,10 @@
  *   (first stanza for it, or a stream from it) -> s2sd: REMOTE_OPEN -> fed from its spool -> SESSION_END
  *
  * Each is a session whose address is the domain. A stanza for a domain of which s2sd has not told yet goes
- * to it without a handle, and s2sd tells of it then. What was stored stays on the domain's spool until s2sd
- * reports it delivered; what was not stored is s2sd's to deliver, or to answer with an error. Called by
- * route.c, presence.c and peer.c.
+ * to it without a handle, and s2sd tells of it then. A stored message does not: older ones may be on the spool,
+ * so s2sd hears that something waits, and gets all of it in order. What was stored stays on the domain's spool
+ * until s2sd reports it delivered; what was not stored is s2sd's to deliver, or to answer with an error. Called
+ * by route.c, presence.c and peer.c.
  */
 #include "router.h"
 
@@ -111,6 +112,25 @@ remote_waiting(struct peer *peer, const struct frame *f)
 		peer_send(s2sd, &out);
 }
 
+/* What archived has stored of its own accord: an error for what waited in vain, or a subscription stanza that
+ * authd had in custody. */
+static const char *
+spooled_fault(const struct frame *f)
+{
+	bool message = f->kind == STANZA_MESSAGE, subscription = route_is_subscription(f), ours;
+	struct jid from, to;
+
+	if (f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != 0 ||
+	    jid_parse(f->to, &to) != 0)
+		return "malformed stanza";
+	ours = registry_local_domain(from.domain);
+	if (subscription && f->archive_id != 0)
+		return ours && !registry_local_domain(to.domain) ? NULL : "not from here to elsewhere";
+	/* An error to a subscription is for those who are there, as presence is. */
+	return f->subtype == TYPE_ERROR && !ours && ((message && f->archive_id != 0) ||
+	    (f->kind == STANZA_PRESENCE && f->archive_id == 0)) ? NULL : "not an error of a domain elsewhere";
+}
+
 void
 remote_spooled(struct peer *archived, const struct frame *f)
 {
@@ -118,17 +138,24 @@ remote_spooled(struct peer *archived, const struct frame *f)
 		.from = f->from, .to = f->to, .lang = f->lang, .payload = f->payload, .name = f->name,
 		.ns = f->ns, .flags = f->flags & FLAG_FROM_ENTRY, .archive_id = f->archive_id,
 		.stamp = f->stamp };
-	struct jid from, to;
+	const char *fault = spooled_fault(f);
+	struct account *domain;
+	struct jid to;
 
-	if (f->kind != STANZA_MESSAGE || f->subtype != TYPE_ERROR || f->archive_id == 0 ||
-	    f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != 0 ||
-	    jid_parse(f->to, &to) != 0 || registry_local_domain(from.domain)) {
-		peer_refuse(archived, f, "not an error of a domain elsewhere");
+	if (fault != NULL) {
+		peer_refuse(archived, f, fault);
 		return;
 	}
+	jid_split(f->to, &to);
 	/* Those that are fed get it from archived, in its place. */
-	hold_turn(f->archive_id);
-	if (registry_local_domain(to.domain))
+	if (f->archive_id != 0)
+		hold_turn(f->archive_id);
+	domain = account_find(remote_spool_of(f->to));
+	if (f->number != 0 && domain != NULL)
+		domain->spool = f->number;
+	if (f->kind == STANZA_PRESENCE)
+		presence_deliver(&out);
+	else if (registry_local_domain(to.domain))
 		deliver_message(&out);
 	else
 		remote_send(&out);
@@ -145,9 +172,22 @@ remote_fault(const struct session *s, const struct frame *f)
 	if (f->to.ptr == NULL || jid_parse(f->to, &to) != 0)
 		return "no receiver";
 	/* Nobody elsewhere sends through us to others; a component does, as its domain is one of ours. */
-	if (!registry_local_domain(to.domain) && !registry_named(to.domain) && !registry_named(own))
-		return "not for a domain of ours";
-	return NULL;
+	if (registry_named(own) || registry_local_domain(to.domain))
+		return NULL;
+	return registry_named(to.domain) && !registry_private(to.domain) ? NULL : "not for a domain of ours";
+}
+
+bool
+remote_forbids(const struct frame *f)
+{
+	struct jid from, to;
+
+	if (f->from.ptr == NULL)
+		return false;
+	jid_split(f->to, &to);
+	jid_split(f->from, &from);
+	return !registry_local_domain(from.domain) && registry_private(from.domain) &&
+	    !registry_named(to.domain) && !registry_local_domain(to.domain);
 }
 
 /* Nobody takes a stanza to an address elsewhere. */
@@ -159,17 +199,24 @@ refuse(const struct frame *f, enum stanza_error error, const char *text)
 		route_error(f, error, text);
 }
 
+/* Says that messages wait for a domain: s2sd tells of it, and gets its spool. */
+static void
+announce(struct peer *s2sd, struct slice domain)
+{
+	struct frame f = { .type = FRAME_REMOTE_WAITING, .text = domain };
+
+	if (s2sd->congested)
+		unheard = true;
+	else
+		peer_send(s2sd, &f);
+}
+
 /* Whether a stored message is left to the spool for now. */
 static bool
-is_left(struct session *s, const struct peer *s2sd, const struct frame *f)
+is_left(struct session *s, const struct frame *f)
 {
-	if (f->archive_id == 0)
-		return false;
-	if (s == NULL) {
-		unheard |= s2sd->congested;
-		return s2sd->congested; /* it gets all of the spool when s2sd tells of the domain */
-	}
-	return s->paused || s->draining || !drain_passes(s, f->archive_id);
+	return f->archive_id != 0 &&
+	    (s == NULL || s->paused || s->draining || !drain_passes(s, f->archive_id));
 }
 
 /* The daemon that takes a stanza of a room to an address elsewhere; NULL: nobody, and the room is told. */
@@ -255,8 +302,12 @@ remote_send(const struct frame *f)
 
 	jid_split(f->to, &to);
 	peer = registry_domain(to.domain, &known);
-	if (!known) {
+	if (!known && !registry_elsewhere(to.domain)) {
 		refuse(f, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+		return;
+	}
+	if (remote_forbids(f)) {
+		refuse(f, STANZA_ERROR_NOT_ALLOWED, "This service is for its own server alone");
 		return;
 	}
 	if (peer == NULL || peer->state != PEER_LIVE) {
@@ -264,8 +315,11 @@ remote_send(const struct frame *f)
 		return;
 	}
 	s = peer->role == ROLE_S2SD ? remote_find(to.domain) : NULL;
-	if (peer->role == ROLE_S2SD && is_left(s, peer, f))
+	if (peer->role == ROLE_S2SD && is_left(s, f)) {
+		if (s == NULL)
+			announce(peer, to.domain);
 		return;
+	}
 	out.audience = AUDIENCE_NONE;
 	out.flags &= FLAG_FROM_ENTRY;
 	out.origin = 0;
@@ -274,4 +328,6 @@ remote_send(const struct frame *f)
 	out.handle = s != NULL ? s->handle : peer->role == ROLE_MUCD && f->from.ptr != NULL ? sender_name(f) : 0;
 	COUNT(stanzas_elsewhere);
 	peer_send(peer, &out);
+	if (f->kind == STANZA_PRESENCE && f->subtype == TYPE_SUBSCRIBED)
+		presence_granted(f);
 }

@@ -38,8 +38,8 @@ route_type_fits(enum stanza_kind kind, enum stanza_type type)
 	return type == TYPE_ERROR || (type >= range[kind].first && type <= range[kind].last);
 }
 
-static bool
-is_subscription(const struct frame *f)
+bool
+route_is_subscription(const struct frame *f)
 {
 	return f->kind == STANZA_PRESENCE &&
 	    (f->subtype == TYPE_SUBSCRIBE || f->subtype == TYPE_SUBSCRIBED ||
@@ -105,9 +105,10 @@ classify(const struct frame *f, const struct session *sender, struct route *r)
 		jid_split(f->to, &r->to);
 		r->local = registry_local_domain(r->to.domain);
 	}
-	if (sender != NULL && block_outgoing(f, sender))
+	if (sender != NULL && (block_outgoing(f, sender) ||
+	    (!r->local && sender->remote && remote_forbids(f))))
 		return; /* refused in its turn */
-	if (is_subscription(f) && sender != NULL && r->to.full.ptr != NULL &&
+	if (route_is_subscription(f) && sender != NULL && r->to.full.ptr != NULL &&
 	    (r->local || !sender->remote)) {
 		r->target = TARGET_DAEMON;
 		r->peer = peer_of(ROLE_AUTHD);
@@ -148,7 +149,7 @@ pass_on(struct session *sender, const struct frame *f, const struct route *r)
 	if (sender != NULL && slice_is(f->ns, NS_ROSTER) && f->subtype == TYPE_GET &&
 	    (f->to.ptr == NULL || slice_equal(f->to, account_jid(sender->account))))
 		sender->interested = true;
-	if (is_subscription(f))
+	if (route_is_subscription(f))
 		out.to = jid_bare_of(f->to);
 	if (r->peer->role == ROLE_MUCD)
 		out.handle = sender == NULL || sender->remote ? 0 : sender->first_handle;
@@ -239,7 +240,7 @@ inbound_stamp(struct peer *peer, const struct session *s, const struct frame *f,
 		return false;
 	}
 	*out = *f;
-	out->from = is_subscription(f) ? jid_bare_of(from) : from;
+	out->from = route_is_subscription(f) ? jid_bare_of(from) : from;
 	out->audience = AUDIENCE_NONE;
 	out->flags = f->flags & FLAG_FROM_ENTRY;
 	out->origin = peer->incarnation;
@@ -325,7 +326,7 @@ route_presence(const struct frame *f, const struct route *r, struct session *sen
 	if (f->subtype == TYPE_ERROR) {
 		if (!r->local || r->to.resource.ptr != NULL)
 			presence_deliver(f);
-	} else if (is_subscription(f)) {
+	} else if (route_is_subscription(f)) {
 		presence_deliver(f); /* from one domain elsewhere to another: authd has no part in it */
 	} else if (f->to.ptr == NULL) {
 		presence_broadcast(sender, f);
@@ -471,7 +472,7 @@ service_fault(const struct peer *peer, const struct frame *f)
 	if (f->flags & ~(unsigned)FLAG_FROM_ENTRY)
 		return "flags";
 	/* What a contact elsewhere asks of an account goes to authd, which has the roster. */
-	if (peer->role != ROLE_AUTHD && is_subscription(f))
+	if (peer->role != ROLE_AUTHD && route_is_subscription(f))
 		return "subscription";
 	return NULL;
 }
@@ -497,6 +498,44 @@ room_answers(struct peer *mucd, struct frame *f)
 	if (f->handle != 0)
 		f->handle = s->handle;
 	return true;
+}
+
+/* What authd keeps for a contact elsewhere: archived puts it on the spool of the domain, and only then is it
+ * sent (remote_spooled()). A domain that no daemon has named yet may be one of s2sd's, which is to come. */
+void
+route_kept(struct peer *authd, const struct frame *f)
+{
+	struct peer *archived = peer_of(ROLE_ARCHIVED);
+	const char *fault = service_fault(authd, f);
+	struct frame out = *f;
+	struct jid from, to;
+
+	if (fault == NULL && (!route_is_subscription(f) || f->from.ptr == NULL || f->to.ptr == NULL ||
+	    f->handle != 0 || f->audience != AUDIENCE_NONE || f->token.len != ONCE_SIZE))
+		fault = "not a subscription";
+	if (fault == NULL) {
+		jid_split(f->from, &from);
+		jid_split(f->to, &to);
+		fault = registry_local_domain(from.domain) && !registry_local_domain(to.domain) ? NULL
+		    : "not from here to elsewhere";
+	}
+	if (fault != NULL) {
+		peer_refuse(authd, f, fault);
+		peer_ack(authd->incarnation, f->seq);
+		return;
+	}
+	frame_limit(&out);
+	out.origin = authd->incarnation;
+	if (registry_elsewhere(to.domain)) {
+		out.token = f->token;
+		out.stamp = daemon_now();
+		out.flags |= FLAG_STORE | FLAG_TO_REMOTE | FLAG_NO_PERMANENT;
+		if (archived != NULL)
+			peer_pass(archived, &out);
+	} else if (registry_heard(ROLE_S2SD)) {
+		remote_send(&out);
+		peer_ack(authd->incarnation, f->seq);
+	}
 }
 
 void

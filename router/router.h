@@ -55,6 +55,10 @@ struct peer {
 	struct acks *acks;
 	struct givens given;    /* what rooms say that it has not TAKEN yet (fanout.c), in order */
 	uint64_t said;          /* of mucd: the last number of what its rooms say, since the echo */
+	uint64_t asked_authd;   /* its last subscription stanza for elsewhere that authd has not taken; 0: none */
+	uint64_t asked_since;   /* ticks */
+	unsigned followers;     /* such stanzas among what waits */
+	struct buf following;   /* what waits for that (follow.c) */
 	bool congested;         /* its output was full and has not drained: its sessions are fed from
 	                           the spool, and if it is authd nobody begins to log in */
 };
@@ -73,6 +77,8 @@ void peer_send(struct peer *peer, const struct frame *f);
 void peer_lose(struct peer *peer, const char *reason);
 /* Passes a frame in custody on to the daemon that is to take it. */
 void peer_pass(struct peer *peer, const struct frame *f);
+/* archived has stored what authd keeps; false when it was not given that. */
+bool peer_kept(struct peer *authd, uint64_t seq);
 /* Counts and logs a frame that this daemon should not have sent. */
 void peer_refuse(struct peer *peer, const struct frame *f, const char *reason);
 /* Logs a frame that is of no use, which an honest daemon can send too: a session has ended, who
@@ -97,6 +103,17 @@ bool passed_add(struct passed *passed, uint64_t seq, enum role role);
  * acknowledged already is passed over; false when something was given to another role. */
 bool passed_take(struct passed *passed, uint64_t first, uint64_t last, enum role role,
     struct buf *pairs);
+
+/* -- follow.c: what follows a subscription stanza on its way to archived ------------------------- */
+
+/* Sends a frame in custody to its taker, when it is its turn. */
+void follow_send(struct peer *taker, const struct frame *f);
+void follow_taken(struct peer *origin, uint64_t seq); /* authd has acknowledged up to this one */
+void follow_all(struct peer *origin);          /* nothing waits any more: what is here goes on */
+void follow_clear(struct peer *origin);        /* it comes again */
+void follow_tick(void);
+bool follow_waiting(void);                     /* for a tick */
+void follow_gauges(void);
 
 /* -- flow.c: which daemons are read ------------------------------------------------------------ */
 
@@ -125,10 +142,16 @@ bool registry_overlaps(struct slice a, struct slice b);
 #define AWAY_TIME 10000
 uint64_t registry_away(struct slice domain, struct slice ns);
 void registry_set_domains(const struct config *config); /* instead of what was set before */
+void registry_set_elsewhere(const struct config *config); /* likewise: federation, components */
 bool registry_local_domain(struct slice domain);     /* a domain with accounts */
-bool registry_elsewhere(struct slice domain);        /* a domain that s2sd serves */
+bool registry_elsewhere(struct slice domain);        /* a domain that s2sd serves, or will when it is here */
 /* Whether a daemon has named this domain: a component, or the domain of a service. */
 bool registry_named(struct slice domain);
+/* Whether such a domain is for this server alone. */
+bool registry_private(struct slice domain);
+/* Whether a daemon of this role has registered since the router was started. */
+bool registry_heard(enum role role);
+void registry_tell(struct peer *s2sd); /* DOMAINS of all others */
 void registry_each_local(void (*each)(void *arg, struct slice domain), void *arg);
 /* Who serves a domain, a namespace. *known: whether anybody does; NULL with *known: it is away. */
 struct peer *registry_domain(struct slice domain, bool *known);
@@ -374,6 +397,10 @@ void rooms_gauges(void);
 void route_inbound(struct peer *peer, const struct frame *f);
 /* A stanza of a session whose turn it is; archive_id is set when it was stored. */
 void route_stanza(const struct frame *f, struct session *sender);
+/* Whether a stanza asks for a subscription, grants or ends one. */
+bool route_is_subscription(const struct frame *f);
+/* A STANZA of authd that is in custody. */
+void route_kept(struct peer *authd, const struct frame *f);
 /* A STANZA from a service daemon. */
 void route_service(struct peer *peer, const struct frame *f);
 /* What archived answers to a session that has asked its account's archive, or who has asked a room's. */
@@ -468,6 +495,8 @@ void remote_send(const struct frame *f);
 /* A stanza of a room to addresses elsewhere, a line each: all but the last have FLAG_MORE, or all when more is
  * true. Returns who has got it; NULL: nobody. */
 struct peer *remote_room(const struct frame *f, struct slice lines, bool more);
+/* Whether a stanza goes from a domain that is for this server alone to another server. */
+bool remote_forbids(const struct frame *f);
 /* Why a stanza that s2sd has brought may not come from this domain, or not go where it wants; NULL when
  * it may. */
 const char *remote_fault(const struct session *s, const struct frame *f);
@@ -502,6 +531,8 @@ void presence_broadcast(struct session *s, const struct frame *f); /* no `to` */
 void presence_directed(struct session *s, const struct frame *f);  /* available, unavailable, probe */
 void presence_deliver(const struct frame *f);                      /* to a local account */
 void presence_gone(struct session *s);                             /* the session ends */
+/* A contact elsewhere hears that it may see an account's presence: it follows. */
+void presence_granted(const struct frame *f);
 /* Shows the presence of a session to another, or that it is gone. */
 void presence_show(const struct session *s, struct session *to, bool shown);
 void presence_withdraw(const struct session *s, struct slice to); /* from an address */

@@ -649,8 +649,10 @@ session_rebind(struct session *old, struct session *new, uint64_t level)
 	free(new);
 	GAUGE(sessions, map_count(sessions));
 	/* Stored messages come after those that are handed over; what was on its way to the old holder
-	 * is behind the level that this one has told. */
+	 * is behind the level that this one has told. What archived was asked for it answers to the old
+	 * handle: nobody waits for that. */
 	drain_pause(old);
+	old->asked = false;
 	old->level = level;
 }
 

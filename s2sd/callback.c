@@ -167,6 +167,25 @@ question_write(const struct question *question, struct buf *out)
 	dialback_write(&d, out);
 }
 
+#define QUIET_TIME 60000u /* milliseconds without one after which the first is told again */
+
+/* Counts a refusal, and tells the 1st, 2nd, 4th, 8th and so on: a flood must not fill the log. */
+static void
+refused(struct stream *s, struct slice domain, struct slice to, const char *reason)
+{
+	static uint64_t last;
+	static unsigned count;
+
+	COUNT(streams_refused);
+	if (daemon_ticks() - last >= QUIET_TIME)
+		count = 0;
+	last = daemon_ticks();
+	count++;
+	if ((count & (count - 1)) == 0)
+		log_info("dialback refused", "domain=%s to=%s address=%s reason=%s refused=%u", log_quote(domain),
+		    log_quote(to), address_text(s->net.address), reason, count);
+}
+
 /* Tells the other server what became of its <db:result/>. */
 static void
 answer(struct stream *s, const struct question *q, enum dialback_type type, enum stanza_error error)
@@ -188,8 +207,8 @@ answer(struct stream *s, const struct question *q, enum dialback_type type, enum
 	incoming_called_back(s, d.type == DIALBACK_VALID,
 	    d.type == DIALBACK_ERROR ? stanza_error_text(d.condition) : "");
 	if (d.type != DIALBACK_VALID) {
-		COUNT(streams_refused);
-		log_info("dialback refused", "domain=%s address=%s", q->remote, address_text(s->net.address));
+		refused(s, slice_string(q->remote), slice_string(q->local),
+		    d.type == DIALBACK_ERROR ? stanza_error_text(d.condition) : "invalid");
 		return;
 	}
 	log_info("stream authenticated", "domain=%s to=%s address=%s mechanism=dialback", q->remote,
@@ -264,7 +283,7 @@ refusal(const struct dialback *d)
 
 	if (domain_find(d->to) == NULL)
 		return STANZA_ERROR_ITEM_NOT_FOUND;
-	if (domain_find(d->from) != NULL || component_find(d->from) != NULL)
+	if (domain_is_here(d->from))
 		return STANZA_ERROR_NOT_ALLOWED; /* one of ours */
 	return policy->refuse || !policy->dialback ? STANZA_ERROR_POLICY_VIOLATION : STANZA_ERROR_NONE;
 }
@@ -297,9 +316,7 @@ callback_element(struct stream *s, const struct xml_element *element)
 		ask(s, &d);
 		return;
 	}
-	COUNT(streams_refused);
-	log_info("dialback refused", "domain=%s to=%s address=%s reason=%s", log_quote(d.from),
-	    log_quote(d.to), address_text(s->net.address), stanza_error_text(error));
+	refused(s, d.from, d.to, stanza_error_text(error));
 	dialback_answer(&d, DIALBACK_ERROR, error, &reply);
 	dialback_write(&reply, stream_out(s));
 }

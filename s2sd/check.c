@@ -2,6 +2,9 @@
  * check.c: what both kinds of streams between servers need of DNS, of certificates and of the history.
  *
  * Called by main.c at the start, then by incoming.c and outgoing.c. Files are read before the lock-down.
+ *
+ *   VERIFYING --(good, its authority is to be asked)--> ASKING --(a response, or none)--> VERIFYING again --> done
+ *       '---(all others)---------------------------------'--(none is needed)-------------------------------^
  */
 #include "s2sd.h"
 
@@ -15,6 +18,7 @@
 #include "log.h"
 #include "mem.h"
 #include "ns.h"
+#include "responder.h"
 #include "xmlin.h"
 
 #define CRLS_MAX      16u
@@ -22,12 +26,15 @@
 #define DNS_TIME      5000u        /* milliseconds of each round */
 #define DOMAINS_KEPT  2000u
 #define HISTORY_BYTES (16u << 20)
+#define ANSWERS       1000u        /* responses of OCSP that are kept */
+#define ANSWERS_BYTES (4u << 20)
 
 struct resolver *resolver;
 struct attempts *history;
 
 static struct trust *trust;
 static struct resolver_options options;
+static struct answers *answers;
 static size_t checks;
 
 /* -- the start ---------------------------------------------------------------------------------- */
@@ -107,13 +114,16 @@ checks_configure(const struct config *config)
 	if (access(options.hosts, R_OK) != 0)
 		options.hosts = NULL;
 	history = attempts_new(DOMAINS_KEPT, HISTORY_BYTES);
+	answers = answers_new(ANSWERS, ANSWERS_BYTES);
 	return trust_read(config);
 }
 
 int
 checks_start(uv_loop_t *loop)
 {
-	return resolver_new(loop, &options, &resolver);
+	int error = resolver_new(loop, &options, &resolver);
+
+	return error != OK ? error : responders_start(loop, resolver);
 }
 
 void
@@ -121,6 +131,8 @@ checks_gauges(void)
 {
 	GAUGE(resolutions, resolver_busy(resolver));
 	GAUGE(checks, checks);
+	GAUGE(ocsp_asking, responders_busy());
+	GAUGE(ocsp_answers, answers_count(answers));
 	GAUGE(history_domains, attempts_domains(history));
 	GAUGE(history_bytes, attempts_bytes(history));
 }
@@ -131,6 +143,7 @@ checks_gauges(void)
 struct check {
 	uv_work_t work;
 	struct stream *stream; /* NULL: cancelled */
+	struct attempt *attempt;
 	void (*done)(struct stream *s, const struct verify_result *result);
 	struct trust *trust;
 	gnutls_datum_t chain[VERIFY_SENT];
@@ -139,6 +152,14 @@ struct check {
 	struct tlsa_set tlsa;
 	struct buf ocsp;
 	bool has_tlsa, is_client;
+	enum ocsp_fetch fetch;
+	bool wanted;           /* its authority is to be asked */
+	bool again;            /* it was asked: this is the second time */
+	bool fetched;          /* the response was not stapled */
+	char responder[OCSP_URL], url[OCSP_URL]; /* the one configured, that in the certificate */
+	char missing[VERIFY_REASON]; /* why there is no response; "": nobody was asked */
+	struct buf request;
+	struct inquiry *inquiry;
 	struct verify_result result;
 };
 
@@ -150,10 +171,22 @@ check_free(struct check *c)
 	trust_drop(&c->trust);
 	tlsa_clear(&c->tlsa);
 	buf_free(&c->ocsp);
+	buf_free(&c->request);
 	free(c->domain);
 	free(c->target);
 	free(c);
 	checks--;
+}
+
+/* Whether the authority is to be asked: only about a certificate that is good so far, so that it is one of ours
+ * which has named the URL, and only when something depends on it. */
+static bool
+wants_answer(const struct check *c)
+{
+	const struct verify_result *r = &c->result;
+
+	return c->fetch != OCSP_OFF && r->pkix == VERIFY_OK && r->checks[VERIFY_OCSP].verdict == VERIFY_NOT_DONE &&
+	    r->dane != VERIFY_FAILED && !r->dane_alone;
 }
 
 static void
@@ -164,9 +197,104 @@ run(uv_work_t *work)
 		.chain = c->chain, .count = c->count, .domain = slice_string(c->domain),
 		.target = c->target, .tlsa = c->has_tlsa ? &c->tlsa : NULL, .is_client = c->is_client,
 		.ocsp = buf_len(&c->ocsp) != 0 ? buf_slice(&c->ocsp) : SLICE_NONE, .now = time(NULL),
+		.ocsp_fetched = c->fetched, .ocsp_required = c->again && c->fetch == OCSP_REQUIRE,
+		.ocsp_missing = c->missing[0] != '\0' ? c->missing : NULL,
 	};
 
 	verify(c->trust, &peer, &c->result);
+	c->wanted = !c->again && wants_answer(c);
+	if (c->wanted && ocsp_request_for(c->trust, c->chain, c->count, &c->request, c->url) != OK)
+		c->url[0] = c->responder[0] = '\0';
+}
+
+static void finished(uv_work_t *work, int status);
+
+static void
+check_run(struct check *c)
+{
+	c->work.data = c;
+	uv_queue_work(daemon_loop(), &c->work, run, finished);
+}
+
+static void
+check_end(struct check *c)
+{
+	if (c->stream != NULL)
+		c->done(c->stream, &c->result);
+	check_free(c);
+	daemon_dirty();
+}
+
+/* -- asking the authority (OCSP) ------------------------------------------------------------------ */
+
+/* There is no response. */
+static void
+go_without(struct check *c, const char *why)
+{
+	attempt_step(c->attempt, daemon_ticks(), "ocsp", ATTEMPT_FAILED, "reason='%s'",
+	    attempt_text(slice_string(why)));
+	snprintf(c->missing, sizeof c->missing, "%s", why);
+	c->again = true;
+	check_run(c);
+}
+
+static void
+go_with(struct check *c, struct slice response, const char *from)
+{
+	attempt_step(c->attempt, daemon_ticks(), "ocsp", ATTEMPT_OK, "from=%s bytes=%zu", from, response.len);
+	buf_add_slice(&c->ocsp, response);
+	c->again = c->fetched = true;
+	check_run(c);
+}
+
+static void
+answered(void *arg, struct slice response, const char *why)
+{
+	struct check *c = arg;
+
+	c->inquiry = NULL;
+	if (response.ptr != NULL) {
+		go_with(c, response, "responder");
+	} else {
+		COUNT(ocsp_unanswered);
+		go_without(c, why);
+	}
+	daemon_dirty();
+}
+
+static void
+ask(struct check *c)
+{
+	const char *url = c->responder[0] != '\0' ? c->responder : c->url;
+	struct slice kept = answers_get(answers, buf_slice(&c->request), time(NULL));
+	int error;
+
+	if (kept.ptr != NULL) {
+		go_with(c, kept, "memory");
+		return;
+	}
+	if (url[0] == '\0') {
+		go_without(c, "the certificate names no responder");
+		return;
+	}
+	attempt_step(c->attempt, daemon_ticks(), "ocsp", ATTEMPT_NOTED, "url='%s' from=%s",
+	    attempt_text(slice_string(url)), url == c->responder ? "configuration" : "certificate");
+	error = responder_ask(url, buf_slice(&c->request), answered, c, &c->inquiry);
+	if (error == OK) {
+		COUNT(ocsp_asked);
+		return;
+	}
+	if (error == E_FULL)
+		COUNT(ocsp_refused);
+	go_without(c, error == E_FULL ? "too many requests are under way" : "nobody can be asked at this URL");
+}
+
+/* Keeps a response that has proven to be one. */
+static void
+keep_answer(const struct check *c)
+{
+	if (c->fetched && c->result.ocsp_until != 0)
+		answers_put(answers, buf_slice(&c->request), buf_slice(&c->ocsp), c->result.ocsp_until, time(NULL));
 }
 
 static void
@@ -175,11 +303,15 @@ finished(uv_work_t *work, int status)
 	struct check *c = work->data;
 
 	(void)status;
-	if (c->stream != NULL)
-		c->done(c->stream, &c->result);
-	check_free(c);
-	daemon_dirty();
+	if (c->again)
+		keep_answer(c);
+	if (c->wanted && c->stream != NULL)
+		ask(c);
+	else
+		check_end(c);
 }
+
+/* -- beginning ------------------------------------------------------------------------------------ */
 
 /* Copies TLSA records, which belong to the resolution. */
 static void
@@ -205,9 +337,10 @@ copy_tlsa(struct check *c, const struct candidate *candidate)
 }
 
 struct check *
-check_begin(struct stream *s, struct slice domain, const struct candidate *candidate,
-    void (*done)(struct stream *s, const struct verify_result *result))
+check_begin(struct stream *s, struct attempt *attempt, struct slice domain,
+    const struct candidate *candidate, void (*done)(struct stream *s, const struct verify_result *result))
 {
+	const struct policy *policy = policy_of(domain);
 	struct check *c = mem_alloc(sizeof *c);
 	gnutls_datum_t status;
 	const gnutls_datum_t *chain;
@@ -215,7 +348,10 @@ check_begin(struct stream *s, struct slice domain, const struct candidate *candi
 
 	checks++;
 	c->stream = s;
+	c->attempt = attempt;
 	c->done = done;
+	c->fetch = policy->ocsp_fetch;
+	snprintf(c->responder, sizeof c->responder, "%s", policy->ocsp_responder);
 	c->trust = trust_hold(trust);
 	c->domain = slice_dup(domain);
 	c->is_client = candidate == NULL;
@@ -229,17 +365,25 @@ check_begin(struct stream *s, struct slice domain, const struct candidate *candi
 		copy_tlsa(c, candidate);
 	if (candidate != NULL && transport_peer_status(&s->net, 0, &status) == OK)
 		buf_add(&c->ocsp, status.data, status.size);
-	c->work.data = c;
-	uv_queue_work(daemon_loop(), &c->work, run, finished);
+	check_run(c);
 	return c;
 }
 
+/* What is on a thread ends there; who waits for an answer does not wait any more. */
 void
 check_cancel(struct check **check)
 {
-	if (*check != NULL)
-		(*check)->stream = NULL;
+	struct check *c = *check;
+
 	*check = NULL;
+	if (c == NULL)
+		return;
+	c->stream = NULL;
+	c->attempt = NULL;
+	if (c->inquiry != NULL) {
+		responder_cancel(&c->inquiry);
+		check_free(c);
+	}
 }
 
 bool

@@ -79,7 +79,7 @@ peer_test(struct slice *words, size_t count, json_t **result)
 	struct slice domain;
 
 	if (count == 0 || count > 2 || jid_prepare_domain(words[0], prepared, &domain) != OK ||
-	    domain_find(domain) != NULL || component_find(domain) != NULL) {
+	    domain_is_here(domain)) {
 		*result = json_string("a domain of another server is needed");
 		return E_MALFORMED;
 	}

@@ -91,7 +91,7 @@ admit(struct stream *s)
 	if (s->remote == NULL)
 		return true; /* it may still ask about keys */
 	attempt_domain(in->attempt, remote);
-	if (domain_find(remote) != NULL || component_find(remote) != NULL) {
+	if (domain_is_here(remote)) {
 		refuse(s, "policy", "invalid-from", "That is a domain of this server");
 		return false;
 	}
@@ -129,7 +129,7 @@ on_header(struct stream *s, const struct xml_header *h)
 		/* What it says before its certificate was checked waits. */
 		s->checking = true;
 		transport_block(&s->net, true);
-		in->check = check_begin(s, slice_string(s->remote), NULL, on_checked);
+		in->check = check_begin(s, in->attempt, slice_string(s->remote), NULL, on_checked);
 	}
 }
 

@@ -55,6 +55,7 @@ start(uv_loop_t *loop)
 		error = checks_start(loop);
 	if (error != OK)
 		return error;
+	xml_set_ours(domain_is_here);
 	deadlines_start(loop);
 	uplink_start(remote_reported);
 	transports_start(loop);
@@ -81,6 +82,7 @@ static void (*const handlers[FRAME_COUNT])(const struct frame *) = {
 	[FRAME_ACK] = uplink_ack,
 	[FRAME_STANZA] = remotes_stanza,
 	[FRAME_REMOTE_WAITING] = remotes_waiting,
+	[FRAME_DOMAINS] = domains_of,
 	[FRAME_SESSION_DRAIN] = remote_draining,
 	[FRAME_SESSION_KILL] = remote_kill,
 };

@@ -1,6 +1,6 @@
 /*
- * ocsp.c: OCSP (RFC 6960): requests, and checking responses. Called by verify.c, and by those who
- * fetch; on threads of the pool. Fails as verify.h says, always with a reason.
+ * ocsp.c: OCSP (RFC 6960): requests, and checking responses. Called by verify.c; on threads of the pool. Fails
+ * as verify.h says, always with a reason.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,14 +16,14 @@
 /* -- asking -------------------------------------------------------------------------------------- */
 
 /* Where to ask: a URL of the printable characters that URLs have. */
-static int
-url_read(gnutls_x509_crt_t certificate, char url[OCSP_URL])
+void
+ocsp_url(gnutls_x509_crt_t certificate, char url[OCSP_URL])
 {
 	gnutls_datum_t value;
+	bool good = false;
 	unsigned n, i;
 
-	for (n = 0; n < 16; n++) {
-		bool good;
+	for (n = 0; !good && n < 16; n++) {
 		int code = gnutls_x509_crt_get_authority_info_access(certificate, n, GNUTLS_IA_OCSP_URI, &value, NULL);
 
 		if (code == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
@@ -36,21 +36,18 @@ url_read(gnutls_x509_crt_t certificate, char url[OCSP_URL])
 		if (good)
 			snprintf(url, OCSP_URL, "%.*s", (int)value.size, (char *)value.data);
 		gnutls_free(value.data);
-		if (good)
-			return OK;
 	}
-	return E_NOT_FOUND;
+	if (!good)
+		url[0] = '\0';
 }
 
 int
-ocsp_request(gnutls_x509_crt_t certificate, gnutls_x509_crt_t issuer, struct buf *der, char url[OCSP_URL])
+ocsp_request(gnutls_x509_crt_t certificate, gnutls_x509_crt_t issuer, struct buf *der)
 {
 	gnutls_ocsp_req_t request;
 	gnutls_datum_t out;
-	int code = url_read(certificate, url);
+	int code;
 
-	if (code != OK)
-		return code;
 	if (gnutls_ocsp_req_init(&request) < 0)
 		return E_SYSTEM;
 	/* SHA-1 names the issuer only, and is what all responders know (RFC 5019). */
@@ -109,17 +106,18 @@ single_check(const struct single *single, time_t now, char *reason)
 	if (until < now - SKEW)
 		return said(reason, E_AGAIN, "the response is out of date");
 	if (single->status != GNUTLS_OCSP_CERT_GOOD)
-		return said(reason, E_AGAIN, "the authority does not know the certificate");
+		return said(reason, E_NOT_FOUND, "the authority does not know the certificate");
 	snprintf(reason, VERIFY_REASON, "good for %lld more seconds", (long long)(until > now ? until - now : 0));
 	return OK;
 }
 
 static int
 response_check(gnutls_ocsp_resp_t response, gnutls_x509_crt_t certificate, gnutls_x509_crt_t issuer,
-    time_t now, char *reason)
+    time_t now, char *reason, time_t *until)
 {
 	struct single single;
 	unsigned status;
+	int code;
 
 	if (gnutls_ocsp_resp_get_status(response) != GNUTLS_OCSP_RESP_SUCCESSFUL)
 		return said(reason, E_AGAIN, "the responder has no answer");
@@ -127,17 +125,21 @@ response_check(gnutls_ocsp_resp_t response, gnutls_x509_crt_t certificate, gnutl
 		return said(reason, E_MISMATCH, "not signed by the issuer or who has its right to");
 	if (single_find(response, certificate, &single) != OK)
 		return said(reason, E_MISMATCH, "the response is of another certificate");
-	return single_check(&single, now, reason);
+	code = single_check(&single, now, reason);
+	if ((code == OK || code == E_FORBIDDEN) && single.next_update != (time_t)-1)
+		*until = single.next_update < now + OCSP_AGE_MAX ? single.next_update : now + OCSP_AGE_MAX;
+	return code;
 }
 
 int
 ocsp_check(struct slice response, gnutls_x509_crt_t certificate, gnutls_x509_crt_t issuer, time_t now,
-    char *reason)
+    char *reason, time_t *until)
 {
 	gnutls_datum_t der = { (unsigned char *)(uintptr_t)response.ptr, (unsigned)response.len };
 	gnutls_ocsp_resp_t parsed;
 	int code;
 
+	*until = 0;
 	if (response.len > OCSP_MAX)
 		return said(reason, E_MALFORMED, "the response is too big");
 	if (gnutls_ocsp_resp_init(&parsed) < 0)
@@ -145,7 +147,7 @@ ocsp_check(struct slice response, gnutls_x509_crt_t certificate, gnutls_x509_crt
 	if (gnutls_ocsp_resp_import(parsed, &der) < 0)
 		code = said(reason, E_MALFORMED, "the response is malformed");
 	else
-		code = response_check(parsed, certificate, issuer, now, reason);
+		code = response_check(parsed, certificate, issuer, now, reason, until);
 	gnutls_ocsp_resp_deinit(parsed);
 	return code;
 }

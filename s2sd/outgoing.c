@@ -456,7 +456,8 @@ on_secured(struct stream *s)
 		return;
 	o->stage = STAGE_FEATURES;
 	o->has_features = false;
-	o->check = check_begin(s, slice_string(s->remote), &o->resolution->candidates[o->at], on_checked);
+	o->check = check_begin(s, o->attempt, slice_string(s->remote), &o->resolution->candidates[o->at],
+	    on_checked);
 	send_header(o);
 }
 
@@ -517,13 +518,14 @@ go_on(struct outgoing *o)
 		snprintf(why, sizeof why, "The certificate is not good: %s", o->why);
 		fail(o, "policy", why);
 	} else if (o->features.external && o->stream->domain != NULL &&
-	    o->stream->domain->certificate != NULL) {
+	    domain_is_certified(o->stream->domain)) {
 		authenticate(o);
 	} else if (policy->dialback && o->stream->id != NULL) {
 		key_prove(o->stream, slice_string(o->local), slice_string(o->remote));
 		o->stage = STAGE_DIALBACK;
 	} else {
-		fail(o, "authentication", "It does not accept our certificate");
+		fail(o, "authentication", o->stream->domain == NULL || domain_is_certified(o->stream->domain)
+		    ? "It does not accept our certificate" : "We have no certificate for our domain");
 	}
 }
 
@@ -584,6 +586,7 @@ take_sasl(struct outgoing *o, const struct xml_element *element)
 {
 	struct stream *s = o->stream;
 	const struct policy *policy = policy_of(slice_string(s->remote));
+	struct buf said = { 0 };
 	char why[WHY_SIZE];
 
 	if (o->stage == STAGE_AUTH && slice_is(element->name, "success")) {
@@ -594,7 +597,9 @@ take_sasl(struct outgoing *o, const struct xml_element *element)
 		send_header(o);
 		return;
 	}
-	snprintf(why, sizeof why, "It refuses our certificate: %.*s", SLICE_ARG(element->child_name));
+	peer_said(element, &said);
+	snprintf(why, sizeof why, "It refuses our certificate: %.*s", SLICE_ARG(buf_slice(&said)));
+	buf_free(&said);
 	if (o->stage == STAGE_AUTH && policy->dialback && s->id != NULL) {
 		attempt_step(o->attempt, daemon_ticks(), "authentication", ATTEMPT_FAILED,
 		    "mechanism=EXTERNAL reason='%s'", attempt_text(slice_string(why)));

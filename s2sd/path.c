@@ -29,6 +29,12 @@ set_state(struct path *path, enum path_state state)
 	by_state[state]++;
 }
 
+size_t
+paths_trying(void)
+{
+	return by_state[PATH_TRYING];
+}
+
 void
 paths_gauges(void)
 {

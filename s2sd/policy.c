@@ -20,7 +20,23 @@ policy_free(struct policy *policy)
 	for (i = 0; i < POLICY_ADDRESSES; i++)
 		free(policy->addresses[i]);
 	free(policy->name);
+	free(policy->ocsp_responder);
 	*policy = (struct policy){ 0 };
+}
+
+enum ocsp_fetch
+ocsp_fetch_read(struct slice text, enum ocsp_fetch otherwise)
+{
+	static const char *const texts[] = {
+		[OCSP_OFF] = "off", [OCSP_TRY] = "try", [OCSP_REQUIRE] = "require",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		if (slice_is(text, texts[i]))
+			return (enum ocsp_fetch)i;
+	}
+	return otherwise;
 }
 
 static void
@@ -34,6 +50,10 @@ policy_read(const struct config *config, struct slice title, struct policy *poli
 	policy->direct_tls = config_flag(config, "peer", policy->name, "direct-tls");
 	text = config_text(config, "peer", policy->name, "authentication");
 	policy->dialback = text.len != 0 ? slice_is(text, "dialback") : settings.dialback;
+	policy->ocsp_fetch = (uint8_t)ocsp_fetch_read(config_text(config, "peer", policy->name, "ocsp-fetch"),
+	    settings.ocsp_fetch);
+	text = config_text(config, "peer", policy->name, "ocsp-responder");
+	policy->ocsp_responder = slice_dup(text.len != 0 ? text : slice_string(settings.ocsp_responder));
 	for (i = 0; i < POLICY_ADDRESSES &&
 	    config_list(config, "peer", policy->name, "address", i, &text); i++)
 		policy->addresses[i] = slice_dup(text);
@@ -52,6 +72,8 @@ policies_configure(const struct config *config)
 		policy_read(config, title, &policies[policy_count++]);
 	}
 	fallback.dialback = settings.dialback;
+	fallback.ocsp_fetch = settings.ocsp_fetch;
+	fallback.ocsp_responder = settings.ocsp_responder;
 }
 
 const struct policy *

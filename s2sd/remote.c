@@ -18,6 +18,9 @@
 #include "mem.h"
 
 #define RELIEF_TIME 1000u  /* between looks whether a paused one has room again */
+#define TRYING_MAX  64u   /* paths that are tried, before more are begun for what waits */
+#define TRYING_TIME 200u  /* milliseconds until the next look */
+#define WAITING_BYTES (8u << 20) /* of names of domains that are to be begun */
 #define QUIET_TIME 10000u /* milliseconds for which one stays that has nothing left */
 
 static struct map *by_name, *by_handle;
@@ -209,6 +212,13 @@ remote_get(struct slice name)
 
 /* -- from the router ---------------------------------------------------------------------------- */
 
+/* Whether a domain is served here and not by way of us. */
+static bool
+is_ours(struct slice name)
+{
+	return domain_is_here(name) && component_find(name) == NULL;
+}
+
 void
 remotes_stanza(const struct frame *f)
 {
@@ -216,7 +226,7 @@ remotes_stanza(const struct frame *f)
 	struct remote *remote;
 
 	if (f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != OK ||
-	    jid_parse(f->to, &to) != OK || !stanza_is_canonical(f) || domain_find(to.domain) != NULL) {
+	    jid_parse(f->to, &to) != OK || !stanza_is_canonical(f) || is_ours(to.domain)) {
 		daemon_refuse(f, "malformed stanza, or to ourselves");
 		/* It must not stay on the spool for ever. */
 		remote = remote_by_handle(f->handle);
@@ -231,8 +241,38 @@ remotes_stanza(const struct frame *f)
 	path_deliver(path_get(remote, remote->component ? SLICE("") : from.domain), f);
 }
 
+/* Domains of which the router has said that messages wait for them, a line each: those are begun a few at a
+ * time, as there are thousands of them after a restart. */
+static struct buf waiting;
+
+static void open_some(struct deadline *d);
+static struct deadline opener = { .due = open_some };
+
 /* A path to a domain is found when its first message comes out of the spool: telling the router is all
  * that it takes. */
+static void
+open_some(struct deadline *d)
+{
+	size_t tried = paths_trying();
+
+	(void)d;
+	while (buf_len(&waiting) > 0 && tried++ < TRYING_MAX) {
+		struct slice lines = buf_slice(&waiting);
+		const char *end = memchr(lines.ptr, '\n', lines.len);
+		size_t len = (size_t)(end - lines.ptr);
+		struct slice name = slice_part(lines, 0, len);
+
+		/* The configuration may be another one now. */
+		if (!is_ours(name))
+			remote_get(name);
+		buf_consume(&waiting, len + 1);
+	}
+	if (buf_len(&waiting) > 0)
+		deadline_set(&opener, TRYING_TIME);
+	else
+		buf_free(&waiting);
+}
+
 void
 remotes_waiting(const struct frame *f)
 {
@@ -245,12 +285,19 @@ remotes_waiting(const struct frame *f)
 		struct slice line = slice_part(lines, 0, len), name;
 
 		if (jid_prepare_domain(line, prepared, &name) == OK && slice_equal(line, name) &&
-		    (settings.federation || component_find(name) != NULL) && domain_find(name) == NULL)
-			remote_get(name);
-		else
+		    (settings.federation || component_find(name) != NULL) && !is_ours(name)) {
+			buf_add_slice(&waiting, name);
+			buf_add_char(&waiting, '\n');
+		} else {
 			log_warn("messages wait in vain", "domain=%s", log_quote(line));
+		}
+		if (buf_len(&waiting) > WAITING_BYTES) {
+			log_warn("too many domains wait", "bytes=%zu", buf_len(&waiting));
+			break; /* until a message is sent to them, or the next start */
+		}
 		lines = slice_part(lines, end != NULL ? len + 1 : len, lines.len);
 	}
+	open_some(NULL);
 }
 
 void

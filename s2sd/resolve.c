@@ -577,7 +577,7 @@ configured_take(struct resolve *r, const struct configured *peers, size_t count)
 
 	for (i = 0; i < count; i++) {
 		struct srv srv = { .priority = (uint16_t)i, .port = peers[i].port, .direct = peers[i].direct,
-			.secure = true };
+			.secure = !peers[i].plain };
 		struct resolve_target *target;
 
 		if (peers[i].host.len < SRV_NAME)

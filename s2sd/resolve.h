@@ -98,6 +98,7 @@ struct configured {
 	struct slice host; /* an address without brackets, or a host name, whose addresses are looked up */
 	uint16_t port;
 	bool direct;
+	bool plain;        /* what is there has no TLS, so that TLSA records do not matter */
 };
 
 /* Reads "HOST[:PORT][ tls]", an IPv6 address in brackets. Returns 0 or E_MALFORMED. */

@@ -48,7 +48,9 @@ struct settings {
 	size_t domain_streams;
 	uint64_t domain_stanzas, domain_bytes; /* a second; 0: any */
 	bool federation;
-	bool dialback;                  /* where no peer says otherwise */
+	bool dialback;                  /* where no peer says otherwise, like the next two */
+	uint8_t ocsp_fetch;             /* enum ocsp_fetch */
+	char *ocsp_responder;           /* "": that in the certificate */
 	char *tls_priority;
 };
 
@@ -57,42 +59,58 @@ extern struct settings settings;
 int settings_configure(const struct config *config);
 int settings_reconfigure(const struct config *config);
 
-/* -- domain.c: our domains, and the components' ------------------------------------------------- */
+/* -- domain.c: the domains that are served here -------------------------------------------------- */
 
 struct domain {
 	char *name;                      /* canonical */
 	char ascii[256];                 /* for SNI */
-	struct certificate *certificate; /* NULL: none, no TLS */
+	struct certificate *certificate; /* its own; NULL: none */
+	struct certificate *lent;        /* without one: another domain's that names it; NULL: none */
 	char *title;                     /* of a component: what service discovery says; else NULL */
-	bool component;
-	bool served;                     /* it is in the configuration */
+	enum role role;                  /* who serves it: ROLE_AUTHD: it has accounts, ROLE_S2SD: a component */
+	bool served;                     /* it is in the configuration, or its daemon has it */
+	bool alone;                      /* other servers have no part in it */
 };
 
 int domains_configure(const struct config *config); /* also while we run */
-struct domain *domain_find(struct slice name);      /* canonical, with accounts; NULL */
-struct domain *domain_first(void);
+void domains_of(const struct frame *f);             /* DOMAINS */
+struct domain *domain_find(struct slice name);      /* canonical, one that other servers may reach; NULL */
+bool domain_is_here(struct slice name);             /* canonical: whether it is served here, by whomever */
+struct domain *domain_first(void);                  /* with accounts */
+bool domain_is_certified(const struct domain *domain); /* it has a certificate to show */
 struct domain *component_find(struct slice name);   /* canonical, of a component; NULL */
 /* For a handshake, in any thread: a reference to the certificate of the domain in this SNI (absent:
  * none), of this domain (may be NULL), or of the first one; NULL when there is none. */
 struct certificate *domain_certificate(struct slice sni, const struct domain *domain);
-/* Adds the lines of HELLO: the domains that we serve. */
+/* Adds the lines of HELLO: the domains that we serve, and which of them are for this server alone. */
 void domains_register(struct buf *text);
 
 /* -- policy.c: what the administrator wants of other servers ------------------------------------ */
 
 #define POLICY_ADDRESSES 8
 
+/* Whether the authority of a certificate is asked about it, when no response was stapled. */
+enum ocsp_fetch {
+	OCSP_OFF,
+	OCSP_TRY,     /* no answer is as good as none asked for */
+	OCSP_REQUIRE, /* no good answer, no good certificate */
+};
+
 struct policy {
 	char *name;       /* a domain, or "*.example.net" */
 	bool refuse;
 	bool dialback;    /* it may prove its domain by dialback */
 	bool direct_tls;
+	uint8_t ocsp_fetch;   /* enum ocsp_fetch */
+	char *ocsp_responder; /* the http URL to ask; "": that in the certificate */
 	char *addresses[POLICY_ADDRESSES]; /* "192.0.2.1:5269"; NULL: no more */
 };
 
 void policies_configure(const struct config *config);
 /* What holds for a domain: that of the longest name that fits it, or what holds for all. */
 const struct policy *policy_of(struct slice domain);
+/* Reads "off", "try", "require"; otherwise is what was given. */
+enum ocsp_fetch ocsp_fetch_read(struct slice text, enum ocsp_fetch otherwise);
 
 /* -- stream.c: XML streams between servers, and of components (RFC 6120 section 4) --------------- */
 
@@ -180,11 +198,15 @@ bool stream_prove(struct stream *s, struct remote *remote, struct domain *local)
 struct proof *stream_proof(const struct stream *s, struct slice from, struct slice to);
 /* Ends the stream with an error (RFC 6120 section 4.9). text: may be NULL. */
 void stream_error(struct stream *s, const char *condition, const char *text);
+/* extra: an element that says more, written as it is. */
+void stream_error_with(struct stream *s, const char *condition, const char *text, const char *extra);
 void stream_finish(struct stream *s, const char *why); /* </stream:stream>, and the rest */
 void stream_lose(struct stream *s, const char *why);   /* at once */
 bool stream_is_open(const struct stream *s);           /* it can be written to */
 void stream_ease(struct stream *s);                    /* reads on, unless something is in the way */
 struct buf *stream_out(struct stream *s);
+/* Adds what an error of the peer says: its condition, and ": " and its text if there is one. */
+void peer_said(const struct xml_element *element, struct buf *out);
 void stream_encrypt(struct stream *s, const struct tls_settings *how); /* secured() or lost() follows */
 void stream_rearm(struct stream *s);
 void streams_ease(void);                   /* the link to the router has room again, perhaps */
@@ -203,10 +225,11 @@ int checks_start(uv_loop_t *loop);
 void checks_gauges(void);
 
 /* Verifies on a thread of the pool that the peer of a stream is this domain's server. candidate: by which
- * it was found; NULL: the peer came to us. done() follows, unless it is cancelled. */
+ * it was found; NULL: the peer came to us. attempt: gets the steps of asking its authority. done() follows, unless
+ * it is cancelled. */
 struct check;
-struct check *check_begin(struct stream *s, struct slice domain, const struct candidate *candidate,
-    void (*done)(struct stream *s, const struct verify_result *result));
+struct check *check_begin(struct stream *s, struct attempt *attempt, struct slice domain,
+    const struct candidate *candidate, void (*done)(struct stream *s, const struct verify_result *result));
 void check_cancel(struct check **check);
 /* By DANE where there is any, else by PKIX (RFC 7673 section 4). */
 bool check_is_good(const struct verify_result *result);
@@ -321,6 +344,7 @@ void path_lost(struct path *path, const char *why);  /* its stream has ended */
 /* No stream could be had. error: what who waits is told; permanent: it will not be better later. */
 void path_failed(struct path *path, enum stanza_error error, bool permanent, const char *reason);
 void path_free(struct path *path);
+size_t paths_trying(void);                           /* how many look for a stream now */
 void paths_gauges(void);
 
 /* -- incoming.c, outgoing.c, component.c -------------------------------------------------------- */

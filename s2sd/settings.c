@@ -39,6 +39,9 @@ take_options(const struct config *config)
 	settings.queue_total = number(config, "queue-total");
 	settings.federation = config_flag(config, "s2s", "", "federation");
 	settings.dialback = slice_is(config_text(config, "s2s", "", "authentication"), "dialback");
+	settings.ocsp_fetch = (uint8_t)ocsp_fetch_read(config_text(config, "s2s", "", "ocsp-fetch"), OCSP_OFF);
+	free(settings.ocsp_responder);
+	settings.ocsp_responder = slice_dup(config_text(config, "s2s", "", "ocsp-responder"));
 	settings.limits = (struct xml_limits){
 		.stanza_bytes = number(config, "stanza-size"),
 		.depth = (unsigned)number(config, "stanza-depth"),

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "mem.h"
 #include "ns.h"
+#include "xmlin.h"
 #include "xmlout.h"
 
 #define LANG_MAX 64u
@@ -208,6 +209,12 @@ ended(struct stream *s, const char *why)
 void
 stream_error(struct stream *s, const char *condition, const char *text)
 {
+	stream_error_with(s, condition, text, "");
+}
+
+void
+stream_error_with(struct stream *s, const char *condition, const char *text, const char *extra)
+{
 	struct buf *out;
 
 	if (!stream_is_open(s))
@@ -225,6 +232,7 @@ stream_error(struct stream *s, const char *condition, const char *text)
 		xml_add_text(out, slice_string(text));
 		buf_add_string(out, "</text>");
 	}
+	buf_add_string(out, extra);
 	buf_add_string(out, "</stream:error></stream:stream>");
 	xml_stream_stop(s->xml);
 	ended(s, condition);
@@ -340,15 +348,37 @@ on_end(void *arg)
 	stream_finish(s, "closed by the peer");
 }
 
+void
+peer_said(const struct xml_element *element, struct buf *out)
+{
+	struct xmlin_element child;
+	struct buf scratch = { 0 };
+	struct slice text;
+	struct xmlin in;
+
+	buf_add_slice(out, element->child_name);
+	xmlin_begin(&in, element->payload, element->ns);
+	while (xmlin_child(&in, &child)) {
+		if (!slice_is(child.name, "text") || xmlin_text(&child, &scratch, &text) != OK || text.len == 0)
+			continue;
+		buf_add_string(out, ": ");
+		buf_add_slice(out, text);
+		break;
+	}
+	buf_free(&scratch);
+}
+
 static void
 peer_error(struct stream *s, const struct xml_element *element)
 {
-	char why[128];
+	struct buf said = { 0 };
+	char why[256];
 
-	snprintf(why, sizeof why, "the peer says: %.*s", SLICE_ARG(element->child_name));
-	log_info("stream error of the peer", "address=%s domain=%s condition=%s",
-	    address_text(s->net.address), log_quote(slice_string(s->remote)),
-	    log_quote(element->child_name));
+	peer_said(element, &said);
+	snprintf(why, sizeof why, "the peer says: %.*s", SLICE_ARG(buf_slice(&said)));
+	log_info("stream error of the peer", "address=%s domain=%s said=%s",
+	    address_text(s->net.address), log_quote(slice_string(s->remote)), log_quote(buf_slice(&said)));
+	buf_free(&said);
 	stream_finish(s, why);
 }
 

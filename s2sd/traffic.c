@@ -193,9 +193,20 @@ on_enable(struct stream *s)
 	buf_add_string(stream_out(s), "<enabled xmlns='" NS_SM "'/>");
 }
 
+/* XEP-0198 section 4. */
+static void
+too_high(struct stream *s, uint32_t h, uint32_t sent)
+{
+	char extra[128];
+
+	snprintf(extra, sizeof extra, "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h, sent);
+	stream_error_with(s, "undefined-condition", "more was acknowledged than was sent", extra);
+}
+
 static void
 on_a(struct stream *s, const struct xml_element *element)
 {
+	uint32_t sent;
 	uint64_t h;
 
 	if (slice_number(attribute(element, "h"), UINT32_MAX, &h) != OK) {
@@ -203,8 +214,9 @@ on_a(struct stream *s, const struct xml_element *element)
 		return;
 	}
 	s->sm.asked = false;
+	sent = s->path != NULL ? s->sm.acked + outqueue_unacknowledged(&s->path->queue) : 0;
 	if (s->path != NULL ? !path_acknowledge(s->path, (uint32_t)h) : h != 0)
-		stream_error(s, "undefined-condition", "more was acknowledged than was sent");
+		too_high(s, (uint32_t)h, sent);
 	else
 		transport_touch(&s->net);
 }
@@ -279,7 +291,8 @@ traffic_stanza(struct stream *s, const struct frame *f)
 	struct frame copy = *f;
 	struct jid from;
 
-	if (s->once && f->archive_id != 0) {
+	/* A subscription stanza that comes twice does no more than once. */
+	if (s->once && f->archive_id != 0 && f->kind == STANZA_MESSAGE) {
 		once_add(f, &payload);
 		copy.payload = buf_slice(&payload);
 	}

@@ -173,8 +173,9 @@ ocsp_request_for(const struct trust *trust, const gnutls_datum_t *chain, size_t 
 
 	if (code == OK) {
 		path_build(&path, trust);
+		ocsp_url(path.sent[0], url);
 		code = path_issuer(&path, 0) == NULL ? E_NOT_FOUND
-		    : ocsp_request(path.sent[0], path_issuer(&path, 0), der, url);
+		    : ocsp_request(path.sent[0], path_issuer(&path, 0), der);
 	}
 	path_free(&path);
 	return code;
@@ -462,6 +463,31 @@ must_staple(gnutls_x509_crt_t certificate)
 	return must;
 }
 
+/* What follows from there being no response. */
+static void
+ocsp_missing(struct verification *v)
+{
+	const char *why = v->peer->ocsp_missing;
+
+	if (!v->peer->is_client && must_staple(v->path.sent[0]))
+		say(v, VERIFY_OCSP, VERIFY_FAILED, "no response, and the certificate demands one");
+	else
+		say(v, VERIFY_OCSP, v->peer->ocsp_required ? VERIFY_FAILED : VERIFY_NOT_DONE, "no response%s%.120s",
+		    why != NULL ? ": " : "", why != NULL ? why : "");
+}
+
+/* What follows from what a response is worth. Whoever can keep the answer of a responder away can also send
+ * another; but nobody can make up what the authority has signed. */
+static enum verify_verdict
+ocsp_verdict(const struct verify_peer *peer, int code)
+{
+	if (code == OK)
+		return VERIFY_OK;
+	if (peer->ocsp_fetched && !peer->ocsp_required && code != E_FORBIDDEN && code != E_NOT_FOUND)
+		return VERIFY_NOT_DONE;
+	return VERIFY_FAILED;
+}
+
 static void
 check_ocsp(struct verification *v)
 {
@@ -469,15 +495,14 @@ check_ocsp(struct verification *v)
 	char reason[VERIFY_REASON] = "";
 	int code;
 
-	if (v->peer->ocsp.ptr == NULL && !v->peer->is_client && must_staple(v->path.sent[0])) {
-		say(v, VERIFY_OCSP, VERIFY_FAILED, "no response, and the certificate demands one");
-	} else if (v->peer->ocsp.ptr == NULL) {
-		say(v, VERIFY_OCSP, VERIFY_NOT_DONE, "no response");
+	if (v->peer->ocsp.ptr == NULL) {
+		ocsp_missing(v);
 	} else if (issuer == NULL) {
 		say(v, VERIFY_OCSP, VERIFY_NOT_DONE, "the issuer is not known");
 	} else {
-		code = ocsp_check(v->peer->ocsp, v->path.sent[0], issuer, v->peer->now, reason);
-		say(v, VERIFY_OCSP, code == OK ? VERIFY_OK : VERIFY_FAILED, "%s", reason);
+		code = ocsp_check(v->peer->ocsp, v->path.sent[0], issuer, v->peer->now, reason,
+		    &v->result->ocsp_until);
+		say(v, VERIFY_OCSP, ocsp_verdict(v->peer, code), "%s", reason);
 	}
 }
 
@@ -664,6 +689,7 @@ check_dane(struct verification *v)
 
 			if (tlsa->usage != order[n] || !dane_good(v, tlsa))
 				continue;
+			v->result->dane_alone = tlsa->usage == TLSA_DANE_EE || tlsa->usage == TLSA_DANE_TA;
 			say(v, VERIFY_DANE, VERIFY_OK, "%s %u %u", tlsa_usage_text(tlsa->usage),
 			    (unsigned)tlsa->selector, (unsigned)tlsa->matching);
 			return;

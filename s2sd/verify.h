@@ -56,21 +56,22 @@ bool identity_matches_host(gnutls_x509_crt_t certificate, struct slice host, cha
 #define OCSP_MAX     (64u << 10)  /* bytes of a response */
 #define OCSP_AGE_MAX (10 * 86400) /* seconds, of a response that does not say until when it holds */
 
-/* Writes a request for a certificate, and where its authority is asked: with POST, content type
- * application/ocsp-request. Only http URLs are given. Returns 0, E_NOT_FOUND (it names none),
- * E_SYSTEM. */
-int ocsp_request(gnutls_x509_crt_t certificate, gnutls_x509_crt_t issuer, struct buf *der, char url[OCSP_URL]);
-/* The same for a chain as the peer sent it, to be asked before verify(). */
+/* The http URL at which the authority of a certificate is asked; "": it names none. */
+void ocsp_url(gnutls_x509_crt_t certificate, char url[OCSP_URL]);
+/* Writes a request for a certificate, the same one each time. Returns 0 or E_SYSTEM. */
+int ocsp_request(gnutls_x509_crt_t certificate, gnutls_x509_crt_t issuer, struct buf *der);
+/* Both for a chain as the peer sent it. Returns 0, E_MALFORMED, E_NOT_FOUND (no issuer is known), E_SYSTEM. */
 int ocsp_request_for(const struct trust *trust, const gnutls_datum_t *chain, size_t count, struct buf *der,
     char url[OCSP_URL]);
 /*
  * Checks a response, stapled or fetched: its signature by the issuer or whom the issuer has given the
  * right to, that it is of this certificate, its age, and what it says. Returns 0 (good), E_MALFORMED,
- * E_FORBIDDEN (revoked), E_MISMATCH (of another certificate, or not signed by who may), E_AGAIN (out of
- * date, or its authority does not know); always with a reason.
+ * E_FORBIDDEN (revoked), E_NOT_FOUND (its authority says that it does not know the certificate), E_MISMATCH (of
+ * another certificate, or not signed by who may), E_AGAIN (out of date, or the responder has no answer); always
+ * with a reason. until: how long a response that is good, or says "revoked", may be used again; 0: not at all.
  */
 int ocsp_check(struct slice response, gnutls_x509_crt_t certificate, gnutls_x509_crt_t issuer, time_t now,
-    char *reason);
+    char *reason, time_t *until);
 
 /* -- verify.c: all of it ------------------------------------------------------------------------- */
 
@@ -94,6 +95,9 @@ struct verify_peer {
 	const struct tlsa_set *tlsa;  /* NULL: none */
 	bool is_client;               /* it is the client of this TLS connection */
 	struct slice ocsp;            /* a response, stapled or fetched; absent: none */
+	bool ocsp_fetched;            /* it was not stapled: one that says nothing is as if it were not there */
+	bool ocsp_required;           /* without a good one the certificate is not good */
+	const char *ocsp_missing;     /* why there is none; NULL: nobody was asked */
 	time_t now;
 };
 
@@ -103,6 +107,8 @@ struct verify_result {
 		char reason[VERIFY_REASON];
 	} checks[VERIFY_CHECKS];
 	enum verify_verdict pkix, dane;
+	bool dane_alone;              /* DANE has said yes without any authority (usages 2 and 3) */
+	time_t ocsp_until;            /* how long the response may be used again; 0: not at all */
 };
 
 /* Checks. trust: held by the caller until it returns. Takes milliseconds: call it on the thread pool. */

@@ -265,6 +265,26 @@ key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *wha
 }
 
 int
+key_compare(const char *domain, const char *what, const gnutls_datum_t *data, const char *said)
+{
+	gnutls_datum_t right = { NULL, 0 };
+	struct frame f = {
+		.type = FRAME_KEY_USE,
+		.domain = slice_string(domain),
+		.name = slice_string(what),
+		.archive_id = KEY_SECRET,
+		.data = slice_of(data->data, data->size),
+		.text = slice_string(said),
+	};
+	int error = ask(&f, &right);
+
+	if (error == OK && (right.size != 1 || right.data[0] != 'y'))
+		error = E_FORBIDDEN;
+	gnutls_free(right.data);
+	return error;
+}
+
+int
 key_secret(const char *domain, const char *what, const gnutls_datum_t *data, gnutls_datum_t *result)
 {
 	struct frame f = {

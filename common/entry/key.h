@@ -17,8 +17,10 @@ void key_link(int fd);
 int key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *what,
     unsigned algorithm, const gnutls_datum_t *data, gnutls_datum_t *result);
 
-/* Has authd prove the knowledge of a secret: KEY_USE with KEY_SECRET (frame.h); s2sd only. */
+/* Has authd use a secret that we do not have: KEY_USE with KEY_SECRET (frame.h); s2sd only. */
 int key_secret(const char *domain, const char *what, const gnutls_datum_t *data,
     gnutls_datum_t *result);
+/* The same, to compare what somebody has said. Returns 0 when it is right, else as above. */
+int key_compare(const char *domain, const char *what, const gnutls_datum_t *data, const char *said);
 
 #endif

@@ -220,6 +220,12 @@ certificate_pem(const struct certificate *certificate)
 	return slice_string(certificate->pem);
 }
 
+struct slice
+certificate_leaf(const struct certificate *certificate)
+{
+	return slice_of(certificate->chain[0].cert.data, certificate->chain[0].cert.size);
+}
+
 struct certificate *
 certificate_hold(struct certificate *certificate)
 {

@@ -21,6 +21,8 @@ int tls_set_priority(const char *priority);
 int certificate_new(const char *domain, struct slice pem, struct certificate **certificate);
 struct slice certificate_pem(const struct certificate *certificate); /* base64, as it was given */
 bool certificate_is(const struct certificate *certificate, struct slice pem);
+/* The domain's own certificate of the chain, in DER. */
+struct slice certificate_leaf(const struct certificate *certificate);
 struct certificate *certificate_hold(struct certificate *certificate); /* in any thread */
 void certificate_drop(struct certificate **certificate);
 

@@ -19,6 +19,7 @@
 #define FILE_SIZE_MAX (256u << 10)
 #define SIZE_LARGEST  (1ull << 60)
 #define URI_LEN_MAX   1024
+#define RESPONDER_LEN_MAX 500
 #define TIME_LARGEST  (36600ull * 86400)
 #define YEAR          (366u * 86400u)
 
@@ -356,6 +357,23 @@ check_authentication(struct slice value)
 }
 
 static const char *
+check_fetch(struct slice value)
+{
+	return value.len == 0 || slice_is(value, "off") || slice_is(value, "try") || slice_is(value, "require")
+	    ? NULL : "is not off, try or require";
+}
+
+static const char *
+check_responder(struct slice value)
+{
+	if (value.len == 0)
+		return NULL;
+	if (!slice_starts(value, SLICE("http://")) || value.len > RESPONDER_LEN_MAX)
+		return "is not an http URL of at most 500 characters";
+	return check_uri(value);
+}
+
+static const char *
 check_content(struct slice value)
 {
 	return slice_is(value, "none") || slice_is(value, "sender") || slice_is(value, "body") ? NULL
@@ -391,9 +409,13 @@ static const struct check {
 	{ "s2s", "listen-tls", check_address },
 	{ "s2s", "listen-component", check_address },
 	{ "s2s", "authentication", check_authentication },
+	{ "s2s", "ocsp-fetch", check_fetch },
+	{ "s2s", "ocsp-responder", check_responder },
 	{ "peer", "policy", check_policy },
 	{ "peer", "address", check_address },
 	{ "peer", "authentication", check_authentication },
+	{ "peer", "ocsp-fetch", check_fetch },
+	{ "peer", "ocsp-responder", check_responder },
 	{ "s2s", "tls-priority", check_priority },
 	{ "s2s", "stanza-size", check_positive },
 	{ "s2s", "stanza-depth", check_depth },

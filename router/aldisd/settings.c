@@ -310,12 +310,13 @@ value_of(cfg_t *cfg, const char *option)
 }
 
 static void
-add_file(struct settings *settings, const char *option, struct slice title, struct slice content)
+add_file(struct settings *settings, const cfg_t *cfg, const char *option, struct slice title,
+    struct slice content)
 {
 	struct buf text = { .secret = true };
 
 	setting_base64(content, &text);
-	slices_add(settings, setting_find(DOMAIN, option), title, buf_slice(&text));
+	slices_add(settings, setting_find(cfg->name, option), title, buf_slice(&text));
 	buf_free(&text);
 }
 
@@ -352,8 +353,8 @@ key_add(struct settings *settings, cfg_t *cfg, struct slice domain, struct slice
 	if (error == OK)
 		error = pair_check(cfg, certificate, buf_slice(&key), domain);
 	if (error == OK) {
-		add_file(settings, "key", domain, buf_slice(&key));
-		add_file(settings, "pin-file", domain, SLICE(""));
+		add_file(settings, cfg, "key", domain, buf_slice(&key));
+		add_file(settings, cfg, "pin-file", domain, SLICE(""));
 	}
 	buf_free(&key);
 	return error;
@@ -382,7 +383,7 @@ pin_add(struct settings *settings, cfg_t *cfg, struct slice domain, const char *
 		error = E_MALFORMED;
 	}
 	if (error == OK)
-		add_file(settings, "pin-file", domain, pin);
+		add_file(settings, cfg, "pin-file", domain, pin);
 	buf_free(&content);
 	return error;
 }
@@ -405,7 +406,7 @@ secret_add(struct settings *settings, cfg_t *cfg, struct slice domain)
 		error = E_MALFORMED;
 	}
 	if (error == OK)
-		add_file(settings, "service-secret", domain, secret);
+		add_file(settings, cfg, "service-secret", domain, secret);
 	buf_free(&content);
 	return error;
 }
@@ -428,7 +429,7 @@ token_add(struct settings *settings, cfg_t *cfg, struct slice domain, struct sli
 	if (error == OK)
 		error = pin_add(settings, cfg, domain, pin_source);
 	if (error == OK)
-		slices_add(settings, setting_find(DOMAIN, "key"), domain, buf_slice(&uri));
+		slices_add(settings, setting_find(cfg->name, "key"), domain, buf_slice(&uri));
 	free(pin_source);
 	buf_free(&uri);
 	return error;
@@ -448,11 +449,27 @@ credentials_add(struct settings *settings, cfg_t *cfg, struct slice domain)
 	else if (error == OK)
 		error = key_add(settings, cfg, domain, buf_slice(&certificate));
 	if (error == OK)
-		error = secret_add(settings, cfg, domain);
-	if (error == OK)
-		add_file(settings, "certificate", domain, buf_slice(&certificate));
+		add_file(settings, cfg, "certificate", domain, buf_slice(&certificate));
 	buf_free(&certificate);
 	return error;
+}
+
+/* The same for who may have none: it has neither. */
+static int
+credentials_may_add(struct settings *settings, cfg_t *cfg, struct slice domain)
+{
+	static const char *const options[] = { "certificate", "key", "pin-file" };
+	size_t i;
+
+	if (value_of(cfg, "certificate") != NULL || value_of(cfg, "key") != NULL)
+		return credentials_add(settings, cfg, domain);
+	if (value_of(cfg, "pin-file") != NULL) {
+		cfg_error(cfg, "pin-file: there is no key");
+		return E_MALFORMED;
+	}
+	for (i = 0; i < sizeof options / sizeof options[0]; i++)
+		add_file(settings, cfg, options[i], domain, SLICE(""));
+	return OK;
 }
 
 /* Reads the title of a section: a domain, or with "*." before it its subdomains, which only a peer may
@@ -508,7 +525,12 @@ titled_add(struct settings *settings, cfg_t *cfg, const char *kind, unsigned i)
 		return E_MALFORMED;
 	}
 	section_add(settings, section, kind, title);
-	return own ? credentials_add(settings, section, title) : OK;
+	if (setting_find(kind, "certificate") == NULL)
+		return OK;
+	if (!own)
+		return credentials_may_add(settings, section, title);
+	return credentials_add(settings, section, title) || secret_add(settings, section, title)
+	    ? E_MALFORMED : OK;
 }
 
 /* -- all of it --------------------------------------------------------------------------------- */

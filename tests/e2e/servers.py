@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 import suite as suites
 from suite import Suite
@@ -44,7 +44,7 @@ class Authority:
         builder = builder.add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False),
                                         critical=True)
         self.certificate = builder.sign(self.key, hashes.SHA256())
-        self.path, _ = write(name.replace(" ", "-"), self.certificate, self.key)
+        self.path, self.key_path = write(name.replace(" ", "-"), self.certificate, self.key)
 
     def builder(self, subject, key, days):
         now = datetime.datetime.utcnow()
@@ -53,9 +53,10 @@ class Authority:
                 .serial_number(x509.random_serial_number()).not_valid_before(begin)
                 .not_valid_after(now + datetime.timedelta(days=days)))
 
-    def issue(self, name, days=30, also=()):
-        """A certificate for a name, and others, and its key: paths. days: that it is still good, may be negative."""
-        wanted = (name, days, tuple(also))
+    def issue(self, name, days=30, also=(), responder=None):
+        """A certificate for a name, and others, and its key: paths. days: that it is still good, may be negative.
+        responder: the URL at which its authority is asked (OCSP)."""
+        wanted = (name, days, tuple(also), responder)
         if wanted not in self.issued:
             key = ec.generate_private_key(ec.SECP256R1())
             subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -65,6 +66,9 @@ class Authority:
                     x509.BasicConstraints(ca=False, path_length=None),
                     x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])):
                 builder = builder.add_extension(extension, critical=False)
+            if responder:
+                builder = builder.add_extension(x509.AuthorityInformationAccess([x509.AccessDescription(
+                    AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(responder))]), critical=False)
             self.issued[wanted] = write("%s-%d" % (name, len(self.issued)), builder.sign(self.key, hashes.SHA256()), key)
         return self.issued[wanted]
 
@@ -84,18 +88,26 @@ class Server(Suite):
                                                **(s2s or {})}, **options)
         self.domain = domain
 
-    def account(self, *words, **options):
-        return super().account(*words, domain=self.domain, **options)
+    def account(self, *words, domain=None, **options):
+        return super().account(*words, domain=domain or self.domain, **options)
+
+
+def pair(a_s2s=None, b_s2s=None, a_peer=None, b_peer=None, a_certificate=None, b_certificate=None, a_components=None,
+         **options):
+    """Two suites, a.test and b.test, that have not been started. b.test finds the components of a.test where a.test is."""
+    a = Server("a.test", s2s=a_s2s, certificates={"a.test": a_certificate}, components=a_components, **options)
+    b = Server("b.test", s2s=b_s2s, certificates={"b.test": b_certificate}, **options)
+    a.peers["b.test"] = {"address": ["127.0.0.1:%d" % b.server_port], **(a_peer or {})}
+    for name in ("a.test", *(a_components or {})):
+        b.peers[name] = {"address": ["127.0.0.1:%d" % a.server_port], **(b_peer or {})}
+    a.write_config()
+    b.write_config()
+    return a, b
 
 
 @contextlib.contextmanager
-def federation(a_s2s=None, b_s2s=None, a_peer=None, b_peer=None, a_certificate=None, b_certificate=None, **options):
-    """Two suites, a.test and b.test, running."""
-    a = Server("a.test", s2s=a_s2s, certificates={"a.test": a_certificate}, **options)
-    b = Server("b.test", s2s=b_s2s, certificates={"b.test": b_certificate}, **options)
-    a.peers["b.test"] = {"address": ["127.0.0.1:%d" % b.server_port], **(a_peer or {})}
-    b.peers["a.test"] = {"address": ["127.0.0.1:%d" % a.server_port], **(b_peer or {})}
-    a.write_config()
-    b.write_config()
+def federation(**options):
+    """Two suites, a.test and b.test, running; options: see pair()."""
+    a, b = pair(**options)
     with a, b:
         yield a, b

@@ -1,5 +1,7 @@
 """What is in archives and what is not: hints (XEP-0334), extensions, types, preferences (XEP-0441), retention."""
 
+import os
+
 import pytest
 
 from clients import child, slix, stanza_id  # noqa: F401
@@ -362,6 +364,31 @@ def test_show(suite, pair):
     assert archives(suite, "nobody-at-all@localhost")["nobody-at-all@localhost"]["messages"] == 0
     with pytest.raises(CommandFailed, match="not an address"):
         suite.ctl("archive", "show", "@")
+
+
+def test_retention_overwrites(make_suite):
+    """What has left archives because of its age is not in the files any more, nor its words in those of the index."""
+    suite = make_suite()
+    a, b = suite.accounts(2)
+    juliet, romeo = suite.login(a, "r", available=0), suite.login(b, "r", available=0)
+    word = "zeitgeist%d" % os.getpid()
+    directory = suite.directory / "state" / "archived"
+
+    def has(text):
+        return [path.name for path in directory.iterdir() if text.encode() in path.read_bytes()]
+
+    for i in range(3):
+        juliet.say(b, "%s %s%s" % (word, "x" * 6000, word))
+        romeo.message()
+    wait_until(lambda: query(juliet, fields={"{urn:xmpp:fulltext:0}fulltext": word}).ids, 20)
+    assert "data.mdb" in has(word)
+    for client in juliet, romeo:
+        client.send("<presence type='unavailable'/>")
+        client.sync()
+    suite.domains = {**suite.domains, "localhost": {**suite.domains["localhost"], "archive-time": 2}}
+    reload(suite)
+    wait_until(lambda: archives(suite, a)[a]["messages"] == 0, 30)
+    wait_until(lambda: not has(word), 40, 0.2, "the files are overwritten")
 
 
 @pytest.mark.parametrize("option, value", [("archive-time", 2), ("archive-size", 1)])

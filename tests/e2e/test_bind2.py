@@ -1,6 +1,8 @@
 """Bind 2 (XEP-0386), and stream management inline (XEP-0198, section "SASL2 And BIND2 Interaction")."""
 
+import os
 import re
+import signal
 import uuid
 
 import pytest
@@ -39,7 +41,7 @@ def test_bind(suite, mechanism):
     account = suite.account()
     client, success = login(suite, account, BIND % "<tag>Lamp</tag>", mechanism=mechanism)
     assert re.fullmatch(re.escape(account) + "/Lamp/[0-9a-f]{16}", client.jid)
-    assert len(bound(success)) == 0
+    assert [local(child) for child in bound(success)] == ["metadata"]
     assert client.features.find(q("bind", "bind")) is None
     client.available()
     client.say(account, "hello")
@@ -47,6 +49,43 @@ def test_bind(suite, mechanism):
     answer = client.iq("get", "<query xmlns='jabber:iq:roster'/>")
     assert answer.get("type") == "result"
     client.end()
+
+
+def test_metadata(suite):
+    """The archive's first and last id at the time of binding, as a query says; empty when the archive is."""
+    account = suite.account()
+    client, success = login(suite, account, BIND % "")
+    assert len(bound(success)[0]) == 0
+    client.available()
+    for words in "one", "two":
+        client.say(account, words)
+        client.message()
+    other, success = login(suite, account, BIND % ENABLE)
+    metadata, enabled = bound(success)
+    assert local(enabled) == "enabled"
+    asked = other.iq("get", "<metadata xmlns='urn:xmpp:mam:2'/>")[0]
+    assert metadata.tag == asked.tag == q("mam", "metadata") and len(metadata) == 2
+    assert [(e.tag, e.attrib) for e in metadata] == [(e.tag, e.attrib) for e in asked]
+    assert metadata[0].get("id") < metadata[1].get("id")
+    other.await_handled(1)     # ours, and not that of the server
+
+
+def test_without_archive(make_suite):
+    """While archived does not answer, a client is bound without, after a moment, and what comes late is not told."""
+    suite = make_suite()
+    account = suite.account()
+    archived = suite.pid("archived")
+    os.kill(archived, signal.SIGSTOP)
+    try:
+        client, success = login(suite, account, BIND % "")
+        assert len(bound(success)) == 0
+        assert client.iq("get", "<ping xmlns='urn:xmpp:ping'/>").get("type") == "result"
+    finally:
+        os.kill(archived, signal.SIGCONT)
+    client.available()
+    client.say(account, "later")
+    assert body(client.message()) == "later"
+    assert client.pending("iq") == []
 
 
 def test_not_without_success(suite):
@@ -126,7 +165,7 @@ def test_carbons(make_suite):
     suite = make_suite()
     account, friend = suite.accounts(2)
     client, success = login(suite, account, BIND % "<enable xmlns='urn:xmpp:carbons:2'/>")
-    assert len(bound(success)) == 0
+    assert [local(child) for child in bound(success)] == ["metadata"]
     without, _ = login(suite, account, BIND % "")
     sender = suite.login(account, "sender")
     sender.say(friend + "/none", "a copy")

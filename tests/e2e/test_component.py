@@ -187,6 +187,38 @@ def test_what_waits_comes_in_order_and_once(hosting, juliet):
     assert body(again.message()) == "later"
 
 
+def test_subscriptions_wait_among_messages(hosting):
+    """They have their place among the messages of their sender, and are in nobody's archive or other sessions."""
+    account = hosting.account()
+    juliet = hosting.login(account, "balcony", available=0)
+    other = hosting.login(account, "garden", available=0)
+    other.iq("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
+    bot = "bot@" + DOMAIN
+    juliet.say(bot, "one")
+    juliet.send("<presence type='subscribe' to='%s'/>" % bot)
+    juliet.say(bot, "two")
+    juliet.send("<presence type='unsubscribe' to='%s'/>" % bot)
+    juliet.say(bot, "three")
+    juliet.sync()
+    wait_until(lambda: [r for r in hosting.ctl("queue", "list") if r["account"] == DOMAIN and r["messages"] == 5])
+    for name in ("s2sd", "router", "archived", "authd"):
+        hosting.kill(name)
+    component = Component(hosting).connect()
+    came = [component.wait(lambda e: e.get("from").startswith(account)) for _ in range(5)]
+    assert [body(e) or e.get("type") for e in came] == ["one", "subscribe", "two", "unsubscribe", "three"]
+    assert [e.get("from") for e in came if local(e) == "presence"] == [account, account]
+    wait_until(lambda: not [r for r in hosting.ctl("queue", "list") if r["account"] == DOMAIN])
+    assert len(other.pending("message")) == 3
+    juliet.send("<iq type='set' id='m'><query xmlns='urn:xmpp:mam:2'/></iq>")
+    found = []
+    while True:
+        element = juliet.next()
+        if element.get("id") == "m":
+            break
+        found += [e.text for e in element.iter(q("client", "body"))]
+    assert found == ["one", "two", "three"]
+
+
 def test_requests_to_one_that_is_away_are_answered(hosting, juliet):
     answer = juliet.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to="mute.localhost")
     assert condition(answer) == "remote-server-timeout", text(answer)

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from peer import EXTERNAL, Listener
 from raw import NS, body, condition, local, q, text
 from servers import Server, federation, issue
 from suite import SLOW, CommandFailed, wait_until
@@ -177,6 +178,31 @@ def test_dialback():
         assert "dialback" in {s.get("mechanism") for attempt in shown for s in attempt["steps"]}, shown
 
 
+@pytest.mark.parametrize("stage, element, shown", [
+    ("sasl", "<failure xmlns='%s'><not-authorized/><text xml:lang='en'>%%s</text></failure>" % NS["sasl"],
+     "It refuses our certificate: not-authorized: It&\\x27s \\xe2\\x80\\xaeexpired"),
+    ("sasl", "<failure xmlns='%s'><not-authorized/></failure>" % NS["sasl"], "It refuses our certificate: not-authorized"),
+    ("stream", "<stream:error><not-authorized xmlns='{0}'/><text xmlns='{0}'>%s</text></stream:error>".format(NS["streams"]),
+     "the peer says: not-authorized: It&\\x27s \\xe2\\x80\\xaeexpired"),
+    ("stream", "<stream:error><not-authorized xmlns='{0}'/><text xmlns='{0}'>{1}</text></stream:error>".format(
+        NS["streams"], "long " * 500), "the peer says: not-authorized: long long "),
+])
+def test_what_the_peer_says(stage, element, shown):
+    """Its words are in the history, and nothing of it that would change the line."""
+    with Listener() as listener, Server("a.test", peers={
+            "b.test": {"address": ["127.0.0.1:%d" % listener.port]}}) as suite:
+        juliet = suite.login(suite.account(), "balcony")
+        juliet.send("<iq type='get' id='x' to='b.test'><ping xmlns='%s'/></iq>" % NS["ping"])
+        callee = listener.accept()
+        callee.secure(issue("b.test"), features=EXTERNAL)
+        if stage == "sasl":
+            callee.wait(lambda e: e.tag == q("sasl", "auth"))
+        callee.send(element.replace("%s", "It&amp;'s \u202eexpired"))
+        assert condition(juliet.wait(lambda e: e.get("id") == "x", 20 * SLOW)) == "remote-server-timeout"
+        said = [s["reason"] for s in steps(suite, "b.test")["steps"] if s["verdict"] == "failed"]
+        assert said and said[0].startswith(shown) and len(said[0]) < 250, said
+
+
 def test_refused_by_policy():
     with federation(a_peer={"policy": "refuse"}) as (a, b):
         juliet = a.login(a.account(), "balcony", available=0)
@@ -193,3 +219,110 @@ def test_no_such_domain(pair, talkers):
     juliet.say("somebody@nowhere.invalid", "hello", id="x1")
     error = juliet.message(30 * SLOW)
     assert error.get("id") == "x1" and condition(error) in ("remote-server-not-found", "remote-server-timeout")
+
+
+# -- subscriptions are in custody as messages are
+
+
+def presences(client, kind, seconds=30):
+    return client.wait(lambda e: local(e) == "presence" and e.get("type") == kind, seconds * SLOW)
+
+
+def subscription(client, contact):
+    roster = client.iq("get", "<query xmlns='jabber:iq:roster'/>")
+    items = {i.get("jid"): i for i in roster.iter(q("roster", "item"))}
+    return (items[contact].get("subscription"), items[contact].get("ask")) if contact in items else None
+
+
+def archived(client):
+    client.send("<iq type='set' id='mam'><query xmlns='urn:xmpp:mam:2'/></iq>")
+    found = []
+    while True:
+        element = client.next()
+        if element.get("id") == "mam":
+            return found
+        if element.find("{urn:xmpp:mam:2}result") is not None:
+            found += [e for e in element.iter() if local(e) in ("message", "presence") and e is not element]
+
+
+def test_a_subscription_waits_for_the_other_server():
+    """Over the death of each process, and a restart of everything; what follows from it comes in its order."""
+    with federation() as (a, b):
+        account, romeo_account = a.account(), b.account()
+        juliet = a.login(account, "balcony", available=0)
+        b.stop()
+        juliet.send("<presence type='subscribe' to='%s'/>" % romeo_account)
+        juliet.sync()
+        wait_until(lambda: [r for r in a.ctl("queue", "list") if r["account"] == "b.test" and r["messages"] == 1])
+        assert not juliet.pending("presence")
+        for name in ("s2sd", "archived", "authd", "router"):
+            a.kill(name)
+        juliet.sync()
+        assert subscription(juliet, romeo_account) == ("none", "subscribe")
+        assert archived(juliet) == []
+        a.stop()
+        a.start()
+        b.start()
+        romeo = b.login(romeo_account, "orchard", available=0)
+        a.ctl("peer", "test", "b.test")
+        assert presences(romeo, "subscribe").get("from") == account
+        wait_until(lambda: not a.ctl("queue", "list"))
+        # the answer, and the presence that it lets through, wait in the same way
+        a.stop()
+        romeo.send("<presence type='subscribed' to='%s'/>" % account)
+        wait_until(lambda: [r for r in b.ctl("queue", "list") if r["account"] == "a.test" and r["messages"] == 1])
+        a.start()
+        juliet = a.login(account, "balcony", available=0)
+        b.ctl("peer", "test", "a.test")
+        presences(juliet, "subscribed")
+        assert subscription(juliet, romeo_account) == ("to", None)
+        shown = juliet.wait(lambda e: local(e) == "presence" and e.get("from") == romeo.jid, 30 * SLOW)
+        assert shown.get("type") is None
+        assert archived(juliet) == [] and archived(romeo) == []
+
+
+@pytest.mark.parametrize("victims", [("s2sd", "s2sd"), ("authd", "authd"), ("archived", "archived"),
+                                     ("router", "router")])
+def test_no_subscription_is_lost(pair, victims):
+    """Requests to many while processes of both sides die: each arrives, and none twice."""
+    a, b = pair
+    juliet = a.login(a.account(), "balcony", available=0)
+    contacts = [b.account() for _ in range(24)]
+    for number, contact in enumerate(contacts):
+        juliet.send("<presence type='subscribe' to='%s'/>" % contact)
+        if number == 8:
+            a.kill(victims[0], wait=False)
+        if number == 16:
+            b.kill(victims[1], wait=False)
+        time.sleep(0.01)
+    juliet.sync()
+    for contact in contacts:
+        romeo = b.login(contact, "orchard", available=0)
+        assert presences(romeo, "subscribe").get("from") == bare(juliet)
+        assert [e for e in romeo.pending("presence") if e.get("type") == "subscribe"] == []
+        romeo.send("<presence type='subscribed' to='%s'/>" % bare(juliet))
+        romeo.end()
+    for _ in contacts:
+        presences(juliet, "subscribed")
+    wait_until(lambda: not a.ctl("queue", "list") and not b.ctl("queue", "list"), 30 * SLOW)
+    wait_until(lambda: a.counter("authd", "outbox") == b.counter("authd", "outbox") == 0, 30 * SLOW)
+
+
+def test_a_subscription_that_waits_too_long():
+    with federation(a_s2s={"message-time": "2s"}) as (a, b):
+        juliet = a.login(a.account(), "balcony", available=0)
+        contact = b.account()
+        b.stop()
+        juliet.send("<presence type='subscribe' id='s1' to='%s'/>" % contact)
+        error = presences(juliet, "error")
+        assert error.get("from") == contact and condition(error) == "remote-server-timeout", text(error)
+        wait_until(lambda: not a.ctl("queue", "list"))
+        assert subscription(juliet, contact) == ("none", "subscribe")
+
+
+def test_a_subscription_to_no_such_domain(pair, talkers):
+    juliet, _ = talkers
+    juliet.send("<presence type='subscribe' to='somebody@nowhere.invalid'/>")
+    error = presences(juliet, "error")
+    assert error.get("from") == "somebody@nowhere.invalid"
+    assert condition(error) in ("remote-server-not-found", "remote-server-timeout")

@@ -428,6 +428,16 @@ def test_a_flood_of_domains(server, listener, dialer):
     wait_until(lambda: server.counter("s2sd", "dialbacks") == 0)
 
 
+def test_a_flood_of_refusals(server, dialer):
+    """Each is answered; the log has the 1st, 2nd, 4th and so on."""
+    since = len(server.log.read_bytes())
+    for number in range(60):
+        dialer.send(db("result", from_="r%d.dial.test" % number, to="nobody.test", key="k"))
+        dialer.wait(lambda e: local(e) == "result")
+    told = [line for line in server.log_text(since).splitlines() if "dialback refused" in line]
+    assert 1 <= len(told) <= 7, told
+
+
 def test_a_flood_of_keys(server, dialer):
     """All in one record, and gone: nothing is left of those whose keys were being checked."""
     dialer.send("".join(db("verify", from_=dialer.own, to="a.test", id="i%d" % n, key="k") for n in range(12)))
@@ -594,6 +604,16 @@ def test_another_domain_on_a_bidi_stream(server, juliet, listener):
     assert juliet.pending("message") == []
 
 
+def test_delays_in_our_name(server, juliet):
+    """Not of the domain that it talks to, and of no other of ours; its own are its to say."""
+    name = new()
+    caller = Caller(server, name, "a.test").secure(issue(name)).external()
+    delays = "".join("<delay xmlns='urn:xmpp:delay' from='%s' stamp='2001-01-01T00:00:00Z'/>" % domain
+                     for domain in ("a.test", "c.test", name))
+    caller.send("<message from='romeo@%s' to='%s'><body>x</body>%s</message>" % (name, juliet.jid, delays))
+    assert [e.get("from") for e in juliet.message().iter("{urn:xmpp:delay}delay")] == [name]
+
+
 @pytest.mark.parametrize("h", ["5", "-1", "4294967296", "x"])
 def test_it_acknowledges_what_was_not_sent(server, juliet, listener, h):
     name, callee, id = reached(juliet, listener, MANAGEMENT)
@@ -602,6 +622,9 @@ def test_it_acknowledges_what_was_not_sent(server, juliet, listener, h):
     callee.wait(lambda e: e.get("id") == id)
     callee.send("<a xmlns='%s' h='%s'/>" % (NS["sm"], h))
     ends(server, callee, "undefined-condition" if h == "5" else "bad-format")
+    if h == "5":
+        detail = callee.error.find(q("sm", "handled-count-too-high"))
+        assert (detail.get("h"), detail.get("send-count")) == ("5", "1"), text(callee.error)
 
 
 def test_dialback_on_our_stream(server, juliet, listener):

@@ -333,11 +333,12 @@ static unsigned check_count;
 static bool good_next = true;
 
 struct check *
-check_begin(struct stream *s, struct slice domain, const struct candidate *candidate,
+check_begin(struct stream *s, struct attempt *attempt, struct slice domain, const struct candidate *candidate,
     void (*done)(struct stream *s, const struct verify_result *result))
 {
 	struct check *c = mem_alloc(sizeof *c);
 
+	(void)attempt;
 	(void)candidate;
 	(void)domain;
 	c->stream = s;
@@ -403,13 +404,22 @@ key_secret(const char *domain, const char *name, const gnutls_datum_t *data, gnu
 {
 	(void)domain;
 	(void)data;
-	CHECK(strcmp(name, "component") == 0 || strcmp(name, "dialback") == 0);
+	CHECK(strcmp(name, "dialback") == 0);
 	if (key_fails)
 		return E_NOT_FOUND;
 	result->data = gnutls_malloc(sizeof KEY);
 	memcpy(result->data, KEY, sizeof KEY);
 	result->size = sizeof KEY - 1;
 	return OK;
+}
+
+int
+key_compare(const char *domain, const char *name, const gnutls_datum_t *data, const char *said)
+{
+	(void)domain;
+	(void)data;
+	CHECK(strcmp(name, "component") == 0);
+	return key_fails ? E_NOT_FOUND : strcmp(said, KEY) == 0 ? OK : E_FORBIDDEN;
 }
 
 /* A question to DNS. */

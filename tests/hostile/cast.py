@@ -116,7 +116,12 @@ class World:
                 link.send(Frame("HELLO", text=serves))
                 link.expect("WELCOME")
                 link.send(Frame("READY"))
-            if ready and role in ("S2SD", "MUCD"):
+            if ready and role == "S2SD":
+                while (frame := link.next()).type == "DOMAINS":
+                    pass
+                assert frame.type == "RESEND", frame
+                link.send(frame)
+            if ready and role == "MUCD":
                 link.send(link.expect("RESEND"))
         self.calm()
         self.mark()

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cast import handle
-from frames import FRAME_MAX, HEAD, SENDERS, Frame
+from frames import FRAME_MAX, HEAD, ROLES as ALL_ROLES, SENDERS, Frame
 from program import COMPONENT, DOMAIN, SECRET, WAIT, Dropped, Program, make_certificate, pair
 from test_forms import MALFORMED
 
@@ -24,14 +24,15 @@ ROLES = ["AUTHD", "ARCHIVED", "C2SD", "S2SD"]
 JULIET, ROMEO = "juliet@localhost", "romeo@localhost"
 # Frames that the router may send, by who takes them; the rest is refused with a line.
 TAKEN = {
-    "AUTHD": {"WELCOME", "RESEND", "CONTROL", "STANZA", "AUTH_START", "AUTH_STEP", "AUTH_ABORT", "ROSTER_LOAD",
+    "AUTHD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "AUTH_START", "AUTH_STEP", "AUTH_ABORT", "ROSTER_LOAD",
               "ROSTER_PENDING", "ACCOUNT_ASK", "ACCOUNT_LAST", "ROSTER_ASK", "FORGOTTEN", "PUSH"},
     "ARCHIVED": {"WELCOME", "RESEND", "CONTROL", "STANZA", "DELIVERED", "DROP", "FORGET", "DRAIN",
                  "ROSTER_IS", "UNDELIVERABLE", "REMOTE_WAITING", "PUSH", "HISTORY", "ROOM_QUERY", "REDACT"},
     "C2SD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "MECHANISMS", "AUTH_CHALLENGE", "AUTH_SUCCESS",
              "AUTH_FAILURE", "SESSION_BOUND", "SESSION_REFUSED", "SESSION_KILL", "SESSION_RESUME",
              "SESSION_MOVE", "CAPS"},
-    "S2SD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "REMOTE_WAITING", "SESSION_KILL"},
+    "S2SD": {"WELCOME", "RESEND", "CONTROL", "ACK", "STANZA", "REMOTE_WAITING", "SESSION_KILL",
+             "DOMAINS"},
 }
 
 
@@ -164,9 +165,15 @@ class Component(raw.Client):
 
 
 class Servers(Entry):
-    """s2sd, which a component uses."""
+    """s2sd, which a component uses, and other servers."""
 
     listener = "component"
+
+    def prepare(self):
+        super().prepare()
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.server.setblocking(False)
+        self.listen("s2s", self.server)
 
     def __enter__(self):
         self.opened = []
@@ -465,7 +472,12 @@ def test_authd_key_link(authd):
     assert authd.hear("LOST") == ("C2SD", 0, 5)
 
 
-SECRETS = [({"name": "component", "domain": COMPONENT, "data": b"id"}, hashlib.sha1(b"id" + SECRET.encode()).hexdigest()),
+DIGEST = hashlib.sha1(b"id" + SECRET.encode()).hexdigest()
+SECRETS = [({"name": "component", "domain": COMPONENT, "data": b"id", "text": DIGEST}, "y"),
+           ({"name": "component", "domain": COMPONENT, "data": b"id"}, None),
+           ({"name": "component", "domain": COMPONENT, "data": b"id", "text": b"\xff" * 40}, None),
+           ({"name": "component", "domain": COMPONENT, "data": b"id", "text": "x" * 70000}, None),
+           ({"name": "component", "domain": COMPONENT, "text": DIGEST}, None),
            ({"name": "component", "domain": "other.localhost", "data": b"id"}, None),
            ({"name": "component", "domain": DOMAIN, "data": b"id"}, None),
            ({"name": "component", "domain": b"\xff", "data": b"id"}, None),
@@ -474,7 +486,8 @@ SECRETS = [({"name": "component", "domain": COMPONENT, "data": b"id"}, hashlib.s
 
 
 def test_authd_secrets(authd):
-    """s2sd gets what proves a secret, of what there is, and never the secret; c2sd gets nothing of it."""
+    """s2sd gets a yes to a component's proof, and what proves the secret of dialback, and never a secret or what
+    proves that of a component; c2sd gets nothing of it."""
     since = authd.log_size()
     for number, (values, _) in enumerate(SECRETS):
         authd.servers.send(Frame("KEY_USE", number=number, archive_id=2**64 - 1, **values))
@@ -734,6 +747,48 @@ def test_s2sd_handles(s2sd):
     assert s2sd.quiet() == []
     s2sd.told(since, "messages wait in vain")
     client.close()
+
+
+class Caller(raw.Client):
+    """Another server that calls: a header, and what is said to that."""
+
+    def __init__(self, port, to):
+        super().__init__("127.0.0.1", port)
+        self.timeout = WAIT
+        self.header(to, ns="jabber:server", xmlns_db="jabber:server:dialback", **{"from": "verona.example"})
+
+    def answer(self):
+        element = self.next()
+        return element[0].tag.partition("}")[2] if element.tag.endswith("features") else "error"
+
+
+def test_s2sd_domains(s2sd):
+    """The domains of another daemon are taken for streams of other servers while the router names them; what is no
+    domain, a component's, one of accounts, or of no other daemon, is not."""
+    mucd = ALL_ROLES.index("MUCD")
+    port = s2sd.server.getsockname()[1]
+    assert Caller(port, "rooms.localhost").answer() == "error"
+    since = s2sd.log_size()
+    s2sd.router.send(Frame("DOMAINS", number=mucd, text=b"rooms.localhost\n\xff\nUP.example\n\n%s\nlocalhost\n" %
+                           COMPONENT.encode() + b"x" * 3000))
+    assert s2sd.quiet() == []
+    s2sd.told(since, "domain refused name=.*daemon=mucd")
+    assert s2sd.log(since).count("domain refused") == 6
+    caller = Caller(port, "rooms.localhost")
+    assert caller.answer() == "starttls"
+    s2sd.router.send(Frame("DOMAINS", number=ALL_ROLES.index("FORMSD"), text="items.localhost\n"))
+    s2sd.quiet()
+    assert Caller(port, "items.localhost").answer() == Caller(port, "rooms.localhost").answer() == "starttls"
+    since = s2sd.log_size()
+    for number in (0, ALL_ROLES.index("AUTHD"), ALL_ROLES.index("S2SD"), len(ALL_ROLES), 2**64 - 1):
+        s2sd.router.send(Frame("DOMAINS", number=number, text="evil.example\n"))
+    s2sd.quiet()
+    s2sd.told(since, "frame refused peer=router .*type=DOMAINS reason=\"no other daemon\"")
+    assert Caller(port, "evil.example").answer() == "error"
+    s2sd.router.send(Frame("DOMAINS", number=mucd))
+    assert caller.stream_error() == "host-gone"
+    assert Caller(port, "rooms.localhost").answer() == "error"
+    assert Caller(port, "items.localhost").answer() == "starttls"
 
 
 def test_s2sd_killed(s2sd):

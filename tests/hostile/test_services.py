@@ -128,6 +128,7 @@ def test_commands_before_authd(tmp_path):
         authd.send(Frame("READY"))
         router.settle(authd)
         clerk.send(Frame("CONTROL", number=8, text="user\nadd\nnurse@localhost\nsecret"))
+        authd.send(authd.expect("RESEND"))
         assert authd.expect("CONTROL").text("text").endswith(b"secret")
         router.settle()
         bad.pump()

@@ -11,7 +11,7 @@ import contextlib
 
 import pytest
 
-from nameserver import Nameserver
+from lookup import Nameserver
 from raw import NS, body, condition, local, q, text
 from servers import Authority, Server
 from suite import SLOW, free_ports, wait_until

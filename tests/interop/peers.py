@@ -21,7 +21,7 @@ from pathlib import Path
 
 import raw
 import suite as suites
-from nameserver import HOST
+from lookup import HOST
 from raw import NS
 from servers import authority, issue
 from suite import wait_until
@@ -56,16 +56,22 @@ class Peer(bench.Server):
     needs = ()          # files that must be there
     package = None
 
-    def __init__(self, nameserver, secure):
-        """secure: the domain that has to have a good certificate."""
+    def __init__(self, nameserver, secure, certificate=None, hosts=None, dialback=True):
+        """secure: the domain that has to have a good certificate. certificate: another one of its own; hosts: more
+        domains, each with its certificate (paths). dialback: whether that is enough."""
         super().__init__(tempfile.mkdtemp(prefix="aldis-peer-"))
         self.domain = self.name + ".example"
         self.nameserver = nameserver
         self.secure = secure
+        self.hosts = hosts or {}
+        self.dialback = dialback
         self.port, self.server_port, self.direct_port, self.other_port = suites.free_ports(4)
         self.clients = []
         nameserver.serves(self.domain, self.server_port)
-        certificate, key = map(Path, issue(self.domain))
+        certificate, key = map(Path, certificate or issue(self.domain))
+        for name, paths in self.hosts.items():
+            for kind, path in zip(("crt", "key"), paths):
+                shutil.copy(path, self.directory / ("%s.%s" % (name, kind)))
         for name, data in (("cert.pem", certificate.read_bytes()), ("key.pem", key.read_bytes()),
                            ("both.pem", certificate.read_bytes() + key.read_bytes()),
                            ("ca.pem", Path(authority.path).read_bytes())):
@@ -125,26 +131,27 @@ class Peer(bench.Server):
 
     # -- accounts and clients
 
-    def connect(self):
+    def connect(self, domain=None):
         client = raw.Client("127.0.0.1", self.port, timeout=raw.TIMEOUT * 2)
         self.clients.append(client)
-        client.open(self.domain)
-        client.starttls(self.domain)
-        client.open(self.domain)
+        domain = domain or self.domain
+        client.open(domain)
+        client.starttls(domain)
+        client.open(domain)
         return client
 
-    def account(self):
+    def account(self, domain=None):
         """Registers an account (XEP-0077); returns its bare JID."""
         name = "%s%d" % (self.name, next(names))
-        client = self.connect()
+        client = self.connect(domain)
         answer = client.iq("set", "<query xmlns='%s'><username>%s</username><password>%s</password></query>" % (
             NS["register"], name, PASSWORD))
         assert answer.get("type") == "result", raw.text(answer)
         client.close()
-        return "%s@%s" % (name, self.domain)
+        return "%s@%s" % (name, domain or self.domain)
 
     def login(self, jid, resource, available=None):
-        client = self.connect()
+        client = self.connect(jid.partition("@")[2])
         client.login(jid, PASSWORD, resource, "PLAIN")
         if client.features.find(raw.q("session", "session")) is not None:
             client.iq("set", "<session xmlns='%s'/>" % NS["session"])
@@ -161,9 +168,9 @@ class Prosody(Peer):
     name = "prosody"
     system_user = "prosody"
 
-    def __init__(self, nameserver, secure, modules=()):
+    def __init__(self, nameserver, secure, modules=(), **options):
         self.modules = modules
-        super().__init__(nameserver, secure)
+        super().__init__(nameserver, secure, **options)
 
     @classmethod
     def unavailable(cls):
@@ -175,7 +182,11 @@ class Prosody(Peer):
 
     def prepare(self):
         (self.directory / "data").mkdir()
-        self.fill("prosody.cfg.lua", MODULES="".join('"%s"; ' % m for m in self.modules))
+        hosts = "".join('VirtualHost "%s"\n\tssl = { key = "%s/%s.key"; certificate = "%s/%s.crt" }\n' % (
+            name, self.directory, name, self.directory, name) for name in self.hosts)
+        modules = (["dialback"] if self.dialback else []) + list(self.modules)
+        self.fill("prosody.cfg.lua", MODULES="".join('"%s"; ' % m for m in modules), HOSTS=hosts,
+                  ALL_SECURE="false" if self.dialback else "true")
 
     def command(self):
         return ["prosody", "-F", "--config", str(self.directory / "prosody.cfg.lua")]
@@ -197,7 +208,12 @@ class Ejabberd(Peer):
         (self.directory / "spool").mkdir()
         self.cookie = os.urandom(16).hex()
         self.dist_port = self.other_port
-        self.fill("ejabberd.yml")
+        for name in self.hosts:
+            (self.directory / (name + ".pem")).write_bytes(b"".join(
+                (self.directory / ("%s.%s" % (name, kind))).read_bytes() for kind in ("crt", "key")))
+        self.fill("ejabberd.yml", HOSTS="".join('\n  - "%s"' % name for name in self.hosts),
+                  FILES="".join('\n  - "%s/%s.pem"' % (self.directory, name) for name in self.hosts),
+                  DIALBACK="  mod_s2s_dialback: {}" if self.dialback else "")
         (self.directory / "inetrc").write_text(
             '{lookup, [file, dns]}.\n{resolv_conf, ""}.\n{hosts_file, ""}.\n{cache_size, 0}.\n'
             "{nameserver, {127,0,0,1}, %d}.\n{host, {127,0,0,1}, [\"%s\"]}.\n" % (
@@ -279,7 +295,10 @@ class Jabberd2(Peer):
         for part in self.parts:
             (self.directory / (part + ".log")).unlink(missing_ok=True)
         super().start()
-        wait_until(lambda: self.log_text().count("ready for") == 3, message="all parts of jabberd2 are ready")
+        # The sessions' part is ready when the router knows its name, before it knows its domains; what clients
+        # send until then comes back as internal-server-error.
+        wait_until(lambda: self.log_text().count("ready for") == 3 and "[%s] online" % self.domain in self.log_text(),
+                   message="all parts of jabberd2 are ready")
 
     def stop(self):
         """Its parts would wait for each other."""

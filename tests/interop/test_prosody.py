@@ -106,3 +106,35 @@ def test_bidirectional():
         ours.kill("s2sd")  # which ends that stream, and the history
         converse(romeo, juliet)
         assert directions() == {"in"} and mechanisms(ours, peer.domain, "in") == {"EXTERNAL"}
+
+
+def test_a_subscription_waits(managed):
+    """Prosody is away while we ask, and again while it is to hear our answer, which nobody sends again but we."""
+    ours, peer = managed
+    account, contact = ours.account(), peer.account()
+    juliet = ours.login(account, "balcony", available=0)
+    peer.kill()
+    juliet.send("<presence type='subscribe' to='%s'/>" % contact)
+    juliet.sync()
+    wait_until(lambda: ours.ctl("queue", "list"))
+    for name in ("s2sd", "authd", "archived", "router"):
+        ours.kill(name)
+    peer.start()
+    await_delivery(ours, peer)
+    romeo = peer.login(contact, "orchard", available=0)
+    assert romeo.wait(lambda e: e.get("type") == "subscribe", LONG).get("from") == account
+    romeo.send("<presence type='subscribed' to='%s'/><presence type='subscribe' to='%s'/>" % (account, account))
+    assert juliet.wait(lambda e: e.get("type") == "subscribed", LONG).get("from") == contact
+    juliet.wait(lambda e: e.get("type") == "subscribe", LONG)
+    peer.kill()
+    juliet.send("<presence type='subscribed' to='%s'/>" % contact)
+    juliet.sync()
+    wait_until(lambda: ours.ctl("queue", "list"))
+    peer.start()
+    romeo = peer.login(contact, "orchard", available=0)
+    await_delivery(ours, peer)
+    assert romeo.wait(lambda e: e.get("from") == juliet.jid, LONG).get("type") is None
+    romeo.end()
+    romeo = peer.login(contact, "garden")
+    roster = romeo.iq("get", "<query xmlns='jabber:iq:roster'/>")
+    assert [(i.get("jid"), i.get("subscription")) for i in roster[0]] == [(account, "both")]

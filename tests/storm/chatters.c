@@ -51,12 +51,6 @@ load_now(void)
 
 /* -- what is said ------------------------------------------------------------------------------ */
 
-static unsigned
-number_of_clients(void)
-{
-	return storm.load.o.number;
-}
-
 /* One of those that a client talks to. */
 static unsigned
 peer_of(unsigned client)
@@ -65,7 +59,7 @@ peer_of(unsigned client)
 
 	if (self.target >= 0)
 		return (unsigned)self.target;
-	return (client + steps[(unsigned)random() % PEERS]) % number_of_clients();
+	return (client + steps[(unsigned)random() % PEERS]) % storm.number;
 }
 
 /* Sends one message from whom it can, and now and then what else clients send. */
@@ -74,10 +68,10 @@ say_one(void)
 {
 	unsigned tries, client;
 
-	for (tries = 0; tries < number_of_clients(); tries++) {
+	for (tries = 0; tries < storm.number; tries++) {
 		struct client *c;
 
-		client = self.turn++ % number_of_clients();
+		client = self.turn++ % storm.number;
 		if ((int)client == self.target)
 			continue;
 		c = &storm.clients[client];
@@ -107,7 +101,7 @@ say(uint64_t now)
 	if (self.due > 1)
 		self.due = 1; /* nobody could: that is not made up for */
 	for (; self.cut >= 1; self.cut -= 1) {
-		struct client *c = &storm.clients[(unsigned)random() % number_of_clients()];
+		struct client *c = &storm.clients[(unsigned)random() % storm.number];
 
 		if (c->step == STEP_UP && now - c->began > SECOND)
 			client_break(c);
@@ -119,7 +113,7 @@ say(uint64_t now)
 static struct client *
 client_at(unsigned i)
 {
-	return &storm.clients[i % number_of_clients()];
+	return &storm.clients[i % storm.number];
 }
 
 static void
@@ -139,7 +133,7 @@ on_limit(unsigned n)
 static void
 on_target(unsigned n)
 {
-	self.target = (int)(n % number_of_clients());
+	self.target = (int)(n % storm.number);
 }
 
 static void
@@ -187,7 +181,7 @@ on_who(unsigned n)
 	unsigned i;
 
 	(void)n;
-	for (i = 0; i < number_of_clients(); i++) {
+	for (i = 0; i < storm.number; i++) {
 		const struct client *c = &storm.clients[i];
 
 		if (!client_is_quiet(c))
@@ -278,7 +272,7 @@ all_are(bool quiet)
 {
 	unsigned i;
 
-	for (i = 0; i < number_of_clients(); i++)
+	for (i = 0; i < storm.number; i++)
 		if (storm.clients[i].step != STEP_UP
 		    || (quiet && !client_is_quiet(&storm.clients[i])))
 			return false;
@@ -298,7 +292,7 @@ step(void)
 	uint64_t now = load_now();
 	unsigned i;
 
-	for (i = 0; i < number_of_clients(); i++)
+	for (i = 0; i < storm.number; i++)
 		client_tick(&storm.clients[i], now);
 	say(now);
 	if (!self.up && all_are(false)) {
@@ -309,7 +303,8 @@ step(void)
 		self.quiet = false;
 		tell("quiet");
 	}
-	conn_flush_all(&storm.load);
+	for (i = 0; i < storm.server_count; i++)
+		conn_flush_all(&storm.servers[i]);
 }
 
 static void
@@ -322,7 +317,7 @@ loop(void)
 	self.last = load_now();
 	while (!self.quit) {
 		step();
-		count = epoll_pwait2(storm.load.epoll, events, EVENTS, &wait, NULL);
+		count = epoll_pwait2(storm.servers[0].epoll, events, EVENTS, &wait, NULL);
 		for (i = 0; i < count; i++) {
 			if (events[i].data.ptr == NULL)
 				commands_read();
@@ -337,7 +332,7 @@ loop(void)
 static void
 usage(void)
 {
-	(void)fputs("usage: chatters PORT CLIENTS PASSWORD BODY SEED JOURNAL\n", stderr);
+	(void)fputs("usage: chatters DOMAIN:PORT[,DOMAIN:PORT] CLIENTS PASSWORD BODY SEED JOURNAL\n", stderr);
 	exit(2);
 }
 
@@ -365,57 +360,88 @@ array(size_t count, size_t size)
 }
 
 static void
+fail(void)
+{
+	(void)fprintf(stderr, "chatters: cannot set up: %s\n", strerror(errno));
+	exit(1);
+}
+
+/* What the connections to a server share; all servers have one loop. */
+static void
+setup_server(struct load *load, int epoll)
+{
+	load->dirty = array(storm.number, sizeof *load->dirty);
+	load->filler = array(1, load->o.body + 1u);
+	memset(load->filler, 'x', load->o.body);
+	if (load->o.body > 0)
+		load->filler[0] = ' ';
+	load->ops = &client_ops;
+	load->address.sin_family = AF_INET;
+	load->address.sin_port = htons((uint16_t)load->o.port);
+	load->address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	load->epoll = epoll;
+	if (conn_setup(load) != 0)
+		fail();
+}
+
+static void
 setup(void)
 {
-	struct load *load = &storm.load;
 	struct epoll_event event = {.events = EPOLLIN};
 	struct rlimit files;
+	struct conn *conns = array(storm.number, sizeof *conns);
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	unsigned i;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
-	load->conns = array(load->o.number, sizeof *load->conns);
-	load->dirty = array(load->o.number, sizeof *load->dirty);
-	load->keys = array(load->o.number, sizeof *load->keys);
-	load->filler = array(1, load->o.body + 1u);
-	memset(load->filler, 'x', load->o.body);
-	if (load->o.body > 0)
-		load->filler[0] = ' ';
-	storm.clients = array(load->o.number, sizeof *storm.clients);
-	load->ops = &client_ops;
-	load->address.sin_family = AF_INET;
-	load->address.sin_port = htons((uint16_t)load->o.port);
-	load->address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	load->epoll = epoll_create1(EPOLL_CLOEXEC);
 	(void)fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
-	if (load->epoll < 0 || conn_setup(load) != 0
-	    || epoll_ctl(load->epoll, EPOLL_CTL_ADD, STDIN_FILENO, &event) != 0) {
-		(void)fprintf(stderr, "chatters: cannot set up: %s\n", strerror(errno));
-		exit(1);
-	}
-	for (i = 0; i < load->o.number; i++) {
-		load->conns[i].load = load;
-		load->conns[i].index = i;
-		load->conns[i].fd = -1;
-		storm.clients[i].conn = &load->conns[i];
+	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, STDIN_FILENO, &event) != 0)
+		fail();
+	for (i = 0; i < storm.server_count; i++)
+		setup_server(&storm.servers[i], epoll);
+	storm.clients = array(storm.number, sizeof *storm.clients);
+	storm.keys = array(storm.number, sizeof *storm.keys);
+	for (i = 0; i < storm.number; i++) {
+		conns[i].load = &storm.servers[i % storm.server_count];
+		conns[i].index = i;
+		conns[i].fd = -1;
+		storm.clients[i].conn = &conns[i];
 		storm.clients[i].wanted = true;
 	}
+}
+
+/* Reads "DOMAIN:PORT,DOMAIN:PORT", each with what is common to them. */
+static void
+servers_read(char *text, struct options common)
+{
+	char *one, *colon;
+
+	for (one = strtok(text, ","); one != NULL; one = strtok(NULL, ",")) {
+		colon = strchr(one, ':');
+		if (colon == NULL || storm.server_count == SERVERS_MAX)
+			usage();
+		*colon = '\0';
+		common.domain = one;
+		common.port = number(colon + 1, 65535);
+		storm.servers[storm.server_count++].o = common;
+	}
+	if (storm.server_count == 0)
+		usage();
 }
 
 int
 main(int argc, char **argv)
 {
-	struct options *o = &storm.load.o;
-
 	if (argc != 7)
 		usage();
-	*o = (struct options){.domain = "localhost", .prefix = "storm", .tls = TLS_DIRECT,
-	    .mech = MECH_SCRAM, .port = number(argv[1], 65535), .number = number(argv[2], 10000),
-	    .password = argv[3], .body = number(argv[4], 200)};
+	storm.number = number(argv[2], 10000);
 	srandom(number(argv[5], 4000000000));
-	if (o->number < 6 || journal_open(argv[6]) != 0)
+	servers_read(argv[1], (struct options){.prefix = "storm", .tls = TLS_DIRECT, .mech = MECH_SCRAM,
+	    .number = storm.number, .password = argv[3], .body = number(argv[4], 200)});
+	if (storm.number < 6 || journal_open(argv[6]) != 0)
 		usage();
 	setup();
 	loop();

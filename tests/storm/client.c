@@ -142,7 +142,7 @@ header(struct client *c)
 	int len = snprintf(text, sizeof text,
 	    "<?xml version='1.0'?><stream:stream to='%s' version='1.0' xmlns='jabber:client'"
 	    " xmlns:stream='http://etherx.jabber.org/streams'>",
-	    storm.load.o.domain);
+	    c->conn->load->o.domain);
 
 	conn_restart(c->conn);
 	conn_send(c->conn, text, (size_t)len);
@@ -155,7 +155,7 @@ authenticate(struct client *c)
 	char user[64], text[SCRAM_TEXT], stanza[SCRAM_TEXT + 128];
 	int len;
 
-	(void)snprintf(user, sizeof user, "%s%05u", storm.load.o.prefix, client_index(c));
+	(void)snprintf(user, sizeof user, "%s%05u", c->conn->load->o.prefix, client_index(c));
 	if (scram_first(&c->conn->scram, user, text) < 0) {
 		conn_fail(c->conn, "user name too long");
 		return;
@@ -201,8 +201,8 @@ on_challenge(struct client *c, struct slice s)
 	int len;
 
 	if (!slice_starts(s, "<challenge")
-	    || scram_final(&c->conn->scram, &storm.load.keys[client_index(c)],
-		   storm.load.o.password, s, text)
+	    || scram_final(&c->conn->scram, &storm.keys[client_index(c)],
+		   c->conn->load->o.password, s, text)
 		!= 0) {
 		wrong(c, "no challenge", s);
 		return;
@@ -309,12 +309,14 @@ on_message(struct client *c, struct slice s)
 	const char *tag = memchr(s.ptr, '>', s.len);
 	struct slice start = {s.ptr, tag != NULL ? (size_t)(tag - s.ptr) : s.len};
 
-	if (!read_mark(s, mark))
-		return;
-	if (slice_has(start, "type='error'"))
-		note(c, JOURNAL_BOUNCED, 0, (unsigned)mark[1], mark[2]);
-	else
+	/* An error has the id of our message, and not its body. */
+	if (slice_has(start, "type='error'")) {
+		const char *id = memmem(start.ptr, start.len, " id='", 5);
+
+		note(c, JOURNAL_BOUNCED, 0, 0, id != NULL ? strtoul(id + 5, NULL, 16) : 0);
+	} else if (read_mark(s, mark)) {
 		note(c, JOURNAL_GOT, mark[1] != client_index(c), (unsigned)mark[0], mark[2]);
+	}
 }
 
 static void
@@ -466,6 +468,7 @@ has_room(const struct client *c, unsigned window)
 bool
 client_say(struct client *c, unsigned peer, bool full)
 {
+	const struct options *options = &storm.clients[peer].conn->load->o;
 	char text[512];
 	int len;
 
@@ -475,8 +478,8 @@ client_say(struct client *c, unsigned peer, bool full)
 	len = snprintf(text, sizeof text,
 	    "<message to='%s%05u@%s%s' type='chat' id='%x'>"
 	    "<body>" MARK "%08x %08x %08x%s</body></message>",
-	    storm.load.o.prefix, peer, storm.load.o.domain, full ? "/storm" : "", c->number,
-	    client_index(c), peer, c->number, storm.load.filler);
+	    options->prefix, peer, options->domain, full ? "/storm" : "", c->number,
+	    client_index(c), peer, c->number, c->conn->load->filler);
 	note(c, JOURNAL_SENT, full, peer, c->number);
 	stanza_send(c, c->number, text, (size_t)len);
 	return true;
@@ -526,7 +529,7 @@ client_leave(struct client *c)
 		return;
 	len = snprintf(text, sizeof text, "<a xmlns='" SM_NS "' h='%u'/></stream:stream>", c->in);
 	conn_send(c->conn, text, (size_t)len);
-	conn_flush_all(&storm.load);
+	conn_flush_all(c->conn->load);
 	session_forget(c);
 	cut(c, DOWN_LEFT);
 	c->due = 0;
@@ -541,7 +544,7 @@ client_pause(struct client *c, bool paused)
 		return;
 	c->paused = paused;
 	c->conn->polled_out = false;
-	(void)epoll_ctl(storm.load.epoll, paused ? EPOLL_CTL_DEL : EPOLL_CTL_ADD, c->conn->fd,
+	(void)epoll_ctl(c->conn->load->epoll, paused ? EPOLL_CTL_DEL : EPOLL_CTL_ADD, c->conn->fd,
 	    &event);
 }
 

@@ -62,6 +62,11 @@ def children(pid):
     return found
 
 
+def is_c2sd(name):
+    """Whether a process is one, of whichever suite."""
+    return name.rpartition(" ")[2].startswith("c2sd")
+
+
 def memory(pid):
     """Resident bytes of a process that are its own: what is mapped from files can be taken away."""
     text = Path("/proc/%d/status" % pid).read_text()
@@ -71,17 +76,17 @@ def memory(pid):
 class Owners:
     """Which process had which connection: port of the client -> [(time, pid)]. Only root can see that."""
 
-    def __init__(self, port):
-        self.port = port
+    def __init__(self, ports):
+        self.ports = ports      # of the suites
         self.seen = {}
         self.lock = threading.Lock()
 
     def connections(self):
-        """inode -> the client's port, of the connections that the suite has."""
+        """inode -> the client's port, of the connections that the suites have."""
         found = {}
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
-            if int(fields[1].partition(":")[2], 16) == self.port and fields[3] == "01":
+            if int(fields[1].partition(":")[2], 16) in self.ports and fields[3] == "01":
                 found[fields[9]] = int(fields[2].partition(":")[2], 16)
         return found
 
@@ -105,17 +110,20 @@ class Owners:
 
 
 class Storm:
-    """A suite and the clients that chat."""
+    """A suite and the clients that chat; or two that federate, of which each has every other client."""
 
-    def __init__(self, clients=None, rate=None, body=60, **options):
+    def __init__(self, clients=None, rate=None, body=60, suites=None, **options):
+        """suites: domain -> Suite, else one is made with the options."""
         self.clients = form(clients or 60, clients or 200, "CLIENTS")
         self.body = body
         self.random = random.Random(SEED)
-        self.suite = Suite(**options)
+        self.suites = suites or {"localhost": Suite(**options)}
+        self.suite = next(iter(self.suites.values()))
         self.kills = Counter()
         self.deaths = {}                # pid of a c2sd -> monotonic nanoseconds
         self.killed_at = []             # (name, monotonic nanoseconds)
-        self.owners = Owners(self.suite.tls_port) if os.geteuid() == 0 else None
+        self.owners = Owners([s.tls_port for s in self.suites.values()]) if os.geteuid() == 0 else None
+        self.quiet_time = QUIET_TIME
         self.process = None
         self.watching = False
         self.allowed = set()            # of oracle.WRONG, what this scenario may show
@@ -124,7 +132,8 @@ class Storm:
 
     def __enter__(self):
         try:
-            self.suite.start()
+            for suite in self.suites.values():
+                suite.start()
             self.start_clients()
         except BaseException:
             self.close()
@@ -134,8 +143,9 @@ class Storm:
     def __exit__(self, kind, value, trace):
         if kind is not None:
             print("seed: STORM_SEED=%d" % SEED)
-            lines = [line for line in self.suite.log_text().splitlines() if " info: session " not in line]
-            print("\n".join(lines[-40:]))
+            for domain, suite in self.suites.items():
+                lines = [line for line in suite.log_text().splitlines() if " info: session " not in line]
+                print("\n".join([domain + ":", *lines[-40:]]))
         self.close()
 
     def close(self):
@@ -143,17 +153,21 @@ class Storm:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self.suite.end_processes()
-        self.suite.remove()
+        for suite in self.suites.values():
+            suite.end_processes()
+            suite.remove()
 
     def start_clients(self):
-        names = "".join("storm%05d@localhost %s\n" % (i, PASSWORD) for i in range(self.clients))
-        self.suite.ctl("user", "import", "-", input=names, seconds=60)
+        for i, (domain, suite) in enumerate(self.suites.items()):
+            names = "".join("storm%05d@%s %s\n" % (n, domain, PASSWORD)
+                            for n in range(i, self.clients, len(self.suites)))
+            suite.ctl("user", "import", "-", input=names, seconds=60)
         self.journal = self.suite.directory / "journal"
         self.errors = self.suite.directory / "clients.err"
+        servers = ",".join("%s:%d" % (domain, suite.tls_port) for domain, suite in self.suites.items())
         with open(self.errors, "wb") as errors:
             self.process = subprocess.Popen(
-                [TOOLS / "chatters", str(self.suite.tls_port), str(self.clients), PASSWORD, str(self.body),
+                [TOOLS / "chatters", servers, str(self.clients), PASSWORD, str(self.body),
                  str(SEED), self.journal], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         self.expect("up", 30)
         if self.owners is not None:
@@ -163,7 +177,7 @@ class Storm:
     def watch(self):
         while self.watching:
             for name, pid in self.processes().items():
-                if name.startswith("c2sd"):
+                if is_c2sd(name):
                     try:
                         self.owners.look(pid)
                     except OSError:
@@ -224,40 +238,48 @@ class Storm:
     # -- the processes
 
     def processes(self):
-        """Processes of the suite but aldisd: name -> pid; log is the log role."""
-        return children(self.suite.process.pid) if self.suite.process is not None else {}
+        """Processes but aldisd: name -> pid; log is the log role. Of two suites: with the domain, "a.test s2sd"."""
+        found = {}
+        for domain, suite in self.suites.items():
+            if suite.process is not None:
+                prefix = domain + " " if len(self.suites) > 1 else ""
+                found.update((prefix + name, pid) for name, pid in children(suite.process.pid).items())
+        return found
 
     def kill(self, name):
         """kill -9. Returns the pid and when, or None when there is no such process now."""
         pid = self.processes().get(name)
         if pid is None:
             return None
-        if name.startswith("c2sd") and self.owners is not None:
+        if is_c2sd(name) and self.owners is not None:
             os.kill(pid, signal.SIGSTOP)    # so that it takes no more between the look and its death
             self.owners.look(pid)
         now = time.monotonic_ns()
         os.kill(pid, signal.SIGKILL)
-        if name.startswith("c2sd"):
+        if is_c2sd(name):
             self.deaths[pid] = now
-        if name != "log":
-            self.suite.killed[name] = self.suite.killed.get(name, 0) + 1
+        domain, _, role = name.rpartition(" ")
+        killed = self.suites.get(domain, self.suite).killed
+        if role != "log":
+            killed[role] = killed.get(role, 0) + 1
         self.kills[name] += 1
         self.killed_at.append((name, now))
         return pid, now
 
-    def kill_at_random(self, seconds, pause=(0.1, 0.6)):
-        """Kills a process again and again."""
+    def kill_at_random(self, seconds, pause=(0.1, 0.6), roles=None):
+        """Kills a process again and again; roles: one of these, such as "s2sd"."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(self.random.uniform(*pause))
-            names = sorted(self.processes())
+            names = sorted(n for n in self.processes() if roles is None or n.rpartition(" ")[2] in roles)
             if names:
                 self.kill(self.random.choice(names))
             self.alive()
 
     def alive(self):
-        if self.suite.process.poll() is not None:
-            raise Broken("aldisd has ended: %s" % self.suite.process.returncode)
+        for suite in self.suites.values():
+            if suite.process.poll() is not None:
+                raise Broken("aldisd has ended: %s" % suite.process.returncode)
         if self.process.poll() is not None:
             raise Broken("chatters has ended: %s" % self.process.returncode)
 
@@ -267,14 +289,14 @@ class Storm:
         os.kill(supervisor, signal.SIGSTOP)     # it starts nothing anew
         pids = self.processes()
         for name, pid in pids.items():
-            if name.startswith("c2sd") and self.owners is not None:
+            if is_c2sd(name) and self.owners is not None:
                 os.kill(pid, signal.SIGSTOP)
                 self.owners.look(pid)
         now = time.monotonic_ns()
         for pid in [*pids.values(), supervisor]:
             os.kill(pid, signal.SIGKILL)
         self.suite.process.wait()
-        self.deaths.update({pid: now for name, pid in pids.items() if name.startswith("c2sd")})
+        self.deaths.update({pid: now for name, pid in pids.items() if is_c2sd(name)})
         self.kills["everything"] += 1
         self.suite.process.stdout.close()
         wait_until(lambda: not any(Path("/proc/%d" % p).exists() for p in pids.values()),
@@ -288,11 +310,13 @@ class Storm:
         self.tell("rate", 0)
         self.tell("breaks", 0)
         self.tell("quiet")
-        self.expect("quiet", QUIET_TIME)
-        wait_until(lambda: self.suite.counter("archived", "spool") == 0, 20, message="the spool is empty")
+        self.expect("quiet", self.quiet_time)
+        for domain, suite in self.suites.items():
+            wait_until(lambda: suite.counter("archived", "spool") == 0, self.quiet_time,
+                       message="the spool of %s is empty" % domain)
 
-    def dump(self):
-        directory = self.suite.directory / "state" / "archived"
+    def dump(self, suite):
+        directory = suite.directory / "state" / "archived"
         done = subprocess.run([TOOLS / "dump", directory], capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
             raise Broken("the archive cannot be read: " + done.stderr)
@@ -310,11 +334,12 @@ class Storm:
         if self.process.wait(20) != 0:
             problems.append("chatters ended with %s" % self.process.returncode)
         self.watching = False
-        try:
-            self.suite.stop()
-        except Broken as problem:
-            problems.append(str(problem))
-        verdict = oracle.check(oracle.records(self.journal), self.dump(),
+        for suite in self.suites.values():
+            try:
+                suite.stop()
+            except Broken as problem:
+                problems.append(str(problem))
+        verdict = oracle.check(oracle.records(self.journal), [self.dump(s) for s in self.suites.values()],
                                self.owners and self.owners.seen, self.deaths)
         problems += [p for p in verdict.problems() if p.partition(":")[0] not in self.allowed]
         self.print(title, verdict)

@@ -1,6 +1,6 @@
 """oracle.py: decides whether a storm has harmed anything. No input or output but the reading of the journal.
 
-    verdict = check(records(path), archive, owners, deaths)
+    verdict = check(records(path), archives, owners, deaths)
     verdict.problems()      # what must not be: a list of texts, empty when all is well
 
 What is checked, for messages that each have a sender, a receiver and a number:
@@ -15,6 +15,10 @@ What is checked, for messages that each have a sender, a receiver and a number:
   about to go to;
 - every request was answered, unless its session was lost; no message was answered with an error;
 - nothing is left on the spool.
+
+There may be two servers, with an archive each. Client N is at server N modulo their number. A message from one to
+the other is in both archives once, with the copy of the side that is there; all else is the same: that s2sd, the
+router or archived was killed on either side is no reason for a message to come twice.
 """
 
 import re
@@ -52,7 +56,9 @@ class Archive:
 
 
 def client_number(jid):
-    return int(jid.partition("@")[0].removeprefix("storm"))
+    """A client's number, or the address of what is none: the spool of another server."""
+    local, _, domain = jid.partition("@")
+    return int(local.removeprefix("storm")) if domain else jid
 
 
 def read_dump(text):
@@ -250,28 +256,38 @@ class Oracle:
 
     # -- the end
 
-    def check_archive(self, archive):
+    def check_archive(self, archive, index, servers):
+        """One server's. Returns its messages: {(sender, number)}."""
         verdict = self.verdict
-        verdict.count["stored"] = len(archive.messages)
+        verdict.count["stored"] += len(archive.messages)
         stored = Counter()
         last = {}
         for id, sender, receiver, number in archive.messages:
+            here = {client for client in (sender, receiver) if client % servers == index}
             stored[sender, number] += 1
-            if self.sent.get((sender, number), (0, None))[1] != receiver:
+            if self.sent.get((sender, number), (0, None))[1] != receiver or not here:
                 verdict.add("invented", sender, receiver, number, id)
             if stored[sender, number] > 1:
                 verdict.add("doubled in the archive", sender, receiver, number, id)
             elif number < last.get((sender, receiver), 0):
                 verdict.add("disordered in the archive", sender, receiver, number, id)
             last[sender, receiver] = max(number, last.get((sender, receiver), 0))
-            if archive.copies[sender, id] != 1 or archive.copies[receiver, id] != 1:
+            if any(archive.copies[client, id] != (client in here) for client in (sender, receiver)):
                 verdict.add("copies missing", sender, receiver, number, id)
-        for message in sorted(self.acked - stored.keys()):
-            verdict.add("not in the archive", message[0], self.sent[message][1], message[1])
-        for message in sorted((self.acked | stored.keys()) - self.got.keys()):
-            verdict.add("lost", message[0], self.sent.get(message, (0, None))[1], message[1])
-        for client, id in archive.spool:
-            verdict.add("left on the spool", client, id)
+        for place in archive.spool:
+            verdict.add("left on the spool", *place)
+        return stored.keys()
+
+    def check_archives(self, archives):
+        """All of them: a message that one has is in those of both sides."""
+        stored = [self.check_archive(archive, i, len(archives)) for i, archive in enumerate(archives)]
+        known = self.acked.union(*stored)
+        for sender, number in sorted(known):
+            receiver = self.sent.get((sender, number), (0, sender))[1]
+            if any((sender, number) not in stored[client % len(archives)] for client in {sender, receiver}):
+                self.verdict.add("not in the archive", sender, receiver, number)
+        for message in sorted(known - self.got.keys()):
+            self.verdict.add("lost", message[0], self.sent.get(message, (0, None))[1], message[1])
 
     def check_requests(self):
         for client, session in self.sessions.items():
@@ -285,11 +301,11 @@ HANDLERS = {SENT: Oracle.on_sent, ACKED: Oracle.on_acked, GIVEN_UP: Oracle.on_gi
             SHOWN: Oracle.on_shown}
 
 
-def check(journal, archive, owners, deaths):
-    """The verdict about a storm. owners: port -> [(time, pid)] of connections, or None; deaths: pid -> time."""
+def check(journal, archives, owners, deaths):
+    """The verdict about a storm. archives: of each server; owners: port -> [(time, pid)] of connections, or None; deaths: pid -> time."""
     oracle = Oracle(owners, deaths)
     for time, kind, how, client, peer, number in journal:
         HANDLERS[kind](oracle, time, how, client, peer, number)
-    oracle.check_archive(archive)
+    oracle.check_archives(archives)
     oracle.check_requests()
     return oracle.verdict

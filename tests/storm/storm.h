@@ -102,10 +102,16 @@ extern const struct conn_ops client_ops;
 
 /* chatters.c: options, commands, the loop */
 
+#define SERVERS_MAX 2u
+
+/* Client N is at server N modulo their number. */
 extern struct storm {
-	struct load load;
+	struct load servers[SERVERS_MAX];
+	unsigned server_count;
 	struct client *clients;
-	unsigned window;     /* messages of one client that are not acknowledged */
+	struct scram_keys *keys; /* of each client */
+	unsigned number;         /* of clients */
+	unsigned window;         /* messages of one client that are not acknowledged */
 } storm;
 
 #endif

@@ -55,7 +55,7 @@ class Tale:
         return self
 
     def wrong(self):
-        verdict = check(self.records, self.archive, self.owners, self.deaths)
+        verdict = check(self.records, [self.archive], self.owners, self.deaths)
         assert bool(verdict.problems()) == bool(any(verdict.wrong.values()))
         return {what: len(examples) for what, examples in verdict.wrong.items() if examples}
 
@@ -211,12 +211,80 @@ def test_stuck(tale):
     assert tale.tell(DOWN, 2, 4003, how=STUCK).wrong() == {"logins stuck": 1}
 
 
+class Federation(Tale):
+    """The same between two servers: client 1 is at the second one, client 2 at the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.archives = [Archive(), Archive()]
+
+    def store(self, number, sides=(0, 1)):
+        for side in sides:
+            archive = self.archives[side]
+            archive.messages.append(("%016x" % (len(archive.messages) + 1), 1, 2, number))
+            archive.copies[2 - side, archive.messages[-1][0]] += 1
+        return self
+
+    def wrong(self):
+        verdict = check(self.records, self.archives, self.owners, self.deaths)
+        return {what: len(examples) for what, examples in verdict.wrong.items() if examples}
+
+
+@pytest.fixture
+def between():
+    return Federation().message(1).message(2)
+
+
+def test_between_servers(between):
+    assert between.message(3).wrong() == {}
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_between_servers_lost(between, side):
+    """Acknowledged, and stored at one of them only; client 2 has it in one case."""
+    between.message(3, stored=0, got=1 - side).store(3, [side])
+    assert between.wrong() == {"not in the archive": 1, **({"lost": 1} if side else {})}
+
+
+def test_between_servers_lost_though_never_acknowledged(between):
+    between.message(3, stored=0, got=0, acked=False).tell(GIVEN_UP, 1, number=3).store(3, [1])
+    assert between.wrong() == {"not in the archive": 1, "lost": 1}
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_between_servers_doubled(between, side):
+    assert between.store(2, [side]).wrong() == {"doubled in the archive": 1}
+
+
+def test_between_servers_repeated(between):
+    assert between.tell(GOT, 2, 1, 2).wrong() == {"doubled": 1}
+
+
+def test_between_servers_disordered(between):
+    between.tell(SENT, 1, 2, 3).tell(SENT, 1, 2, 4).tell(GOT, 2, 1, 3).tell(GOT, 2, 1, 4)
+    between.store(3, [1]).store(4).store(3, [0])
+    assert between.wrong() == {"disordered in the archive": 1}
+
+
+def test_between_servers_copies(between):
+    """Each archive has the copy of its own account, and not that of the other side."""
+    between.archives[0].copies[1, "%016x" % 1] += 1
+    del between.archives[1].copies[1, "%016x" % 2]
+    assert between.wrong() == {"copies missing": 2}
+
+
+def test_between_servers_left_on_the_spool(between):
+    between.archives[1].spool.append(("a.test", "%016x" % 2))
+    assert between.wrong() == {"left on the spool": 1}
+
+
 def test_dump_is_read():
     archive = oracle.read_dump(
         "message 000a storm00001@localhost/storm storm00002@localhost <body>storm 00000001 00000002 0000001f</body>\n"
-        "copy storm00001@localhost 000a\ncopy storm00002@localhost 000a\nspool storm00002@localhost 000a\nend\n")
+        "copy storm00001@localhost 000a\ncopy storm00002@localhost 000a\nspool storm00002@localhost 000a\n"
+        "spool b.test 000b\nend\n")
     assert archive.messages == [("000a", 1, 2, 31)]
     assert archive.copies == {(1, "000a"): 1, (2, "000a"): 1}
-    assert archive.spool == [(2, "000a")]
+    assert archive.spool == [(2, "000a"), ("b.test", "000b")]
     with pytest.raises(ValueError):
         oracle.read_dump("copy storm00001@localhost 000a\n")

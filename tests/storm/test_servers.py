@@ -1,52 +1,50 @@
-"""Storms between two servers: what is said from one to the other while s2sd of one is killed every second."""
+"""Storms between two servers: their clients talk across, while processes of either are killed."""
 
-import re
 import time
 
-from raw import body
-from servers import federation
-from suite import SLOW
+import pytest
 
-from harness import form
+from harness import Storm, form
+from servers import pair
+
+PATIENCE_TIME = 180     # a server that was not reached is tried again after 5 s, twice that each time
 
 
-def numbers_of(client, expected, seconds):
-    """The numbers that have come, until all are there or nothing has come for a while."""
-    found = []
+def storm_between():
+    """A storm of a.test and b.test."""
+    a, b = pair()
+    storm = Storm(suites={"a.test": a, "b.test": b})
+    storm.quiet_time = PATIENCE_TIME
+    return storm
+
+
+def kill_each_second(storm, name, seconds):
+    """kill -9 of a process every second. How often it was there to be killed."""
+    kills = 0
     end = time.monotonic() + seconds
-    while len(set(found)) < expected and time.monotonic() < end:
-        try:
-            message = client.message(15 * SLOW)
-        except Exception:  # nothing for so long
-            break
-        if message.get("type") != "error":
-            found.append(int(re.match(r"\d+", body(message)).group()))
-    return found
+    while time.monotonic() < end:
+        time.sleep(1)
+        kills += storm.kill(name) is not None
+        storm.alive()
+    return kills
 
 
 def test_kills_of_s2sd():
-    """Nothing is lost either way. What comes twice is counted: acknowledgements (XEP-0198) that did not come before
-    the death leave it open whether the other side has a message, and it is sent again."""
-    with federation() as (a, b):
-        juliet = a.login(a.account(), "balcony", available=0)
-        romeo = b.login(b.account(), "orchard", available=0)
-        sent, kills, strike = 0, 0, time.monotonic() + 1
-        end = time.monotonic() + form(8, 120)
-        while time.monotonic() < end:
-            for _ in range(20):
-                juliet.say(romeo.jid, "%d" % sent)
-                romeo.say(juliet.jid, "%d" % sent)
-                sent += 1
-            juliet.sync(30 * SLOW)
-            romeo.sync(30 * SLOW)
-            if time.monotonic() > strike:
-                a.kill("s2sd")
-                kills += 1
-                strike = time.monotonic() + 1
-        assert kills >= 3 and sent > 100
-        for name, client in (("a.test", juliet), ("b.test", romeo)):
-            found = numbers_of(client, sent, 120 * SLOW)
-            lost = set(range(sent)) - set(found)
-            print("to %s: %d sent, %d kills, %d lost, %d twice" % (
-                name, sent, kills, len(lost), len(found) - len(set(found))))
-            assert not lost, sorted(lost)[:20]
+    """s2sd is killed each second: of one server, then of the other."""
+    with storm_between() as storm:
+        storm.chat(form(300, 600))
+        for name in "a.test s2sd", "b.test s2sd":
+            assert kill_each_second(storm, name, form(4, 60)) >= 3
+        verdict = storm.end("between servers: s2sd of one, then of the other")
+        assert verdict.count["acked"] > 500
+
+
+@pytest.mark.parametrize("roles", [("s2sd",), ("s2sd", "archived", "router")] + form(
+    [], [("s2sd", "archived", "router", "authd", "c2sd.0", "c2sd.1")]), ids="-".join)
+def test_random_kills(roles):
+    """Processes of both are killed at random."""
+    with storm_between() as storm:
+        storm.chat(form(300, 600))
+        storm.kill_at_random(form(5, 80, "SECONDS"), pause=(0.2, 0.8), roles=roles)
+        verdict = storm.end("between servers: %s of both at random" % ", ".join(roles))
+        assert verdict.count["acked"] > 500

@@ -869,6 +869,53 @@ resumed_before_replay(void **state)
 	world_die(other);
 }
 
+/* A session is handed over while it is fed: what archived answers goes to its old handle, and it is fed under the
+ * new one. */
+static void
+moved_while_fed(void **state)
+{
+	struct link *other = world_start(ROLE_C2SD, 1, 6);
+	char token[32];
+	struct frame got, f = { .type = FRAME_SESSION_REPLAY, .handle = HANDLE(6, 1),
+		.jid = SLICE("romeo@localhost/home"), .token = slice_of(token, 32), .archive_id = next_id };
+	struct frame grant = { .type = FRAME_AUTH_SUCCESS, .handle = handle_of(9),
+		.jid = SLICE("romeo@localhost"), .token = slice_of(token, 32) };
+	struct frame roster = { .type = FRAME_ROSTER, .jid = SLICE("romeo@localhost"),
+		.flags = FLAG_EXISTS, .payload = SLICE("") };
+	struct frame ask = { .type = FRAME_SESSION_RESUME, .handle = handle_of(9),
+		.archive_id = HANDLE(6, 1), .text = SLICE("the SM-ID") };
+	struct frame move = { .type = FRAME_SESSION_MOVE, .handle = HANDLE(6, 1), .number = handle_of(9),
+		.flags = FLAG_MORE, .jid = SLICE("romeo@localhost/home"), .archive_id = next_id };
+
+	(void)state;
+	world_hello(other, "");
+	world_expect(other, FRAME_WELCOME);
+	world_expect(other, FRAME_MECHANISMS);
+	world_token(HANDLE(6, 1), "romeo@localhost", token);
+	world_say(other, &f);
+	world_expect(authd, FRAME_ROSTER_LOAD);
+	world_say(authd, &roster);
+	world_ready(other);
+	world_expect(other, FRAME_RESEND);
+	got = world_expect(archived, FRAME_DRAIN);
+	assert_true(got.handle == HANDLE(6, 1));
+	authenticate(9);
+	world_token(handle_of(9), "romeo@localhost", token);
+	world_say(authd, &grant);
+	world_expect(c2sd, FRAME_AUTH_SUCCESS);
+	world_say(c2sd, &ask);
+	world_expect(other, FRAME_SESSION_RESUME);
+	world_say(other, &move);
+	world_expect(c2sd, FRAME_SESSION_MOVE);
+	world_say(archived, &(struct frame){ .type = FRAME_DRAINED, .handle = HANDLE(6, 1) });
+	move = (struct frame){ .type = FRAME_SESSION_MOVE, .handle = HANDLE(6, 1), .number = handle_of(9) };
+	world_say(other, &move);
+	world_expect(c2sd, FRAME_SESSION_MOVE);
+	got = world_expect(archived, FRAME_DRAIN);
+	assert_true(got.handle == handle_of(9));
+	world_die(other);
+}
+
 /* While a new router waits for the roster of a session, nothing overtakes what is on the spool. */
 static void
 replayed_is_fed_first(void **state)
@@ -1158,6 +1205,7 @@ main(void)
 		TEST(late_turn_is_the_only_one),
 		TEST(mute_is_fed),
 		TEST(presence_is_awaited),
+		TEST(moved_while_fed),
 		TEST(replayed_is_fed_first),
 		TEST(late_one_is_not_overtaken),
 		TEST(resumed_before_replay),

@@ -140,12 +140,10 @@ wait_for(uint64_t milliseconds)
 	ticks = end;
 }
 
-struct domain *
-domain_find(struct slice name)
+bool
+domain_is_here(struct slice name)
 {
-	static struct domain ours;
-
-	return slice_is(name, "localhost") ? &ours : NULL;
+	return slice_is(name, "localhost") || (component[0] != '\0' && slice_is(name, component));
 }
 
 struct domain *
@@ -877,6 +875,43 @@ test_waiting(void **state)
 	silent();
 }
 
+/* Many are begun a few at a time, in their order, and none while too many are tried. */
+static void
+test_waiting_many(void **state)
+{
+	struct frame f = { .type = FRAME_REMOTE_WAITING };
+	struct buf text = { 0 };
+	char name[32];
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 100; i++)
+		buf_printf(&text, "d%u.example\n", i);
+	f.text = buf_slice(&text);
+	remotes_waiting(&f);
+	buf_free(&text);
+	for (i = 0; i < 64; i++) {
+		snprintf(name, sizeof name, "d%u.example", i);
+		assert_true(slice_is(expect(FRAME_REMOTE_OPEN).domain, name));
+		path_test(path_get(remote_find(slice_string(name)), SLICE("localhost")));
+	}
+	silent();
+	assert_int_equal(paths_trying(), 64);
+	wait_for(1000);
+	silent();
+	for (i = 0; i < 40; i++) {
+		snprintf(name, sizeof name, "d%u.example", i);
+		path_failed(LIST_FIRST(&remote_find(slice_string(name))->paths), STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
+		    false, "x");
+	}
+	wait_for(200);
+	for (i = 64; i < 100; i++) {
+		snprintf(name, sizeof name, "d%u.example", i);
+		assert_true(slice_is(expect(FRAME_REMOTE_OPEN).domain, name));
+	}
+	silent();
+}
+
 /* A new router hears of all, and of pauses; the killed one is told once it is quiet. */
 static void
 test_router(void **state)
@@ -991,6 +1026,7 @@ main(void)
 		TEST(component),
 		TEST(malformed),
 		TEST(waiting),
+		TEST(waiting_many),
 		TEST(router),
 		TEST(paths),
 		TEST(policy),

@@ -204,14 +204,34 @@ expect_no_open(uint64_t handle, const char *domain)
 	assert_int_equal(session_count(), sessions);
 }
 
+static struct link *
+start_mucd(const char *serves)
+{
+	static uint32_t incarnation = 20;
+	struct link *mucd = world_start(ROLE_MUCD, 0, incarnation++);
+
+	world_hello(mucd, serves);
+	world_expect(mucd, FRAME_WELCOME);
+	return mucd;
+}
+
+/* It ends for good: the next one serves nothing. */
+static void
+stop_mucd(struct link *mucd)
+{
+	world_die(mucd);
+	mucd = start_mucd("");
+	world_die(mucd);
+	world_discard(s2sd);
+}
+
 static void
 test_open_refused(void **state)
 {
-	struct link *mucd = world_start(ROLE_MUCD, 0, 20);
+	struct link *mucd = start_mucd("domain rooms.localhost\n");
 
 	(void)state;
-	world_hello(mucd, "domain rooms.localhost\n");
-	world_expect(mucd, FRAME_WELCOME);
+	world_expect(s2sd, FRAME_DOMAINS);
 	world_ready(mucd);
 	world_expect(c2sd, FRAME_RESEND);
 	world_echo(c2sd);
@@ -231,7 +251,7 @@ test_open_refused(void **state)
 	expect_no_open(remote_of(2), "");
 	expect_no_open(remote_of(2), NULL);
 	open_fed(2, "muse.localhost");
-	world_die(mucd);
+	stop_mucd(mucd);
 }
 
 /* -- to a domain ------------------------------------------------------------------------------------ */
@@ -242,15 +262,23 @@ test_to_domain(void **state)
 	struct frame f;
 
 	(void)state;
+	/* Older ones may be on the spool: what is stored does not come before s2sd has told of the domain. */
 	send_stored(NURSE, 500);
+	f = world_expect(s2sd, FRAME_REMOTE_WAITING);
+	assert_true(slice_is(f.text, CAPULET));
+	world_silent(s2sd);
+	/* a request does */
+	f = stanza(1, STANZA_IQ, TYPE_GET, NURSE "/x");
+	world_say(c2sd, &f);
+	expect_ack(f.seq);
 	f = world_expect(s2sd, FRAME_STANZA);
-	assert_true(f.handle == 0 && f.archive_id == 500 && f.origin == 0 && f.seq == 0);
-	assert_true(slice_is(f.from, "romeo@localhost/r") && slice_is(f.to, NURSE));
-	assert_int_equal(f.flags & ~(uint32_t)FLAG_FROM_ENTRY, 0);
+	assert_true(f.handle == 0 && f.archive_id == 0 && f.kind == STANZA_IQ);
 	open_fed(1, CAPULET);
 	send_stored(NURSE, 501);
 	f = world_expect(s2sd, FRAME_STANZA);
-	assert_true(f.handle == remote_of(1) && f.archive_id == 501);
+	assert_true(f.handle == remote_of(1) && f.archive_id == 501 && f.origin == 0 && f.seq == 0);
+	assert_true(slice_is(f.from, "romeo@localhost/r") && slice_is(f.to, NURSE));
+	assert_int_equal(f.flags & ~(uint32_t)FLAG_FROM_ENTRY, 0);
 	/* a request, which nobody stores */
 	f = stanza(1, STANZA_IQ, TYPE_GET, NURSE "/x");
 	world_say(c2sd, &f);
@@ -284,6 +312,51 @@ test_to_domain_while_away(void **state)
 	register_s2sd();
 	go_live();
 	world_silent(s2sd);
+}
+
+static void
+set_elsewhere(const char *text)
+{
+	struct config *config;
+
+	assert_int_equal(config_read(slice_string(text), &config), 0);
+	registry_set_elsewhere(config);
+	config_free(&config);
+}
+
+/* A router of which s2sd does not know yet stores what is for domains elsewhere, as the configuration says that
+ * there are, and refuses the rest only for now. */
+static void
+test_not_registered(void **state)
+{
+	static const char *const names[] = { NURSE, "nurse@muse.localhost" };
+	struct frame f;
+	size_t i;
+
+	(void)state;
+	/* One that serves nothing, so that nothing of the one before is known. */
+	world_die(s2sd);
+	s2sd = world_start(ROLE_S2SD, 0, ++s2sd_incarnation);
+	world_hello(s2sd, "");
+	world_expect(s2sd, FRAME_WELCOME);
+	world_die(s2sd);
+	s2sd = NULL;
+	for (i = 0; i < 2; i++) {
+		set_elsewhere(i == 0 ? "s2s\t\tfederation\tyes\n"
+		    : "s2s\t\tfederation\tno\ncomponent\tmuse.localhost\tname\t\n");
+		f = outbound_chat(1, names[i]);
+		world_say(c2sd, &f);
+		assert_true(slice_is(world_expect(archived, FRAME_STANZA).to, names[i]));
+		say_stored(f.seq, 500 + i);
+		expect_ack(f.seq);
+		world_silent(c2sd);
+	}
+	f = stanza(1, STANZA_IQ, TYPE_GET, "nurse@muse.localhost/x");
+	world_say(c2sd, &f);
+	f = world_expect(c2sd, FRAME_STANZA);
+	assert_true(f.subtype == TYPE_ERROR && memmem(f.payload.ptr, f.payload.len, "type='wait'", 11));
+	world_expect(c2sd, FRAME_ACK);
+	set_elsewhere("s2s\t\tfederation\tno\n");
 }
 
 /* While the link to s2sd has no room, stored messages for a domain that it has not told of stay behind;
@@ -412,6 +485,126 @@ test_forged(void **state)
 	world_discard(c2sd);
 }
 
+/* -- domains of other daemons ----------------------------------------------------------------------- */
+
+static void
+expect_domains(const char *text)
+{
+	struct frame f = world_expect(s2sd, FRAME_DOMAINS);
+
+	assert_int_equal(f.number, ROLE_MUCD);
+	assert_true(slice_is(f.text, text));
+}
+
+/* s2sd hears of what others serve, whoever was there first, and not of what is private. */
+static void
+test_domains(void **state)
+{
+	struct link *mucd = start_mucd("domain rooms.localhost\ndomain inner.localhost\n"
+	    "private inner.localhost\nprivate muse.localhost\ndomain talk.localhost\n");
+
+	(void)state;
+	expect_domains("rooms.localhost\ntalk.localhost\n");
+	assert_true(registry_private(SLICE("inner.localhost")));
+	assert_false(registry_private(SLICE("rooms.localhost")));
+	assert_false(registry_private(SLICE("muse.localhost")));
+	world_die(s2sd);
+	s2sd = world_start(ROLE_S2SD, 0, ++s2sd_incarnation);
+	world_hello(s2sd, "domain *\n");
+	world_expect(s2sd, FRAME_WELCOME);
+	expect_domains("rooms.localhost\ntalk.localhost\n");
+	world_silent(s2sd);
+	world_die(mucd);
+	world_silent(s2sd); /* it is away, not gone */
+	mucd = start_mucd("domain rooms.localhost\ndomain inner.localhost\n");
+	expect_domains("rooms.localhost\ninner.localhost\n");
+	world_die(mucd);
+	mucd = start_mucd("identity conference text x\n");
+	expect_domains("");
+	stop_mucd(mucd);
+}
+
+/* A domain that a daemon serves is reached from elsewhere and speaks to others elsewhere; a private one is
+ * not, and does not. */
+static void
+test_domains_reach(void **state)
+{
+	struct link *mucd = start_mucd("domain rooms.localhost\ndomain inner.localhost\n"
+	    "private inner.localhost\n");
+	struct frame f;
+
+	(void)state;
+	expect_domains("rooms.localhost\n");
+	world_ready(mucd);
+	world_expect(s2sd, FRAME_RESEND);
+	world_echo(s2sd);
+	world_discard(c2sd);
+	open_fed(1, CAPULET);
+	f = inbound_chat(1, NURSE, "den@rooms.localhost");
+	world_say(s2sd, &f);
+	f = world_expect(mucd, FRAME_STANZA);
+	assert_true(slice_is(f.from, NURSE) && f.origin == s2sd_incarnation);
+	expect_forged(inbound_chat(1, NURSE, "den@inner.localhost"));
+	f = (struct frame){ .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_GROUPCHAT,
+		.from = SLICE("den@rooms.localhost/x"), .to = SLICE(NURSE), .payload = SLICE("<body>x</body>") };
+	world_say(mucd, &f);
+	f = world_expect(s2sd, FRAME_STANZA);
+	assert_true(f.handle == remote_of(1) && slice_is(f.from, "den@rooms.localhost/x"));
+	f = (struct frame){ .type = FRAME_STANZA, .kind = STANZA_IQ, .subtype = TYPE_GET, .id = SLICE("i"),
+		.from = SLICE("den@inner.localhost/x"), .to = SLICE(NURSE), .payload = SLICE("") };
+	world_say(mucd, &f);
+	world_silent(s2sd);
+	f = world_expect(mucd, FRAME_STANZA);
+	assert_int_equal(f.subtype, TYPE_ERROR);
+	stop_mucd(mucd);
+}
+
+/* A component that is for this server alone: its stanzas to others elsewhere come back, unstored. */
+static void
+test_private_component(void **state)
+{
+	struct frame f, got;
+
+	(void)state;
+	world_die(s2sd);
+	s2sd = world_start(ROLE_S2SD, 0, ++s2sd_incarnation);
+	s2sd_seq = 0;
+	world_hello(s2sd, "domain *\ndomain muse.localhost\nprivate muse.localhost\ndomain echo.localhost\n");
+	world_expect(s2sd, FRAME_WELCOME);
+	go_live();
+	open_fed(1, "muse.localhost");
+	open_fed(2, CAPULET);
+	open_fed(3, "echo.localhost");
+	f = inbound_chat(1, "clio@muse.localhost", NURSE);
+	world_say(s2sd, &f);
+	got = world_expect(s2sd, FRAME_STANZA);
+	assert_true(got.handle == remote_of(1) && got.subtype == TYPE_ERROR);
+	expect_taken(f.seq);
+	world_silent(archived);
+	expect_forged(inbound_chat(2, NURSE, "clio@muse.localhost"));
+	f = inbound_chat(1, "clio@muse.localhost", "romeo@localhost");
+	world_say(s2sd, &f);
+	world_expect(archived, FRAME_STANZA);
+	store(s2sd_incarnation, f.seq, 700);
+	expect_taken(f.seq);
+	world_expect(c2sd, FRAME_STANZA);
+	f = inbound_chat(3, "echo.localhost", NURSE);
+	world_say(s2sd, &f);
+	got = world_expect(archived, FRAME_STANZA);
+	assert_int_equal(got.flags & (FLAG_STORE | FLAG_TO_REMOTE | FLAG_FROM_LOCAL), FLAG_STORE | FLAG_TO_REMOTE);
+	store(s2sd_incarnation, f.seq, 701);
+	got = world_expect(s2sd, FRAME_STANZA);
+	assert_true(got.handle == remote_of(2));
+	expect_taken(f.seq);
+	f = inbound_chat(2, NURSE, "echo.localhost");
+	world_say(s2sd, &f);
+	world_expect(archived, FRAME_STANZA);
+	store(s2sd_incarnation, f.seq, 702);
+	got = world_expect(s2sd, FRAME_STANZA);
+	assert_true(got.handle == remote_of(3));
+	expect_taken(f.seq);
+}
+
 static void
 test_stranger_handle(void **state)
 {
@@ -507,6 +700,268 @@ test_end_while_stored(void **state)
 	assert_true(world_expect(c2sd, FRAME_STANZA).archive_id == 605);
 	expect_taken(f.seq);
 	assert_null(account_find(SLICE(CAPULET)));
+}
+
+/* -- subscriptions that authd keeps ------------------------------------------------------------------ */
+
+#define AUTHD_INCARNATION 2u
+
+static struct frame
+kept(uint64_t seq, enum stanza_type type, const char *from, const char *to)
+{
+	return (struct frame){ .type = FRAME_STANZA, .kind = STANZA_PRESENCE, .subtype = (uint8_t)type,
+		.origin = AUTHD_INCARNATION, .seq = seq, .token = SLICE("0123456789abcdef"),
+		.from = slice_string(from), .to = slice_string(to), .payload = SLICE("") };
+}
+
+static void
+expect_kept_ack(uint64_t seq)
+{
+	struct frame f = world_expect(authd, FRAME_ACK);
+
+	assert_int_equal(f.origin, AUTHD_INCARNATION);
+	assert_true(frame_at(&f, 0) == seq && frame_at(&f, 1) == seq);
+}
+
+/* archived has stored it, and gives it back. */
+static void
+give_back(uint64_t id, enum stanza_type type)
+{
+	struct frame f = { .type = FRAME_SPOOLED, .kind = STANZA_PRESENCE, .subtype = (uint8_t)type,
+		.archive_id = id, .number = 77, .from = SLICE("romeo@localhost"), .to = SLICE(NURSE),
+		.payload = SLICE(""), .stamp = 1 };
+
+	world_say(archived, &f);
+}
+
+static void
+test_kept(void **state)
+{
+	struct frame f = kept(4, TYPE_SUBSCRIBE, "romeo@localhost", NURSE), got;
+
+	(void)state;
+	open_fed(1, CAPULET);
+	world_discard(authd);
+	world_say(authd, &f); /* before its echo: it comes again */
+	world_silent(archived);
+	world_echo(authd);
+	world_echo(authd);
+	world_say(authd, &f);
+	got = world_expect(archived, FRAME_STANZA);
+	assert_int_equal(got.flags, FLAG_STORE | FLAG_TO_REMOTE | FLAG_NO_PERMANENT);
+	assert_true(got.origin == AUTHD_INCARNATION && got.seq == 4 && got.token.len == ONCE_SIZE);
+	assert_true(slice_is(got.from, "romeo@localhost") && slice_is(got.to, NURSE) && got.stamp != 0);
+	world_silent(s2sd);
+	world_silent(authd);
+	give_back(900, TYPE_SUBSCRIBE);
+	got = world_expect(s2sd, FRAME_STANZA);
+	assert_true(got.handle == remote_of(1) && got.archive_id == 900 && got.seq == 0);
+	assert_int_equal(got.subtype, TYPE_SUBSCRIBE);
+	store(AUTHD_INCARNATION, 4, 900);
+	expect_kept_ack(4);
+	/* nothing that archived was not given is acknowledged */
+	store(AUTHD_INCARNATION, 5, 901);
+	world_silent(authd);
+	/* when archived is new it comes again */
+	f = kept(5, TYPE_UNSUBSCRIBE, "romeo@localhost", NURSE);
+	world_say(authd, &f);
+	world_expect(archived, FRAME_STANZA);
+	world_resent = 0;
+	world_die(archived);
+	archived = world_start(ROLE_ARCHIVED, 0, 9);
+	world_hello(archived, "");
+	world_expect(archived, FRAME_WELCOME);
+	world_ready(archived);
+	assert_int_equal(world_resent, 1);
+	world_discard(archived);
+	world_discard(c2sd);
+	world_discard(s2sd);
+}
+
+/* The presence that a grant lets through comes behind it, also out of the spool. */
+static void
+test_kept_grant(void **state)
+{
+	struct frame f = { .type = FRAME_ROSTER_CHANGE, .jid = SLICE("romeo@localhost"), .to = SLICE(NURSE),
+		.number = ROSTER_LISTED | ROSTER_FROM };
+	unsigned i;
+
+	(void)state;
+	open_fed(1, CAPULET);
+	world_say(authd, &f);
+	world_silent(s2sd);
+	for (i = 0; i < 2; i++) {
+		if (i == 0) {
+			give_back(900, TYPE_SUBSCRIBED);
+		} else {
+			flow(1, FRAME_SESSION_PAUSE);
+			flow(1, FRAME_SESSION_DRAIN);
+			world_discard(s2sd);
+			expect_drain(1, CAPULET);
+			f = (struct frame){ .type = FRAME_STANZA, .kind = STANZA_PRESENCE,
+				.subtype = TYPE_SUBSCRIBED, .handle = remote_of(1), .archive_id = 900,
+				.number = 77, .flags = FLAG_SPOOL, .from = SLICE("romeo@localhost"),
+				.to = SLICE(NURSE), .payload = SLICE("") };
+			world_say(archived, &f);
+		}
+		f = world_expect(s2sd, FRAME_STANZA);
+		assert_true(f.subtype == TYPE_SUBSCRIBED && f.archive_id == 900);
+		f = world_expect(s2sd, FRAME_STANZA);
+		assert_true(f.subtype == TYPE_AVAILABLE && slice_is(f.from, "romeo@localhost/r"));
+		assert_true(slice_is(f.to, NURSE) && f.archive_id == 0);
+		world_silent(s2sd);
+	}
+}
+
+static struct frame
+ask_nurse(void)
+{
+	struct frame f = stanza(1, STANZA_PRESENCE, TYPE_SUBSCRIBE, NURSE);
+
+	world_say(c2sd, &f);
+	return f;
+}
+
+static void
+authd_takes(uint64_t seq)
+{
+	uint64_t pair[] = { seq, seq };
+	struct frame f = { .type = FRAME_ACK, .origin = HANDLE_INCARNATION(handle_of(1)),
+		.numbers = slice_of(pair, sizeof pair) };
+
+	world_say(authd, &f);
+	expect_ack(seq);
+}
+
+/* A message behind such a stanza goes to archived when authd has taken that, and so does all behind it; not
+ * for ever. */
+static void
+test_follow(void **state)
+{
+	struct frame one, two, message, last;
+
+	(void)state;
+	open_fed(1, CAPULET);
+	world_discard(authd);
+	one = ask_nurse();
+	message = outbound_chat(1, NURSE);
+	world_say(c2sd, &message);
+	two = ask_nurse();
+	last = outbound_chat(1, NURSE);
+	world_say(c2sd, &last);
+	assert_int_equal(world_expect(authd, FRAME_STANZA).seq, one.seq);
+	world_silent(authd);
+	world_silent(archived);
+	authd_takes(one.seq);
+	assert_int_equal(world_expect(archived, FRAME_STANZA).seq, message.seq);
+	assert_int_equal(world_expect(authd, FRAME_STANZA).seq, two.seq);
+	world_silent(archived);
+	follow_tick();
+	world_silent(archived);
+	world_ticks += 1000;
+	follow_tick();
+	assert_int_equal(world_expect(archived, FRAME_STANZA).seq, last.seq);
+	/* nothing waits for an authd that has died */
+	authd_takes(two.seq);
+	one = ask_nurse();
+	message = outbound_chat(1, NURSE);
+	world_say(c2sd, &message);
+	world_silent(archived);
+	world_die(authd);
+	assert_int_equal(world_expect(archived, FRAME_STANZA).seq, message.seq);
+	authd = world_start(ROLE_AUTHD, 0, AUTHD_INCARNATION);
+}
+
+static void
+test_follow_flood(void **state)
+{
+	struct frame f;
+	unsigned i;
+
+	(void)state;
+	open_fed(1, CAPULET);
+	ask_nurse();
+	f = outbound_chat(1, NURSE);
+	world_say(c2sd, &f);
+	world_silent(archived);
+	for (i = 0; i < 17; i++)
+		ask_nurse();
+	assert_int_equal(world_expect(archived, FRAME_STANZA).seq, f.seq);
+	assert_false(follow_waiting());
+}
+
+/* What authd may not keep is refused, and does not come again; an error for nobody who is there is none. */
+static void
+test_kept_refused(void **state)
+{
+	struct frame bad[] = {
+		kept(1, TYPE_AVAILABLE, "romeo@localhost", NURSE),
+		kept(2, TYPE_SUBSCRIBE, NURSE, "romeo@localhost"),
+		kept(3, TYPE_SUBSCRIBE, "romeo@localhost", "juliet@localhost"),
+		kept(4, TYPE_SUBSCRIBE, NURSE, "x@verona.example"),
+		kept(5, TYPE_SUBSCRIBE, "romeo@localhost", NURSE),
+		kept(6, TYPE_SUBSCRIBE, "romeo@localhost", NURSE),
+	}, f;
+	unsigned refused = world_refused;
+	size_t i;
+
+	(void)state;
+	world_echo(authd);
+	world_echo(authd);
+	world_discard(authd);
+	bad[4].token = SLICE("short");
+	bad[5].handle = remote_of(1);
+	for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		world_say(authd, &bad[i]);
+		expect_kept_ack(i + 1);
+	}
+	assert_int_equal(world_refused, refused + 6);
+	world_silent(archived);
+	f = (struct frame){ .type = FRAME_SPOOLED, .kind = STANZA_PRESENCE, .subtype = TYPE_ERROR,
+		.from = SLICE(NURSE), .to = SLICE("romeo@localhost"), .flags = FLAG_ERROR,
+		.payload = SLICE("<error type='wait'/>") };
+	world_say(archived, &f);
+	f = world_expect(c2sd, FRAME_STANZA);
+	assert_true(f.subtype == TYPE_ERROR && slice_is(f.from, NURSE));
+	f = kept(0, TYPE_SUBSCRIBE, "juliet@localhost", "romeo@localhost");
+	f.type = FRAME_SPOOLED;
+	f.archive_id = 5;
+	world_say(archived, &f);
+	f.from = SLICE(NURSE);
+	world_say(archived, &f);
+	assert_int_equal(world_refused, refused + 8);
+	world_silent(c2sd);
+}
+
+/* Nobody has named the domain: while s2sd is to come it may be one of its. */
+static void
+test_kept_for_nobody(void **state)
+{
+	struct frame f = kept(1, TYPE_SUBSCRIBE, "romeo@localhost", NURSE);
+
+	(void)state;
+	world_echo(authd);
+	world_echo(authd);
+	world_discard(authd);
+	world_die(s2sd);
+	s2sd = world_start(ROLE_S2SD, 0, ++s2sd_incarnation);
+	world_hello(s2sd, "feature urn:x\n");
+	world_say(authd, &f);
+	expect_kept_ack(1);
+	f = world_expect(c2sd, FRAME_STANZA);
+	assert_true(f.subtype == TYPE_ERROR && f.kind == STANZA_PRESENCE);
+	world_silent(archived);
+	world_die(s2sd);
+	s2sd = world_start(ROLE_S2SD, 0, ++s2sd_incarnation);
+	world_hello(s2sd, ""); /* as before s2sd has registered */
+	f = kept(2, TYPE_SUBSCRIBE, "romeo@localhost", NURSE);
+	world_say(authd, &f);
+	world_silent(authd);
+	world_silent(c2sd);
+	world_resent = 0;
+	world_ready(s2sd);
+	assert_int_equal(world_resent, 1);
+	world_discard(archived);
 }
 
 /* -- pauses and the spool --------------------------------------------------------------------------- */
@@ -711,16 +1166,13 @@ test_spooled(void **state)
 static void
 test_s2sd_restarts(void **state)
 {
-	struct frame f;
-
 	(void)state;
 	open_fed(1, CAPULET);
 	world_die(s2sd);
 	register_s2sd();
 	go_live();
 	send_stored(NURSE, 500);
-	f = world_expect(s2sd, FRAME_STANZA);
-	assert_true(f.handle == 0);
+	world_expect(s2sd, FRAME_REMOTE_WAITING);
 	open_domain(1, CAPULET);
 	assert_true(expect_drain(1, CAPULET).archive_id == 0);
 	say_drained_remote(1, 0, 0);
@@ -815,10 +1267,15 @@ main(void)
 		TEST(open_refused),
 		TEST(to_domain),
 		TEST(to_domain_while_away),
+		TEST(not_registered),
 		TEST(congested),
 		TEST(congested_open),
 		TEST(from_domain),
 		TEST(forged),
+		TEST(follow), TEST(follow_flood), TEST(kept), TEST(kept_grant), TEST(kept_refused), TEST(kept_for_nobody),
+		TEST(domains),
+		TEST(domains_reach),
+		TEST(private_component),
 		TEST(stranger_handle),
 		TEST(component_relays),
 		TEST(order),

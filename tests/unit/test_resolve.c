@@ -383,7 +383,7 @@ test_files(void **state)
 	options.hosts = path;
 	assert_int_equal(resolver_new(loop, &options, &r), 0);
 	assert_int_equal(resolver_start(r), 0);
-	seen = resolve_with(r, "elsewhere.test", &(struct configured){ SLICE("by.file.test"), 5269, false }, 1);
+	seen = resolve_with(r, "elsewhere.test", &(struct configured){ SLICE("by.file.test"), 5269, false, false }, 1);
 	assert_string_equal(buf_slice(&seen.text).ptr, "192.0.2.200 5269 0 configured by.file.test 0\n");
 	seen_free(&seen);
 	resolver_shut(&r);

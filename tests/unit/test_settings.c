@@ -309,12 +309,24 @@ test_other_domains(void **state)
 	    "component \"Example.org\": the domain is one with accounts here");
 	expect_error(DOMAIN "component \"*.example.net\" { }\n", 2,
 	    "component \"*.example.net\": not a domain name");
+	expect_error(DOMAIN "component \"c.test\" { certificate = \"a.pem\" }\n", 2,
+	    "component \"c.test\": key is missing");
+	expect_error(DOMAIN "component \"c.test\" { key = \"a.key\" }\n", 2,
+	    "component \"c.test\": certificate is missing");
+	expect_error(DOMAIN "component \"c.test\" { pin-file = \"a.key\" }\n", 2,
+	    "component \"c.test\": pin-file: there is no key");
+	expect_error(DOMAIN "component \"c.test\" { certificate = \"a.pem\" key = \"b.key\" }\n", 2,
+	    "component \"c.test\": key: it does not belong to the certificate");
 	expect_error(DOMAIN "peer \"a.test\" { }\npeer \"A.test\" { }\n", 3,
 	    "peer \"A.test\": the domain is there twice");
 	expect_error(DOMAIN "peer \"a.test\" { policy = perhaps }\n", 2,
 	    "peer \"a.test\": policy: \"perhaps\" is not allow or refuse");
 	expect_error(DOMAIN "peer \"a.test\" { authentication = trust }\n", 2,
 	    "peer \"a.test\": authentication: \"trust\" is not certificate or dialback");
+	expect_error(DOMAIN "s2s { ocsp-fetch = yes }\n", 2,
+	    "s2s: ocsp-fetch: \"yes\" is not off, try or require");
+	expect_error(DOMAIN "peer \"a.test\" { ocsp-responder = \"https://a.test/\" }\n", 2,
+	    "peer \"a.test\": ocsp-responder: \"https://a.test/\" is not an http URL of at most 500 characters");
 }
 
 /* Every role gets all options that option.def gives it, and no other. */

@@ -252,6 +252,82 @@ test_remote(void **unused)
 	test_silent();
 }
 
+/* The next frames are the kept ones; returns the number of the first. */
+static uint64_t
+expect_kept(const enum stanza_type *types, size_t count)
+{
+	struct frame f;
+	uint64_t first = 0;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		assert_true(test_next(&f));
+		assert_int_equal(f.type, FRAME_STANZA);
+		assert_int_equal(f.subtype, types[i]);
+		assert_int_equal(f.token.len, ONCE_SIZE);
+		assert_true(slice_is(f.from, ROMEO) && slice_is(f.to, REMOTE));
+		first = i == 0 ? f.seq : first;
+		assert_int_equal(f.seq, first + i);
+	}
+	test_silent();
+	return first;
+}
+
+static void
+taken(uint64_t first, uint64_t last)
+{
+	uint64_t pair[] = { first, last };
+	struct frame f = { .type = FRAME_ACK, .numbers = slice_of(pair, sizeof pair) };
+
+	outbox_taken(&f);
+	assert_int_equal(store_commit(state.store), OK);
+}
+
+/* What goes elsewhere is kept until it was taken, in its order, also over a restart; and what is repeated is
+ * not kept again. */
+static void
+test_outbox(void **unused)
+{
+	static const enum stanza_type types[] = { TYPE_SUBSCRIBE, TYPE_UNSUBSCRIBE, TYPE_SUBSCRIBE };
+	struct frame f;
+	char token[ONCE_SIZE];
+	uint64_t first;
+
+	(void)unused;
+	test_presence(ROMEO, REMOTE, TYPE_SUBSCRIBE, false);
+	test_presence(ROMEO, REMOTE, TYPE_SUBSCRIBE, true);
+	while (test_next(&f))
+		assert_true(f.type != FRAME_STANZA || f.kind == STANZA_IQ);
+	test_presence(ROMEO, REMOTE, TYPE_UNSUBSCRIBE, false);
+	test_presence(ROMEO, REMOTE, TYPE_SUBSCRIBE, false);
+	buf_free(&test_said);
+	outbox_resend();
+	test_collect();
+	first = expect_kept(types, 3);
+	outbox_stop();
+	test_collect();
+	test_silent();
+	taken(first + 10, first + 20); /* nothing of these was sent */
+	taken(first, first);
+	store_close(&state.store);
+	assert_int_equal(state_open(test_directory), OK);
+	outbox_resend();
+	test_collect();
+	assert_int_equal(expect_kept(types + 1, 2), first + 1);
+	outbox_resend();
+	assert_true(outbox_next(&f));
+	memcpy(token, f.token.ptr, ONCE_SIZE);
+	outbox_resend();
+	assert_true(outbox_next(&f));
+	assert_memory_equal(token, f.token.ptr, ONCE_SIZE);
+	test_collect();
+	expect_kept(types + 2, 1);
+	taken(first, UINT64_MAX);
+	outbox_resend();
+	test_collect();
+	test_silent();
+}
+
 static void
 test_nobody(void **unused)
 {
@@ -424,7 +500,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tables), cmocka_unit_test(test_approval_table),
-		TEST(test_local), TEST(test_denied), TEST(test_remote), TEST(test_nobody),
+		TEST(test_local), TEST(test_denied), TEST(test_remote), TEST(test_outbox), TEST(test_nobody),
 		TEST(test_approved_before), TEST(test_repeated), TEST(test_pending),
 		TEST(test_pending_bounded), TEST(test_load), TEST(test_tell),
 	};

@@ -45,6 +45,13 @@ stream_proof(const struct stream *s, struct slice from, struct slice to)
 }
 
 void
+stream_error_with(struct stream *s, const char *c, const char *text, const char *extra)
+{
+	(void)extra;
+	stream_error(s, c, text);
+}
+
+void
 stream_error(struct stream *s, const char *c, const char *text)
 {
 	(void)s;

@@ -601,8 +601,8 @@ respond(const char *dir, char status, const char *signer, const char *more)
 	FILE *file;
 	int len;
 
-	len = snprintf(index, sizeof index, "%c\t350101000000Z\t%s\t03E9\tunknown\t/CN=x\n", status,
-	    status == 'R' ? "250101000000Z" : "");
+	len = snprintf(index, sizeof index, "%c\t350101000000Z\t%s\t%s\tunknown\t/CN=x\n",
+	    status == 'R' ? 'R' : 'V', status == 'R' ? "250101000000Z" : "", status == 'U' ? "03FF" : "03E9");
 	file_write(dir, "index", index, (size_t)len);
 	snprintf(command, sizeof command, "cd %s && openssl ocsp -index index -CA middle.pem -rsigner %s.pem "
 	    "-rkey %s.key -reqin request -respout response %s >log 2>&1", dir, signer, signer, more);
@@ -619,8 +619,11 @@ static void
 ocsp_gives(struct buf response, time_t at, int code, const char *reason)
 {
 	char why[VERIFY_REASON] = "";
-	int got = ocsp_check(buf_slice(&response), leaf.certificate, middle.certificate, at, why);
+	time_t until;
+	int got = ocsp_check(buf_slice(&response), leaf.certificate, middle.certificate, at, why, &until);
 
+	if (code != OK && code != E_FORBIDDEN)
+		assert_true(until == 0); /* nothing to keep */
 	if (got != code || strncmp(why, reason, strlen(reason)) != 0)
 		fail_msg("%s, not %s: %s", error_text(got), error_text(code), why);
 	buf_free(&response);
@@ -656,6 +659,55 @@ ocsp_verify(const char *dir)
 	buf_free(&response);
 }
 
+/* What was asked for and says nothing is as if it were not there, unless a good one is required; what the authority
+ * has signed counts, also that it does not know the certificate. */
+static void
+ocsp_fetched(const char *dir)
+{
+	static const struct {
+		char status;
+		const char *signer;
+		int days;           /* later */
+		enum verify_verdict tried, required;
+		bool kept;
+	} rows[] = {
+		{ 'V', "middle", 0, VERIFY_OK, VERIFY_OK, true },
+		{ 'R', "middle", 0, VERIFY_FAILED, VERIFY_FAILED, true },
+		{ 'R', "middle", 3, VERIFY_FAILED, VERIFY_FAILED, true },
+		{ 'U', "middle", 0, VERIFY_FAILED, VERIFY_FAILED, false },
+		{ 'V', "middle", 3, VERIFY_NOT_DONE, VERIFY_FAILED, false },
+		{ 'V', "sibling", 0, VERIFY_NOT_DONE, VERIFY_FAILED, false },
+		{ 'R', "sibling", 0, VERIFY_NOT_DONE, VERIFY_FAILED, false },
+	};
+	struct verify_peer peer;
+	struct verify_result r;
+	size_t i;
+
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf response = respond(dir, rows[i].status, rows[i].signer, "-ndays 2");
+		peer = (struct verify_peer){ .ocsp = buf_slice(&response), .ocsp_fetched = true,
+			.now = now + rows[i].days * DAY };
+		r = CHECK_CHAIN(peer, &leaf, &middle);
+		assert_int_equal(r.checks[VERIFY_OCSP].verdict, rows[i].tried);
+		assert_int_equal(r.pkix, rows[i].tried == VERIFY_FAILED ? VERIFY_FAILED : VERIFY_OK);
+		assert_int_equal(r.ocsp_until != 0, rows[i].kept);
+		assert_true(r.ocsp_until <= now + 2 * DAY + 600);
+		peer.ocsp_required = true;
+		r = CHECK_CHAIN(peer, &leaf, &middle);
+		assert_int_equal(r.checks[VERIFY_OCSP].verdict, rows[i].required);
+		assert_int_equal(r.pkix, rows[i].required);
+		buf_free(&response);
+	}
+	peer = (struct verify_peer){ .ocsp_missing = "out of time" };
+	r = CHECK_CHAIN(peer, &leaf, &middle);
+	assert_int_equal(r.pkix, VERIFY_OK);
+	assert_string_equal(r.checks[VERIFY_OCSP].reason, "no response: out of time");
+	peer.ocsp_required = true;
+	r = CHECK_CHAIN(peer, &leaf, &middle);
+	assert_int_equal(r.pkix, VERIFY_FAILED);
+	assert_string_equal(failed(&r), "ocsp ");
+}
+
 static void
 test_ocsp(void **state)
 {
@@ -664,13 +716,15 @@ test_ocsp(void **state)
 	struct buf request = { 0 }, big = { 0 };
 	gnutls_datum_t chain[] = { leaf.der, middle.der };
 	struct made helper, sibling;
+	time_t until;
 
 	(void)state;
 	snprintf(dir, sizeof dir, "%.200s/aldis-ocsp-XXXXXX", tmp != NULL ? tmp : "/tmp");
 	assert_non_null(mkdtemp(dir));
 	assert_int_equal(ocsp_request_for(trust, chain, 2, &request, url), 0);
 	assert_string_equal(url, "http://ocsp.example/");
-	assert_int_equal(ocsp_request(stranger.certificate, other_root.certificate, &request, url), E_NOT_FOUND);
+	ocsp_url(stranger.certificate, url); /* it has one that is not http */
+	assert_string_equal(url, "");
 	assert_int_equal(ocsp_request_for(trust, chain, 1, &request, url), E_NOT_FOUND); /* no issuer */
 	assert_int_equal(ocsp_request_for(trust, chain, 0, &request, url), E_MALFORMED);
 	file_write(dir, "request", buf_slice(&request).ptr, buf_len(&request));
@@ -696,10 +750,12 @@ test_ocsp(void **state)
 	/* by who has no right to say so, though it is known */
 	ocsp_gives(respond(dir, 'V', "sibling", "-ndays 2"), now, E_MISMATCH, "not signed by");
 	ocsp_gives(respond(dir, 'V', "root", "-ndays 2"), now, E_MISMATCH, "not signed by");
+	ocsp_gives(respond(dir, 'U', "middle", "-ndays 2"), now, E_NOT_FOUND, "the authority does not know");
 	ocsp_verify(dir);
+	ocsp_fetched(dir);
 	buf_add(&big, memset(buf_reserve(&big, OCSP_MAX + 1), 0, OCSP_MAX + 1), 0);
 	buf_added(&big, OCSP_MAX + 1);
-	assert_int_equal(ocsp_check(buf_slice(&big), leaf.certificate, middle.certificate, now, why), E_MALFORMED);
+	assert_int_equal(ocsp_check(buf_slice(&big), leaf.certificate, middle.certificate, now, why, &until), E_MALFORMED);
 	buf_free(&big);
 	buf_free(&request);
 	unmake(&helper);

@@ -593,6 +593,12 @@ test_strip_server(void **state)
 	}
 }
 
+static bool
+is_rooms(struct slice domain)
+{
+	return slice_is(domain, "rooms.a.example");
+}
+
 static void
 test_strip(void **state)
 {
@@ -613,6 +619,16 @@ test_strip(void **state)
 	    "<delay xmlns='" NS_DELAY "' from='@@'/></message>", "<b/>");
 	canonical("<message><delay xmlns='" NS_DELAY "' from='rooms.a.example'/></message>",
 	    "<delay xmlns='" NS_DELAY "' from='rooms.a.example'/>");
+	/* another domain of ours, unless it is that of the sender */
+	xml_set_ours(is_rooms);
+	canonical("<message><delay xmlns='" NS_DELAY "' from='Rooms.a.example'/>"
+	    "<delay xmlns='" NS_DELAY "' from='x@rooms.a.example/y'/><c/></message>", "<c/>");
+	canonical("<message from='b.example'><delay xmlns='" NS_DELAY "' from='rooms.a.example'/>"
+	    "<delay xmlns='" NS_DELAY "' from='b.example'/></message>",
+	    "<delay xmlns='" NS_DELAY "' from='b.example'/>");
+	canonical("<message from='den@rooms.a.example/n'><delay xmlns='" NS_DELAY "' from='rooms.a.example'/>"
+	    "</message>", "<delay xmlns='" NS_DELAY "' from='rooms.a.example'/>");
+	xml_set_ours(NULL);
 }
 
 static void

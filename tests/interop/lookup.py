@@ -1,4 +1,4 @@
-"""nameserver.py: a DNS server on loopback that knows the servers of a test, and that there are no others.
+"""lookup.py: a DNS server on loopback that knows the servers of a test, and that there are no others.
 
     dns = Nameserver()
     dns.serves("prosody.example", 15269)              # _xmpp-server._tcp.prosody.example is at this port
