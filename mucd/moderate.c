@@ -71,7 +71,7 @@ moderated_add(const struct client *moderator, const struct moderation *m, struct
 
 /* The message to all, which the archive has as well. */
 static void
-announce(const struct client *moderator, const struct moderation *m, struct slice id)
+announce(const struct client *moderator, const struct moderation *m, struct slice id, uint64_t now)
 {
 	const struct room *room = moderator->occupant->room;
 	struct receivers receivers = { 0 };
@@ -79,7 +79,7 @@ announce(const struct client *moderator, const struct moderation *m, struct slic
 	const struct occupant *o;
 	const struct client *c;
 	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_GROUPCHAT,
-		.flags = FLAG_STORE | FLAG_CONTENT, .from = room_jid(room), .id = id,
+		.flags = FLAG_CONTENT | FLAG_MUC, .from = room_jid(room), .id = id, .stamp = now,
 		.jid = slice_of(moderator->occupant->bare, moderator->occupant->bare_len),
 		.name = SLICE("retract"), .ns = SLICE(NS_RETRACT) };
 
@@ -89,6 +89,8 @@ announce(const struct client *moderator, const struct moderation *m, struct slic
 	moderated_add(moderator, m, &payload);
 	buf_add_string(&payload, "</retract>");
 	f.payload = buf_slice(&payload);
+	if (room->config.logged)
+		f.flags |= FLAG_STORE;
 	TAILQ_FOREACH(o, &room->occupants, all)
 		TAILQ_FOREACH(c, &o->clients, siblings)
 			receivers_add(&receivers, c);
@@ -150,7 +152,7 @@ moderate_request(const struct frame *f, struct room *room, uint64_t now)
 		answer_error(f, error, NULL);
 	} else {
 		id_make(id);
-		announce(moderator, &m, slice_string(id));
+		announce(moderator, &m, slice_string(id), now);
 		tombstone(moderator, &m, true, slice_string(id), now);
 		answer_result(f, SLICE(""));
 		log_info("message taken back", "room=%s by=%s id=%s", log_quote(room_jid(room)),
