@@ -107,8 +107,7 @@ def test_nobody_has_this_address(people):
 def test_invite_an_occupant_of_another_room(people):
     """By the address there, which is all that is known."""
     first = people.room()
-    inviter = people.owner
-    guest = people.enter(first, "guest")
+    inviter, guest = people.enter(first, "inviter"), people.enter(first, "guest")
     second = people.name()
     enter(inviter, second, "owner")
     configure(inviter, second)
@@ -192,4 +191,5 @@ def test_slixmpp_invites(people, slix):  # noqa: F811
     enter(client, room, "slix")
     guest = people.session()
     client.xmpp["xep_0045"].invite(room, bare(guest), reason="Come")
+    client.sync()
     assert user(guest.message(), "invite").findtext(q("muc#user", "reason")) == "Come"

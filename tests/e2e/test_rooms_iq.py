@@ -152,7 +152,7 @@ def test_vcard_of_an_occupant(people):
     second = people.enter(room, "second")
     second.iq("set", "<vCard xmlns='vcard-temp'><FN>Hecate</FN><JABBERID>%s</JABBERID></vCard>" % bare(second))
     answer = people.owner.iq("get", VCARD, to=room + "/second")
-    assert answer.findtext(".//" + q("vcard", "FN")) == "Hecate" and answer.get("from") == room + "/second"
+    assert answer.findtext(".//" + q("vcard", "FN")) == "Hecate" and answer.get("from") == room + "/second", text(answer)
     third = people.enter(room, "third")
     answer = third.iq("get", VCARD, to=room + "/second")
     assert answer.findtext(".//" + q("vcard", "FN")) == "Hecate"
