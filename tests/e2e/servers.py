@@ -89,12 +89,15 @@ class Server(Suite):
 
 
 @contextlib.contextmanager
-def federation(a_s2s=None, b_s2s=None, a_peer=None, b_peer=None, a_certificate=None, b_certificate=None, **options):
-    """Two suites, a.test and b.test, running."""
+def federation(a_s2s=None, b_s2s=None, a_peer=None, b_peer=None, a_certificate=None, b_certificate=None, a_rooms=None,
+               **options):
+    """Two suites, a.test and b.test, running. a_rooms: domains with rooms of the first one, and their options."""
     a = Server("a.test", s2s=a_s2s, certificates={"a.test": a_certificate}, **options)
     b = Server("b.test", s2s=b_s2s, certificates={"b.test": b_certificate}, **options)
     a.peers["b.test"] = {"address": ["127.0.0.1:%d" % b.server_port], **(a_peer or {})}
-    b.peers["a.test"] = {"address": ["127.0.0.1:%d" % a.server_port], **(b_peer or {})}
+    a.rooms = a_rooms or {}
+    for domain in ("a.test", *a.rooms):
+        b.peers[domain] = {"address": ["127.0.0.1:%d" % a.server_port], **(b_peer or {})}
     a.write_config()
     b.write_config()
     with a, b:

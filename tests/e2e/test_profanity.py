@@ -183,6 +183,7 @@ def test_room(rooms_suite, profanity):
     people.calm(owner)
     account = rooms_suite.account()
     juliet = profanity(rooms_suite, account, "balcony")
+    juliet.type("/presence room all")
     juliet.type("/join %s nick juliet" % room)
     screen = juliet.until("Spells of the night", *("said before %d" % i for i in range(3)))
     assert all(screen.count("said before %d" % i) == 1 for i in range(3)), screen
@@ -198,7 +199,7 @@ def test_room(rooms_suite, profanity):
     juliet.until("third has joined the room")
     leave(third, room, "third")
     juliet.until("third has left the room")
-    juliet.type("/subject set A new spell")
+    juliet.type('/subject set "A new spell"')
     assert owner.wait(lambda e: e.findtext(q("client", "subject")) == "A new spell")
     juliet.until("A new spell")
     juliet.type("/leave")

@@ -5,7 +5,7 @@ import pytest
 from clients import child, stanza_id
 from raw import NS, body, condition, local, q, text
 from rooms import (MUC, People, affiliate, bare, codes, configure, enter, item, leave)  # noqa: F401
-from servers import federation
+from servers import federation, issue
 from suite import wait_until
 from test_rooms_invite import invite, user
 from test_rooms_mam import heard, page
@@ -16,13 +16,8 @@ DOMAIN = "rooms.a.test"
 @pytest.fixture(scope="module")
 def pair(programs):
     """Rooms of a.test, and b.test, which knows the way to them."""
-    with federation(rooms={}) as (a, b):
-        a.rooms[DOMAIN] = {"create": "all"}
-        b.peers[DOMAIN] = {"address": ["127.0.0.1:%d" % a.server_port]}
-        a.write_config()
-        b.write_config()
-        a.ctl("reload")
-        b.ctl("reload")
+    certificate = issue("a.test", also=(DOMAIN,))
+    with federation(a_rooms={DOMAIN: {"create": "all"}}, a_certificate=certificate) as (a, b):
         yield a, b
 
 
