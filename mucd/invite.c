@@ -70,7 +70,7 @@ occupant_resolve(const struct frame *f, struct invitation *i)
 	o = occupant_find(room, i->to.resource);
 	if (o == NULL)
 		return STANZA_ERROR_ITEM_NOT_FOUND;
-	return jid_prepare(slice_of(o->bare, o->bare_len), i->text, &i->to) == OK
+	return jid_prepare(occupant_bare(o), i->text, &i->to) == OK
 	    ? STANZA_ERROR_NONE : STANZA_ERROR_ITEM_NOT_FOUND;
 }
 
@@ -116,7 +116,7 @@ invitation_admit(struct room *room, const struct client *sender, const struct in
 	if (!room->config.members_only || affiliation_of(room, bare) != AFFILIATION_NONE)
 		return STANZA_ERROR_NONE;
 	error = admin_affiliate(room, bare, AFFILIATION_MEMBER, SLICE_NONE, SLICE_NONE,
-	    slice_of(sender->occupant->nick, sender->occupant->nick_len), now);
+	    occupant_nick(sender->occupant), now);
 	if (error == E_FULL)
 		return STANZA_ERROR_RESOURCE_CONSTRAINT;
 	return error ? STANZA_ERROR_FORBIDDEN : STANZA_ERROR_NONE;
@@ -302,7 +302,7 @@ voice_forward(const struct room *room, const struct client *sender)
 	form_field(&payload, "muc#role", "list-single", "Requested role", SLICE("participant"));
 	form_field(&payload, "muc#jid", "jid-single", "Address", client_jid(sender));
 	form_field(&payload, "muc#roomnick", "text-single", "Nickname",
-	    slice_of(sender->occupant->nick, sender->occupant->nick_len));
+	    occupant_nick(sender->occupant));
 	form_field(&payload, "muc#request_allow", "boolean", "Grant voice?", SLICE("false"));
 	form_close(&payload);
 	TAILQ_FOREACH(o, &room->occupants, all) {
@@ -349,7 +349,7 @@ voice_whom(const struct room *room, const struct form *form)
 		return NULL;
 	o = occupant_find(room, nick);
 	if (o != NULL && form_value(form, SLICE("muc#jid"), 0, &address) &&
-	    !slice_equal(jid_bare_of(address), slice_of(o->bare, o->bare_len)))
+	    !slice_equal(jid_bare_of(address), occupant_bare(o)))
 		return NULL; /* another one has this nick by now */
 	return o;
 }
@@ -358,8 +358,7 @@ static void
 voice_answer(const struct room *room, const struct client *sender, const struct frame *f,
     const struct form *form)
 {
-	struct change change = { .actor_nick = slice_of(sender->occupant->nick,
-	    sender->occupant->nick_len) };
+	struct change change = { .actor_nick = occupant_nick(sender->occupant) };
 	struct occupant *o = voice_whom(room, form);
 	struct slice role, allow = SLICE("");
 

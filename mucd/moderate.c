@@ -56,9 +56,7 @@ moderated_add(const struct client *moderator, const struct moderation *m, struct
 	const struct occupant *o = moderator->occupant;
 	struct buf by = { 0 };
 
-	buf_add_slice(&by, room_jid(o->room));
-	buf_add_char(&by, '/');
-	buf_add(&by, o->nick, o->nick_len);
+	occupant_address(o, &by);
 	buf_add_string(out, "<moderated xmlns='" NS_MODERATE "'");
 	xml_add_attribute(out, "by", buf_slice(&by));
 	buf_add_string(out, "><occupant-id xmlns='" NS_OCCUPANT_ID "'");
@@ -71,16 +69,13 @@ moderated_add(const struct client *moderator, const struct moderation *m, struct
 
 /* The message to all, which the archive has as well. */
 static void
-announce(const struct client *moderator, const struct moderation *m, struct slice id)
+announce(const struct client *moderator, const struct moderation *m, struct slice id, uint64_t now)
 {
-	const struct room *room = moderator->occupant->room;
-	struct receivers receivers = { 0 };
+	struct room *room = moderator->occupant->room;
 	struct buf payload = { 0 };
-	const struct occupant *o;
-	const struct client *c;
 	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .subtype = TYPE_GROUPCHAT,
-		.flags = FLAG_STORE | FLAG_CONTENT, .from = room_jid(room), .id = id,
-		.jid = slice_of(moderator->occupant->bare, moderator->occupant->bare_len),
+		.flags = FLAG_CONTENT | FLAG_MUC, .from = room_jid(room), .id = id, .stamp = now,
+		.jid = occupant_bare(moderator->occupant),
 		.name = SLICE("retract"), .ns = SLICE(NS_RETRACT) };
 
 	buf_add_string(&payload, "<retract xmlns='" NS_RETRACT "'");
@@ -89,11 +84,9 @@ announce(const struct client *moderator, const struct moderation *m, struct slic
 	moderated_add(moderator, m, &payload);
 	buf_add_string(&payload, "</retract>");
 	f.payload = buf_slice(&payload);
-	TAILQ_FOREACH(o, &room->occupants, all)
-		TAILQ_FOREACH(c, &o->clients, siblings)
-			receivers_add(&receivers, c);
-	outbox_add(&f, &receivers);
-	receivers_free(&receivers);
+	if (room->config.logged)
+		f.flags |= FLAG_STORE;
+	outbox_add(&f, receivers_everyone(room));
 	buf_free(&payload);
 }
 
@@ -102,7 +95,7 @@ static void
 tombstone(const struct client *client, const struct moderation *m, bool moderated, struct slice id,
     uint64_t now)
 {
-	struct slice own = slice_of(client->occupant->bare, client->occupant->bare_len);
+	struct slice own = occupant_bare(client->occupant);
 	struct buf payload = { 0 };
 	char stamp[32];
 	size_t head;
@@ -150,7 +143,7 @@ moderate_request(const struct frame *f, struct room *room, uint64_t now)
 		answer_error(f, error, NULL);
 	} else {
 		id_make(id);
-		announce(moderator, &m, slice_string(id));
+		announce(moderator, &m, slice_string(id), now);
 		tombstone(moderator, &m, true, slice_string(id), now);
 		answer_result(f, SLICE(""));
 		log_info("message taken back", "room=%s by=%s id=%s", log_quote(room_jid(room)),

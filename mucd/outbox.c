@@ -3,8 +3,9 @@
  * Called by all that handle stanzas, by inbox.c around each commit, and by main.c for what the router says.
  * Fails when the store does, which the commit reports.
  *
- *   (outbox_add) -> PENDING -> (commit) -> KEPT, sent -> (all of a row acknowledged) -> DONE -> (commit) -> gone
- *                      '-> (commit failed) -> gone, and said again
+ *   (outbox_add) -> PENDING -> (commit) -> WAITING -> (room in the window) -> SENT, in custody
+ *                      '-> (commit failed) -> gone, and said again                |
+ *                                      gone <- (commit) <- DONE <- (all of a row acknowledged)
  *
  * Each frame has a number that no other ever had or will have. A row is a run of frames, since who enters a room of
  * a thousand is told of a thousand: it is removed when the last of them is acknowledged. What came before a row
@@ -21,22 +22,28 @@
 
 #define ROW_BYTES   (128u << 10) /* of a row, before the next one begins */
 #define KEPT_BYTES  (64u << 20)  /* above which nothing more is handled */
+#define SENT_FRAMES 2048u        /* that the router has at most, and has not acknowledged; it takes 4096, */
+#define SENT_BYTES  (16u << 20)  /* and 32 MiB with what it has added */
 #define NUMBER_NAME "outbox"     /* in meta: the next number */
 #define STORE_NAME  "store"      /* in meta: names this store, in tokens */
 
 /* A row that is on disk. */
 struct row {
+	TAILQ_ENTRY(row) waiting;
 	uint64_t number; /* of its first frame */
 	size_t left;     /* frames that are not acknowledged */
+	size_t unsent;   /* frames of these that wait */
 };
 
-static struct custody *custody;
+static struct custody *custody;  /* of what was sent */
+static struct buf waiting;       /* frames that are not, in their order */
+static size_t waiting_count;
+static TAILQ_HEAD(, row) waiting_rows = TAILQ_HEAD_INITIALIZER(waiting_rows);
 static struct buf pending;       /* frames of this transaction */
 static size_t pending_count;
 static uint64_t next_number, committed_number;
 static uint64_t store_name;
 static struct buf done;          /* numbers of rows to be removed */
-static size_t rows;
 
 /* -- receivers -- */
 
@@ -85,7 +92,7 @@ put(struct frame *f)
 
 	f->number = next_number;
 	f->origin = daemon_incarnation();
-	f->seq = custody_next(custody) + pending_count;
+	f->seq = custody_next(custody) + waiting_count + pending_count;
 	error = frame_write(f, &pending);
 	if (error) {
 		log_error("frame not kept", "type=%s reason=\"%s\"", frame_text(f->type), error_text(error));
@@ -150,6 +157,8 @@ outbox_history(const struct room *room, const struct client *client, uint64_t si
 
 	if (client->handle == 0)
 		f.to = client_jid(client);
+	else
+		f.from = client_jid(client);
 	buf_add_u64(&numbers, stanzas);
 	buf_add_u64(&numbers, characters);
 	f.numbers = buf_slice(&numbers);
@@ -246,21 +255,38 @@ outbox_save(void)
 	return error;
 }
 
-/* Keeps the frames of a row in memory, and sends them. */
+/* Puts the frames of a row behind those that wait. */
 static void
-run_keep(struct slice run, size_t count, uint64_t number, bool send)
+run_wait(struct slice run, size_t count, uint64_t number)
 {
 	struct row *row = mem_alloc(sizeof *row);
+
+	row->number = number;
+	row->left = row->unsent = count;
+	TAILQ_INSERT_TAIL(&waiting_rows, row, waiting);
+	buf_add_slice(&waiting, run);
+	waiting_count += count;
+}
+
+/* Sends what there is room for. */
+static void
+advance(void)
+{
+	struct row *row;
 	struct slice whole;
 
-	*row = (struct row){ number, count };
-	rows++;
-	while (frame_next(run, &whole) == OK) {
-		run = slice_part(run, whole.len, run.len);
+	while (custody_count(custody) < SENT_FRAMES && custody_bytes(custody) < SENT_BYTES &&
+	    frame_next(buf_slice(&waiting), &whole) == OK) {
+		row = TAILQ_FIRST(&waiting_rows);
+		if (--row->unsent == 0)
+			TAILQ_REMOVE(&waiting_rows, row, waiting);
 		custody_keep(custody, whole, row);
-		if (send)
+		if (daemon_router_up())
 			link_send_raw(daemon_router(), whole);
+		waiting_count--;
+		buf_consume(&waiting, whole.len);
 	}
+	buf_trim(&waiting, ROW_BYTES);
 }
 
 void
@@ -273,8 +299,9 @@ outbox_send(void)
 		uint64_t number;
 		struct slice run = run_next(&rest, &count, &number);
 
-		run_keep(run, count, number, daemon_router_up());
+		run_wait(run, count, number);
 	}
+	advance();
 	COUNT_BY(outbox_frames, pending_count);
 	buf_clear(&pending);
 	buf_trim(&pending, 4 * ROW_BYTES);
@@ -315,7 +342,6 @@ taken(void *arg, uint64_t seq, void *tag)
 	if (--row->left != 0)
 		return;
 	buf_add_u64(&done, row->number);
-	rows--;
 	free(row);
 }
 
@@ -330,6 +356,8 @@ outbox_acked(const struct frame *f)
 	}
 	for (i = 0; i + 1 < frame_count(f); i += 2)
 		custody_ack(custody, frame_at(f, i), frame_at(f, i + 1), taken, NULL);
+	advance();
+	daemon_dirty(); /* there may be room for more to be handled */
 }
 
 static void
@@ -350,14 +378,14 @@ outbox_resend(void)
 bool
 outbox_full(void)
 {
-	return custody_bytes(custody) + buf_len(&pending) > KEPT_BYTES;
+	return custody_bytes(custody) + buf_len(&waiting) + buf_len(&pending) > KEPT_BYTES;
 }
 
 void
 outbox_gauges(void)
 {
-	GAUGE(outbox_waiting, custody_count(custody));
-	GAUGE(outbox_bytes, custody_bytes(custody));
+	GAUGE(outbox_waiting, custody_count(custody) + waiting_count);
+	GAUGE(outbox_bytes, custody_bytes(custody) + buf_len(&waiting));
 }
 
 /* -- the start -- */
@@ -375,7 +403,7 @@ row_load(void *arg, struct slice key, struct slice value)
 	while (frame_next(rest, &whole) == OK && frame_read(whole, &f) == OK) {
 		rest = slice_part(rest, whole.len, rest.len);
 		f.origin = daemon_incarnation();
-		f.seq = custody_next(custody) + count;
+		f.seq = custody_next(custody) + waiting_count + count;
 		if (f.number >= next_number)
 			next_number = f.number + 1;
 		if (frame_write(&f, &run) == OK)
@@ -384,7 +412,7 @@ row_load(void *arg, struct slice key, struct slice value)
 	if (key.len != 8 || rest.len != 0 || count == 0)
 		*error = E_MALFORMED;
 	else
-		run_keep(buf_slice(&run), count, store_key_read_u64(key.ptr), false);
+		run_wait(buf_slice(&run), count, store_key_read_u64(key.ptr));
 	buf_free(&run);
 	return *error == OK;
 }
@@ -402,6 +430,7 @@ outbox_open(void)
 	if (error == OK && bad != OK)
 		error = bad;
 	committed_number = next_number;
+	advance();
 	if (error || store_name != 0)
 		return error;
 	if (gnutls_rnd(GNUTLS_RND_NONCE, &store_name, sizeof store_name) != 0 || store_name == 0)

@@ -41,20 +41,7 @@ is_vcard(const struct frame *f)
 static bool
 may_ask(const struct room *room, const struct occupant *asking, const struct frame *f)
 {
-	static const enum role_in_room least[WHOM_COUNT] = {
-		[WHOM_NOBODY] = IN_COUNT, [WHOM_MODERATORS] = IN_MODERATOR,
-		[WHOM_PARTICIPANTS] = IN_PARTICIPANT, [WHOM_ANYONE] = IN_VISITOR,
-	};
-
-	return is_ping(f) || is_vcard(f) || asking->role >= least[room->config.private_messages];
-}
-
-static void
-nick_address(const struct room *room, struct slice nick, struct buf *out)
-{
-	buf_add_slice(out, room_jid(room));
-	buf_add_char(out, '/');
-	buf_add_slice(out, nick);
+	return is_ping(f) || is_vcard(f) || privilege_has(room, asking->role, PRIVILEGE_PRIVATE);
 }
 
 static void
@@ -62,16 +49,15 @@ send_on(const struct frame *f, const struct room *room, const struct client *ask
     const struct occupant *target)
 {
 	const struct client *client = TAILQ_LAST(&target->clients, clients);
-	struct seal s = { KIND, asking->number, slice_of(target->nick, target->nick_len), f->id };
+	struct seal s = { KIND, asking->number, occupant_nick(target), f->id };
 	struct buf from = { 0 }, id = { 0 };
 	struct frame out = *f;
 
 	/* A vCard is the account's, whose server has it. */
-	out.to = is_vcard(f) ? slice_of(target->bare, target->bare_len)
-	    : slice_of(client->jid, client->jid_len);
+	out.to = is_vcard(f) ? occupant_bare(target) : client_jid(client);
 	out.handle = is_vcard(f) ? 0 : client->handle;
 	seal_write(room, &s, out.to, &id);
-	nick_address(room, slice_of(asking->occupant->nick, asking->occupant->nick_len), &from);
+	occupant_address(asking->occupant, &from);
 	out.id = buf_slice(&id);
 	out.from = buf_slice(&from);
 	out.flags = 0;
@@ -143,9 +129,11 @@ relay_answer(const struct frame *f, uint64_t now)
 	asking = seal_client(room, &s);
 	if (asking == NULL)
 		return;
-	nick_address(room, s.words, &from);
+	buf_add_slice(&from, room_jid(room));
+	buf_add_char(&from, '/');
+	buf_add_slice(&from, s.words);
 	out.from = buf_slice(&from);
-	out.to = slice_of(asking->jid, asking->jid_len);
+	out.to = client_jid(asking);
 	out.handle = asking->handle;
 	out.id = s.id;
 	out.flags = f->flags & FLAG_ERROR;

@@ -126,20 +126,6 @@ vcard_show(const struct client *client)
 	receivers_free(&receivers);
 }
 
-static void
-avatar_show_all(const struct room *room)
-{
-	struct receivers receivers = { 0 };
-	const struct occupant *o;
-	const struct client *c;
-
-	TAILQ_FOREACH(o, &room->occupants, all)
-		TAILQ_FOREACH(c, &o->clients, siblings)
-			receivers_add(&receivers, c);
-	avatar_tell(room, &receivers);
-	receivers_free(&receivers);
-}
-
 /* -- requests ---------------------------------------------------------------------------------- */
 
 static void
@@ -161,7 +147,7 @@ replace(struct room *room, const struct xmlin_element *vcard, struct slice hashe
 	room_save(room);
 	message_announce(room, SLICE("<x xmlns='" NS_MUC_USER "'><status code='104'/></x>"));
 	if (other)
-		avatar_show_all(room);
+		avatar_tell(room, receivers_everyone(room));
 }
 
 static void

@@ -261,6 +261,7 @@ static const struct kind {
 	{ FRAME_STANZA, true, stanza_fault },
 	{ FRAME_HISTORY, true, history_fault },
 	{ FRAME_REDACT, false, room_fault },
+	{ FRAME_FORGET, false, room_fault },
 };
 
 /* -- archived ---------------------------------------------------------------------------------------- */

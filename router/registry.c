@@ -114,7 +114,7 @@ static const struct word {
 	{ "account-ns", STORES, true, is_account_ns },
 	{ "server-ns", STORES, true, is_account_ns },
 	{ "command", SERVES | ROLE_BIT(ROLE_SNMPD), true, is_command },
-	{ "transfer", BY_AUTHD | BY_ARCHIVED, true, is_command },
+	{ "transfer", BY_AUTHD | BY_ARCHIVED | BY_MUCD, true, is_command },
 	{ "identity", SERVES | BY_C2SD, false, NULL },
 	{ "feature", SERVES | BY_C2SD, false, NULL },
 	{ "account-feature", SERVES, false, NULL },

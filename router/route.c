@@ -538,6 +538,28 @@ route_kept(struct peer *authd, const struct frame *f)
 	}
 }
 
+/* What a room asks an account for somebody who is in it: the vCard of an occupant (XEP-0045 section 15.4), which
+ * the daemon has that has registered for it. False: it is another stanza. */
+static bool
+service_asks(const struct frame *f)
+{
+	struct peer *peer;
+	struct jid to;
+	bool known;
+
+	if (f->kind != STANZA_IQ || f->subtype != TYPE_GET || !slice_is(f->ns, NS_VCARD) || f->to.ptr == NULL)
+		return false;
+	jid_split(f->to, &to);
+	if (to.local.ptr == NULL || to.resource.ptr != NULL || !registry_local_domain(to.domain))
+		return false;
+	peer = registry_account_ns(f->ns, &known);
+	if (peer == NULL || peer->state != PEER_LIVE || peer->congested)
+		route_error(f, STANZA_ERROR_RESOURCE_CONSTRAINT, "The service is away");
+	else
+		peer_send(peer, f);
+	return true;
+}
+
 void
 route_service(struct peer *peer, const struct frame *f)
 {
@@ -553,7 +575,7 @@ route_service(struct peer *peer, const struct frame *f)
 		return;
 	if (f->audience != AUDIENCE_NONE)
 		deliver_audience(&out);
-	else
+	else if (!service_asks(&out))
 		route_reply(&out);
 }
 

@@ -93,12 +93,14 @@ class Server(Suite):
 
 
 def pair(a_s2s=None, b_s2s=None, a_peer=None, b_peer=None, a_certificate=None, b_certificate=None, a_components=None,
-         **options):
-    """Two suites, a.test and b.test, that have not been started. b.test finds the components of a.test where a.test is."""
+         a_rooms=None, **options):
+    """Two suites, a.test and b.test, that have not been started. b.test finds the components and the domains with rooms
+    of a.test where a.test is."""
     a = Server("a.test", s2s=a_s2s, certificates={"a.test": a_certificate}, components=a_components, **options)
     b = Server("b.test", s2s=b_s2s, certificates={"b.test": b_certificate}, **options)
     a.peers["b.test"] = {"address": ["127.0.0.1:%d" % b.server_port], **(a_peer or {})}
-    for name in ("a.test", *(a_components or {})):
+    a.rooms = a_rooms or {}
+    for name in ("a.test", *(a_components or {}), *a.rooms):
         b.peers[name] = {"address": ["127.0.0.1:%d" % a.server_port], **(b_peer or {})}
     a.write_config()
     b.write_config()

@@ -5,6 +5,7 @@ import importlib.util
 import subprocess
 import xml.etree.ElementTree as tree
 
+from rooms import MUC, people, rooms_suite  # noqa: F401
 from suite import ROOT
 
 DISCO = "http://jabber.org/protocol/disco#info"
@@ -16,6 +17,10 @@ SPECIFICATIONS = {
     "http://jabber.org/protocol/disco#info": "XEP-0030",
     "http://jabber.org/protocol/disco#items": "XEP-0030",
     "http://jabber.org/features/iq-register": "XEP-0077",
+    "http://jabber.org/protocol/muc": "XEP-0045",
+    "http://jabber.org/protocol/muc#self-ping-optimization": "XEP-0410",
+    "http://jabber.org/protocol/muc#unique": "XEP-0307",
+    "http://jabber.org/protocol/rsm": "XEP-0059",
     "jabber:iq:last": "XEP-0012",
     "jabber:iq:private": "XEP-0049",
     "jabber:iq:register": "XEP-0077",
@@ -41,7 +46,10 @@ SPECIFICATIONS = {
     "urn:xmpp:mam:2": "XEP-0313",
     "urn:xmpp:mam:2#extended": "XEP-0313",
     "urn:xmpp:mam:2#groupchat-field": "XEP-0313",
+    "urn:xmpp:message-moderate:1": "XEP-0425",
     "urn:xmpp:message-retract:1": "XEP-0424",
+    "urn:xmpp:message-retract:1#tombstone": "XEP-0424",
+    "urn:xmpp:occupant-id:0": "XEP-0421",
     "urn:xmpp:pars:0": "XEP-0379",
     "urn:xmpp:ibr-token:0": "XEP-0445",
     "urn:xmpp:ping": "XEP-0199",
@@ -111,3 +119,13 @@ def test_stream_features(suite):
     client.authenticate("SCRAM-SHA-256", jid.partition("@")[0], suite.password(jid))
     client.open("example.test")
     assert_known(child.tag[1:].partition("}")[0] for child in client.features)
+
+
+def test_rooms(people):
+    """What the domain of rooms and a room say of themselves."""
+    client = people.session()
+    for to in (people.domain, people.room()):
+        answer = client.iq("get", "<query xmlns='%s'/>" % DISCO, to=to)
+        features = {e.get("var") for e in answer.iter("{%s}feature" % DISCO)}
+        assert len(features) > 10
+        assert_known(f for f in features if f in SPECIFICATIONS or not f.startswith(("muc_", MUC + "#")))

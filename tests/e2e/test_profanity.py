@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from raw import body, q
+from rooms import People, item, leave, rooms_suite  # noqa: F401
 from suite import SLOW, wait_until
 from test_carbons import carbons
 
@@ -169,3 +170,37 @@ def test_carbons(suite, profanity):
     romeo.say(a + "/two", "for the other alone")
     assert body(two.message()) == "for the other alone"
     one.until("first words", "said by the other", "for the other alone")
+
+
+def test_room(rooms_suite, profanity):
+    """It enters a room, sees the history and the subject, and both ways of talking, others coming and going."""
+    people = People(rooms_suite)
+    room = people.room(roomname="A cave", changesubject=True)
+    owner = people.owner
+    owner.send("<message type='groupchat' to='%s'><subject>Spells of the night</subject></message>" % room)
+    for i in range(3):
+        owner.say(room, "said before %d" % i, "groupchat")
+    people.calm(owner)
+    account = rooms_suite.account()
+    juliet = profanity(rooms_suite, account, "balcony")
+    juliet.type("/presence room all")
+    juliet.type("/join %s nick juliet" % room)
+    screen = juliet.until("Spells of the night", *("said before %d" % i for i in range(3)))
+    assert all(screen.count("said before %d" % i) == 1 for i in range(3)), screen
+    entered = owner.wait(lambda e: e.get("from") == room + "/juliet")
+    assert item(entered).get("role") == "participant"
+    owner.say(room, "welcome & <good evening>", "groupchat")
+    juliet.until("welcome & <good evening>")
+    juliet.type("double, double toil and trouble")
+    message = owner.wait(lambda e: e.get("from") == room + "/juliet" and body(e))
+    assert body(message) == "double, double toil and trouble" and message.get("type") == "groupchat"
+    juliet.until("double, double toil and trouble")
+    third = people.enter(room, "third")
+    juliet.until("third has joined the room")
+    leave(third, room, "third")
+    juliet.until("third has left the room")
+    juliet.type('/subject set "A new spell"')
+    assert owner.wait(lambda e: e.findtext(q("client", "subject")) == "A new spell")
+    juliet.until("A new spell")
+    juliet.type("/leave")
+    owner.wait(lambda e: e.get("from") == room + "/juliet" and e.get("type") == "unavailable")

@@ -111,6 +111,7 @@ room_drop(struct room *r)
 		free(o);
 	}
 	free(r->jid);
+	receivers_free(&r->everyone);
 	buf_free(&r->subject);
 	buf_free(&r->vcard);
 	buf_free(&r->avatar);
@@ -263,6 +264,14 @@ occupant_set_role(struct occupant *occupant, enum role_in_room role)
 }
 
 void
+occupant_address(const struct occupant *occupant, struct buf *out)
+{
+	buf_add_slice(out, room_jid(occupant->room));
+	buf_add_char(out, '/');
+	buf_add_slice(out, occupant_nick(occupant));
+}
+
+void
 room_save(struct room *room)
 {
 	room->dirty = true;
@@ -320,6 +329,19 @@ receivers_free(struct receivers *r)
 {
 	buf_free(&r->handles);
 	buf_free(&r->elsewhere);
+}
+
+const struct receivers *
+receivers_everyone(struct room *room)
+{
+	const struct occupant *o;
+	const struct client *c;
+
+	buf_clear(&room->everyone.handles);
+	TAILQ_FOREACH(o, &room->occupants, all)
+		TAILQ_FOREACH(c, &o->clients, siblings)
+			receivers_add(&room->everyone, c);
+	return &room->everyone;
 }
 
 void

@@ -66,6 +66,7 @@ start_s2sd(void)
 	s2sd = world_start(ROLE_S2SD, 0, S2SD);
 	world_hello(s2sd, "domain *\n");
 	world_expect(s2sd, FRAME_WELCOME);
+	world_expect(s2sd, FRAME_DOMAINS);
 	world_ready(s2sd);
 	world_expect(s2sd, FRAME_RESEND);
 	world_echo(s2sd);

@@ -972,10 +972,13 @@ test_policy(void **state)
 	(void)state;
 	settings.dialback = true;
 	assert_int_equal(config_read(SLICE(
+	    "peer\t*.example.net\tocsp-fetch\t\npeer\t*.example.net\tocsp-responder\t\n"
 	    "peer\t*.example.net\tpolicy\trefuse\npeer\t*.example.net\tdirect-tls\tno\n"
 	    "peer\t*.example.net\tauthentication\t\n"
+	    "peer\t*.a.example.net\tocsp-fetch\t\npeer\t*.a.example.net\tocsp-responder\t\n"
 	    "peer\t*.a.example.net\tpolicy\tallow\npeer\t*.a.example.net\tdirect-tls\tno\n"
 	    "peer\t*.a.example.net\tauthentication\tcertificate\n"
+	    "peer\tb.a.example.net\tocsp-fetch\t\npeer\tb.a.example.net\tocsp-responder\t\n"
 	    "peer\tb.a.example.net\tpolicy\tallow\npeer\tb.a.example.net\tdirect-tls\tyes\n"
 	    "peer\tb.a.example.net\tauthentication\t\n"
 	    "peer\tb.a.example.net\taddress\t192.0.2.1:5269\n"

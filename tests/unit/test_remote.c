@@ -536,6 +536,8 @@ test_domains_reach(void **state)
 	(void)state;
 	expect_domains("rooms.localhost\n");
 	world_ready(mucd);
+	world_expect(mucd, FRAME_RESEND);
+	world_echo(mucd);
 	world_expect(s2sd, FRAME_RESEND);
 	world_echo(s2sd);
 	world_discard(c2sd);

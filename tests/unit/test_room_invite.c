@@ -1,7 +1,7 @@
 /*
  * test_room_invite.c: invitations, how they are declined, and requests for voice.
  *
- * Links: mucd/invite.c mucd/access.c mucd/seal.c mucd/form.c
+ * Links: mucd/invite.c mucd/access.c mucd/privilege.c mucd/seal.c mucd/form.c
  */
 #include "room_world.h"
 
