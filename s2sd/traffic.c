@@ -279,12 +279,13 @@ traffic_stanza(struct stream *s, const struct frame *f)
 	struct frame copy = *f;
 	struct jid from;
 
-	if (s->once && f->archive_id != 0) {
+	if (s->once && frame_spooled(f) != 0) {
 		once_add(f, &payload);
 		copy.payload = buf_slice(&payload);
 	}
-	/* The ids of our archives are for those whose archives they are. */
-	copy.archive_id = 0;
+	/* The ids of our archives are for those whose archives they are, and for occupants of a room. */
+	if (!(f->flags & FLAG_ROOM))
+		copy.archive_id = 0;
 	jid_split(f->from, &from);
 	stanza_write(&copy, SLICE_NONE, from.domain, out);
 	sm_wrote(&s->sm, buf_len(out) - before);
