@@ -506,6 +506,8 @@ int once_take(const struct frame *f, uint64_t now, bool *repeated);
  * noted, or an error of the store. */
 int once_room_find(const struct frame *f, uint64_t *id);
 int once_room_add(const struct frame *f, uint64_t id);
+/* The id of the first message with a higher number than a HISTORY; UINT64_MAX: none was stored yet. */
+int once_room_after(const struct frame *f, uint64_t *id);
 /* Forgets some of what is old. */
 int once_expire(uint64_t now, bool *more);
 int once_room_expire(uint64_t now, bool *more);

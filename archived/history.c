@@ -89,6 +89,10 @@ messages_find(struct history *history)
 		.after = since > after ? id_floor(since - after) : 0 };
 	int error = room_account(history->asked->jid, &range.account);
 
+	/* It may be asked for again, when what comes behind it has been stored. */
+	if (error == OK)
+		error = once_room_after(history->asked, &range.before);
+
 	if (range.after != 0)
 		range.after--;
 	if (error == OK && range.account != 0)

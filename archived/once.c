@@ -118,6 +118,29 @@ once_room_add(const struct frame *f, uint64_t id)
 	return store_put(state.store, TABLE_SAID, f->token, buf_slice(&value));
 }
 
+static bool
+take_id(void *arg, struct slice key, struct slice value)
+{
+	struct value_reader r = { .rest = value };
+	uint64_t *id = arg;
+
+	(void)key;
+	value_u8(&r);
+	*id = value_u64(&r);
+	if (r.error)
+		*id = UINT64_MAX;
+	return false;
+}
+
+int
+once_room_after(const struct frame *f, uint64_t *id)
+{
+	*id = UINT64_MAX;
+	if (f->token.len != ONCE_SIZE)
+		return OK;
+	return store_walk(state.store, TABLE_SAID, f->token, slice_part(f->token, 0, 8), take_id, id);
+}
+
 /* What is to go of a store of mucd. */
 struct said {
 	uint64_t before; /* ids that are old */

@@ -408,6 +408,8 @@ void presence_note(struct presence **presence, const struct frame *f);
  * prefix. */
 void presence_tell(const struct presence *presence, struct frame *f, const char *prefix,
     struct buf *text);
+/* A room has removed who has sent presence to this address, or has not let it in. */
+void presence_refused(struct presence *presence, struct slice address);
 void presence_add_directed(struct presence **presence, struct slice address);
 void presence_free(struct presence **presence);
 
@@ -425,6 +427,14 @@ void feed_ask(struct session *s, struct frame *f); /* writes SESSION_DRAIN */
  * more room. */
 bool feed_takes(struct session *s, const struct frame *f, bool over);
 void feed_frame(const struct frame *f);       /* SESSION_FEED */
+
+/* -- room.c: what rooms say -------------------------------------------------------------------- */
+
+/* Whether a stanza of a room is new to a session; its place is behind it then. */
+bool room_takes(struct session *s, const struct frame *f);
+void room_seen(const struct frame *f);        /* STANZA, HISTORY_END: given to all its sessions */
+void room_report(void);                       /* TAKEN, at the end of an iteration */
+void room_router_gone(void);
 
 /* -- session.c: bound sessions ----------------------------------------------------------------- */
 
@@ -469,12 +479,15 @@ struct session {
 	char *sm_id;                 /* NULL: not resumable */
 	char *lang;
 	unsigned char token[32];     /* its grant */
+	unsigned char first_token[32]; /* that of the stream with which it began, elsewhere perhaps */
 	struct presence *presence;
 	struct sm sm;
 	struct outqueue queue;
 	struct csi *csi;             /* its client is inactive; NULL: active */
 	struct deadline deadline;    /* of DETACHED, LEAVING and MOVED */
 	uint64_t level;              /* fed: what was stored up to this id has come. UINT64_MAX: not known */
+	uint64_t room_number;        /* what rooms say: its place, the last that it has got */
+	uint64_t room_id;            /* and of a history the archive id; UINT64_MAX: no history */
 	uint64_t copies_since;       /* copies of what was stored after this id have come */
 	uint32_t drains;             /* SESSION_DRAIN that were sent */
 	uint64_t moved_to;           /* handle, in LEAVING and MOVED; in DETACHED of who waits for it */

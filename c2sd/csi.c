@@ -53,9 +53,19 @@ is_state(const struct frame *f)
 	    !(f->flags & (FLAG_CONTENT | FLAG_ERROR));
 }
 
+/* Whether a room itself says something, which no later word makes needless. */
+static bool
+is_of_room(const struct frame *f)
+{
+	return (f->flags & FLAG_ROOM) && f->kind == STANZA_MESSAGE && f->from.ptr != NULL &&
+	    memchr(f->from.ptr, '/', f->from.len) == NULL;
+}
+
 bool
 csi_takes(const struct frame *f)
 {
+	if (is_of_room(f))
+		return false;
 	return is_state(f) || (f->kind == STANZA_MESSAGE && f->subtype == TYPE_HEADLINE &&
 	    f->archive_id == 0 && !(f->flags & FLAG_BODY));
 }

@@ -16,6 +16,8 @@ static uint64_t seen; /* what was stored up to this id has come to live sessions
 uint64_t
 feed_id(const struct frame *f)
 {
+	if (f->flags & FLAG_ROOM)
+		return 0; /* it is on no spool */
 	return f->archive_id != 0 || !(f->flags & FLAG_CARBON) ? f->archive_id : f->number;
 }
 

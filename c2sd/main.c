@@ -78,6 +78,7 @@ static void
 on_router_gone(void)
 {
 	uplink_down();
+	room_router_gone();
 	domains_forget_mechanisms();
 	streams_router_gone();
 }
@@ -148,6 +149,7 @@ static void (*const handlers[FRAME_COUNT])(const struct frame *) = {
 	[FRAME_SESSION_FEED] = feed_frame,
 	[FRAME_SESSION_RESUME] = resume_asked,
 	[FRAME_SESSION_MOVE] = resume_moved,
+	[FRAME_HISTORY_END] = room_seen,
 };
 
 static void
@@ -167,6 +169,7 @@ flush(void)
 	conns_ease();
 	transports_flush();
 	uplink_report();
+	room_report();
 }
 
 static void

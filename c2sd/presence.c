@@ -51,6 +51,13 @@ forget_directed(struct presence *p, struct slice address)
 	p->directed[i] = p->directed[--p->count];
 }
 
+void
+presence_refused(struct presence *presence, struct slice address)
+{
+	if (presence != NULL)
+		forget_directed(presence, address);
+}
+
 static void
 forget_all(struct presence *p)
 {

@@ -256,11 +256,17 @@ send_item(void *arg, const struct outqueue_item *item)
 static void
 add_state(const struct session *s, uint64_t priority, struct buf *text)
 {
+	size_t i;
+
 	buf_printf(text, "sm-id %s\nin %u\nacked %u\nwritten %u\nseconds %u\nlast %llu\n", s->sm_id,
 	    sm_h(&s->sm), s->sm.acked, outqueue_unacknowledged(&s->queue), s->resume_seconds,
 	    (unsigned long long)feed_level(s));
 	buf_printf(text, "copies %llu\n", (unsigned long long)s->copies_since);
-	buf_printf(text, "priority %u\ninterested %u\ncarbons %u\nblocks %u\npaused %u\n",
+	buf_printf(text, "room %llu\nroom-id %llu\ngrant ", (unsigned long long)s->room_number,
+	    (unsigned long long)s->room_id);
+	for (i = 0; i < sizeof s->first_token; i++)
+		buf_printf(text, "%02x", s->first_token[i]);
+	buf_printf(text, "\npriority %u\ninterested %u\ncarbons %u\nblocks %u\npaused %u\n",
 	    (unsigned)priority, s->interested, s->carbons, s->blocks, s->paused);
 }
 
@@ -300,8 +306,8 @@ resume_leave(struct session *s)
 
 /* What add_state() has written. */
 struct state {
-	struct slice sm_id;
-	uint64_t in, acked, written, seconds, last, copies, priority, interested, carbons, blocks, paused;
+	struct slice sm_id, grant;
+	uint64_t in, acked, written, seconds, last, copies, priority, interested, carbons, blocks, paused, room, room_id;
 };
 
 static const struct {
@@ -319,6 +325,8 @@ static const struct {
 	{ "carbons", offsetof(struct state, carbons) },
 	{ "blocks", offsetof(struct state, blocks) },
 	{ "paused", offsetof(struct state, paused) },
+	{ "room", offsetof(struct state, room) },
+	{ "room-id", offsetof(struct state, room_id) },
 };
 
 static void
@@ -333,6 +341,8 @@ read_line(struct session *s, struct state *state, struct slice line)
 	value = slice_part(line, 1, line.len);
 	if (slice_is(word, "sm-id"))
 		state->sm_id = value;
+	else if (slice_is(word, "grant"))
+		state->grant = value;
 	else if (slice_is(word, "directed"))
 		presence_add_directed(&s->presence, value);
 	for (i = 0; i < sizeof numbers / sizeof *numbers; i++) {
@@ -352,6 +362,27 @@ read_state(struct session *s, struct state *state, struct slice text)
 		read_line(s, state, slice_part(text, 0, len));
 		text = slice_part(text, end != NULL ? len + 1 : len, text.len);
 	}
+}
+
+/* The token with which a session began: its router is shown that the name that it had then is its own. */
+static void
+read_grant(struct session *s, struct slice hex)
+{
+	size_t i;
+	unsigned char token[sizeof s->first_token];
+
+	if (hex.len != 2 * sizeof token)
+		return;
+	for (i = 0; i < hex.len; i++) {
+		const char *digit = memchr("0123456789abcdef", hex.ptr[i], 16);
+		unsigned value;
+
+		if (digit == NULL)
+			return;
+		value = *digit <= '9' ? (unsigned)(*digit - '0') : (unsigned)(*digit - 'a') + 10;
+		token[i / 2] = (unsigned char)(i % 2 != 0 ? (unsigned)(token[i / 2] << 4) | value : value);
+	}
+	memcpy(s->first_token, token, sizeof token);
 }
 
 /* The session begins to arrive. */
@@ -383,6 +414,9 @@ arrive(struct conn *c, const struct frame *f)
 	s->resume_seconds = (uint32_t)state.seconds;
 	feed_from(s, state.last);
 	s->copies_since = state.copies;
+	s->room_number = state.room;
+	s->room_id = state.room_id;
+	read_grant(s, state.grant);
 	s->interested = state.interested != 0;
 	s->carbons = state.carbons != 0;
 	s->blocks = state.blocks != 0;

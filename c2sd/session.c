@@ -128,6 +128,7 @@ session_new(uint64_t handle, struct slice jid, const unsigned char token[32])
 	s->jid_len = (uint16_t)jid.len;
 	s->bare_len = (uint16_t)jid_bare_of(jid).len;
 	memcpy(s->token, token, sizeof s->token);
+	memcpy(s->first_token, token, sizeof s->first_token);
 	s->state = SESSION_ARRIVING;
 	of_state[SESSION_ARRIVING]++;
 	map_put(by_handle, slice_of(&s->handle, sizeof s->handle), s);
@@ -399,6 +400,13 @@ session_deliver(struct session *s, const struct frame *f, struct kept **kept)
 
 	if (metadata_answer(s, f))
 		return;
+	/* What a room says to a session that has moved, the router says to that as well. */
+	if ((f->flags & FLAG_ROOM) && !(f->flags & FLAG_HANDOVER) &&
+	    (s->state == SESSION_MOVED || !room_takes(s, f)))
+		return;
+	if (f->kind == STANZA_PRESENCE && (f->subtype == TYPE_ERROR ||
+	    (f->subtype == TYPE_UNAVAILABLE && (f->flags & FLAG_ROOM))))
+		presence_refused(s->presence, f->from);
 	/* With what is stored the session is fed where it is now: passed on it could come after that, a
 	 * second time. */
 	if (s->state == SESSION_MOVED && feed_id(f) == 0)
@@ -407,7 +415,7 @@ session_deliver(struct session *s, const struct frame *f, struct kept **kept)
 		leave_over(s, f);
 	if (s->state == SESSION_MOVED || s->state == SESSION_ENDED)
 		return;
-	if (f->archive_id != 0 && (f->flags & FLAG_CARBON)) {
+	if (f->archive_id != 0 && (f->flags & (FLAG_CARBON | FLAG_ROOM)) == FLAG_CARBON) {
 		own_copy(s, f);
 		return;
 	}

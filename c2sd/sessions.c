@@ -25,6 +25,7 @@ replay(struct session *s)
 		.archive_id = feed_level(s),
 		.numbers = slice_of(&s->copies_since, sizeof s->copies_since),
 		.stamp = resume_handle(slice_string(s->sm_id)),
+		.data = slice_of(s->first_token, sizeof s->first_token),
 	};
 	struct frame pause = { .type = FRAME_SESSION_PAUSE, .handle = s->handle };
 	struct buf text = { 0 };
@@ -114,7 +115,7 @@ refuse_one(uint64_t handle, const struct frame *f)
 {
 	struct session *s = session_find(handle);
 
-	if (s != NULL && f->archive_id != 0)
+	if (s != NULL && feed_id(f) != 0)
 		session_report(s, f->archive_id);
 }
 
@@ -138,6 +139,8 @@ sessions_stanza(const struct frame *f)
 	struct kept *kept = NULL;
 	size_t i;
 
+	if (f->flags & FLAG_ROOM)
+		room_seen(f);
 	if (!stanza_is_canonical(f)) {
 		refuse(f);
 		return;

@@ -195,6 +195,13 @@ frame_at(const struct frame *f, size_t i)
 	return n;
 }
 
+/* The id with which a stanza is on a spool; 0: it is on none, as what a room says. */
+static inline uint64_t
+frame_spooled(const struct frame *f)
+{
+	return f->flags & FLAG_ROOM ? 0 : f->archive_id;
+}
+
 /* A run of numbers under construction, for `numbers`. */
 static inline void
 buf_add_u64(struct buf *b, uint64_t n)

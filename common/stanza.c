@@ -201,7 +201,7 @@ is_carbon(const struct frame *f)
 static uint64_t
 written_id(const struct frame *f)
 {
-	if (f->flags & FLAG_NO_PERMANENT)
+	if ((f->flags & FLAG_NO_PERMANENT) && !(f->flags & FLAG_ROOM))
 		return 0;
 	return is_carbon(f) ? f->number : f->archive_id;
 }
@@ -211,19 +211,20 @@ written_id(const struct frame *f)
 static void
 write_additions(const struct frame *f, struct slice account, struct buf *out)
 {
+	bool room = (f->flags & FLAG_ROOM) != 0;
 	char id[17], stamp[32];
 
 	if (written_id(f) != 0) {
 		stanza_archive_id(written_id(f), id);
 		buf_add_string(out, "<stanza-id xmlns='" NS_SID "'");
-		xml_add_attribute(out, "by", account);
+		xml_add_attribute(out, "by", room ? jid_bare_of(f->from) : account);
 		xml_add_attribute(out, "id", slice_of(id, 16));
 		buf_add(out, "/>", 2);
 	}
 	if ((f->flags & FLAG_SPOOL) != 0) {
 		stanza_stamp(f->stamp, stamp);
 		buf_add_string(out, "<delay xmlns='" NS_DELAY "'");
-		xml_add_attribute(out, "from", domain_of(jid_bare_of(account)));
+		xml_add_attribute(out, "from", room ? jid_bare_of(f->from) : domain_of(jid_bare_of(account)));
 		xml_add_attribute(out, "stamp", slice_string(stamp));
 		buf_add(out, "/>", 2);
 	}

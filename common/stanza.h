@@ -50,7 +50,8 @@ void stanza_result(const struct frame *request, struct slice payload, struct fra
 /*
  * Appends the stanza as XML in a stream with content namespace jabber:client or jabber:server.
  * to: written when f->to is absent. account: the receiver's bare JID; with archive_id set a
- * <stanza-id/> (XEP-0359) by it is added; with FLAG_SPOOL a <delay/> (XEP-0203) from its domain.
+ * <stanza-id/> (XEP-0359) by it is added; with FLAG_SPOOL a <delay/> (XEP-0203) from its domain. With
+ * FLAG_ROOM both are the room's, the bare JID of `from`.
  * A message with FLAG_CARBON is wrapped (XEP-0280): from account, to `to`.
  */
 void stanza_write(const struct frame *f, struct slice to, struct slice account, struct buf *out);

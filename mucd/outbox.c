@@ -154,7 +154,9 @@ outbox_history(const struct room *room, const struct client *client, uint64_t si
 {
 	struct frame f = { .type = FRAME_HISTORY, .jid = room_jid(room), .handle = client->handle, .stamp = since };
 	struct buf numbers = { 0 };
+	char token[ONCE_SIZE];
 
+	f.token = token_make(token);
 	if (client->handle == 0)
 		f.to = client_jid(client);
 	else

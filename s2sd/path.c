@@ -125,7 +125,7 @@ is_repeated(const struct path *path, const struct frame *f)
 static void
 leave(struct path *path, const struct frame *f)
 {
-	if (f->archive_id != 0 && !path->hopeless)
+	if (frame_spooled(f) != 0 && !path->hopeless)
 		path->skipped = true;
 	else
 		remote_bounce(path->remote, f, path->error, path->reason);
@@ -146,7 +146,7 @@ path_deliver(struct path *path, const struct frame *f)
 {
 	struct kept *kept;
 
-	if (f->archive_id != 0 && is_repeated(path, f))
+	if (frame_spooled(f) != 0 && is_repeated(path, f))
 		return;
 	if (path->state == PATH_IDLE)
 		path_try(path);
@@ -156,7 +156,7 @@ path_deliver(struct path *path, const struct frame *f)
 	}
 	if (is_full(path)) {
 		COUNT(queues_overflowed);
-		if (f->archive_id != 0)
+		if (frame_spooled(f) != 0)
 			path->skipped = true;
 		else
 			remote_bounce(path->remote, f, STANZA_ERROR_RESOURCE_CONSTRAINT,
@@ -166,10 +166,10 @@ path_deliver(struct path *path, const struct frame *f)
 	}
 	/* What is behind a message that was left to the spool must not come before it: neither live nor out of
 	 * the spool, until that is drained from its beginning (remote_draining()). */
-	if (f->archive_id != 0 && path->skipped)
+	if (frame_spooled(f) != 0 && path->skipped)
 		return;
 	kept = kept_new(f);
-	outqueue_add(&path->queue, kept, f->archive_id, kept->len);
+	outqueue_add(&path->queue, kept, frame_spooled(f), kept->len);
 	if (path->stream != NULL)
 		transport_touch(&path->stream->net);
 	remote_limits(path->remote);

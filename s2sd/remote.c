@@ -25,6 +25,15 @@
 
 static struct map *by_name, *by_handle;
 
+/* Where we are in what rooms say: the router gives us all of it in one order, and again what it has not heard TAKEN
+ * of, or its successor does. */
+static struct {
+	uint64_t number;
+	uint64_t id;         /* of a history, the archive id; UINT64_MAX: no history */
+	struct map *had;     /* receivers of this number that have it; no history */
+	uint64_t seen;       /* the last number that came and was not reported; 0: none */
+} rooms;
+
 struct remote *
 remote_find(struct slice name)
 {
@@ -103,7 +112,7 @@ is_missed(const struct frame *f)
 void
 remote_bounce(struct remote *remote, const struct frame *f, enum stanza_error error, const char *text)
 {
-	uint64_t pair[2] = { remote->handle, f->archive_id }, seq;
+	uint64_t pair[2] = { remote->handle, frame_spooled(f) }, seq;
 	struct frame hopeless = { .type = FRAME_UNDELIVERABLE,
 		.condition = slice_string(stanza_error_text(error)), .text = slice_string(text),
 		.numbers = slice_of(pair, sizeof pair) };
@@ -111,7 +120,7 @@ remote_bounce(struct remote *remote, const struct frame *f, enum stanza_error er
 	struct frame reply;
 	size_t len;
 
-	if (f->archive_id != 0) {
+	if (frame_spooled(f) != 0) {
 		if (uplink_send(&remote->sender, &hopeless, &seq, &len) == OK)
 			remote->untaken++;
 	} else if (f->from.ptr != NULL && f->to.ptr != NULL && is_missed(f) &&
@@ -210,6 +219,77 @@ remote_get(struct slice name)
 	return remote;
 }
 
+/* -- what rooms say ------------------------------------------------------------------------------ */
+
+static void
+had_clear(void)
+{
+	char *jid;
+	size_t at = 0;
+
+	while (rooms.had != NULL && (jid = map_each(rooms.had, &at)) != NULL)
+		free(jid);
+	map_free(&rooms.had);
+}
+
+/* Whether a receiver has not had a stanza of a room yet; it has it then. */
+static bool
+rooms_take(const struct frame *f)
+{
+	uint64_t id = f->flags & FLAG_SPOOL ? f->archive_id : UINT64_MAX;
+	char *jid;
+
+	if (f->number < rooms.number || (f->number == rooms.number && id < UINT64_MAX && id <= rooms.id))
+		return false;
+	if (f->number > rooms.number)
+		had_clear();
+	rooms.number = f->number;
+	rooms.id = id;
+	if (id != UINT64_MAX || f->to.ptr == NULL)
+		return true;
+	if (rooms.had == NULL)
+		rooms.had = map_new();
+	if (map_get(rooms.had, f->to) != NULL)
+		return false;
+	jid = slice_dup(f->to);
+	map_put(rooms.had, slice_string(jid), jid);
+	return true;
+}
+
+/* The router hears of a number when all that it says of it has come. */
+static void
+rooms_seen(const struct frame *f)
+{
+	if (f->flags & FLAG_MORE)
+		return;
+	if (f->number <= rooms.seen)
+		remotes_report(); /* it comes again */
+	rooms.seen = f->number;
+	daemon_dirty();
+}
+
+void
+remotes_history_end(const struct frame *f)
+{
+	rooms_seen(f);
+}
+
+void
+remotes_report(void)
+{
+	struct frame taken = { .type = FRAME_TAKEN, .number = rooms.seen };
+
+	if (rooms.seen != 0)
+		daemon_send(&taken);
+	rooms.seen = 0;
+}
+
+void
+remotes_router_gone(void)
+{
+	rooms.seen = 0;
+}
+
 /* -- from the router ---------------------------------------------------------------------------- */
 
 /* Whether a domain is served here and not by way of us. */
@@ -225,12 +305,17 @@ remotes_stanza(const struct frame *f)
 	struct jid from, to;
 	struct remote *remote;
 
+	if (f->flags & FLAG_ROOM) {
+		rooms_seen(f);
+		if (!rooms_take(f))
+			return;
+	}
 	if (f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != OK ||
 	    jid_parse(f->to, &to) != OK || !stanza_is_canonical(f) || is_ours(to.domain)) {
 		daemon_refuse(f, "malformed stanza, or to ourselves");
 		/* It must not stay on the spool for ever. */
 		remote = remote_by_handle(f->handle);
-		if (remote != NULL && f->archive_id != 0)
+		if (remote != NULL && frame_spooled(f) != 0)
 			remote_bounce(remote, f, STANZA_ERROR_NOT_ACCEPTABLE, NULL);
 		return;
 	}

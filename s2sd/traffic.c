@@ -292,12 +292,13 @@ traffic_stanza(struct stream *s, const struct frame *f)
 	struct jid from;
 
 	/* A subscription stanza that comes twice does no more than once. */
-	if (s->once && f->archive_id != 0 && f->kind == STANZA_MESSAGE) {
+	if (s->once && frame_spooled(f) != 0 && f->kind == STANZA_MESSAGE) {
 		once_add(f, &payload);
 		copy.payload = buf_slice(&payload);
 	}
-	/* The ids of our archives are for those whose archives they are. */
-	copy.archive_id = 0;
+	/* The ids of our archives are for those whose archives they are, and for occupants of a room. */
+	if (!(f->flags & FLAG_ROOM))
+		copy.archive_id = 0;
 	jid_split(f->from, &from);
 	stanza_write(&copy, SLICE_NONE, from.domain, out);
 	sm_wrote(&s->sm, buf_len(out) - before);

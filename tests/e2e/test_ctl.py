@@ -63,8 +63,8 @@ def test_unique_prefixes(suite, words):
     (("user",), ("add", "del", "import", "list", "passwd", "revoke", "tokens")),
     (("u", "x"), ("add", "del", "import", "list", "passwd", "revoke", "tokens")),
     (("session", ""), ("kick", "list")),
-    (("nonsense",), ("account", "archive", "check", "help", "invite", "peer", "queue", "reload", "report", "session",
-                     "show", "status", "user")),
+    (("nonsense",), ("account", "archive", "check", "help", "invite", "peer", "queue", "reload", "report", "room",
+                     "session", "show", "status", "user")),
 ])
 def test_possibilities(suite, words, said):
     """What is possible is said, and nothing else."""
@@ -96,7 +96,8 @@ def test_no_suite(suite, tmp_path):
 
 def test_status(suite):
     rows = suite.ctl("status")
-    assert {r["process"] for r in rows} == {"router", "authd", "archived", "c2sd.0", "c2sd.1", "s2sd"}
+    assert {r["process"] for r in rows} == {"router", "authd", "archived", "c2sd.0", "c2sd.1", "s2sd",
+                                         "mucd"}
     for row in rows:
         assert row["state"] == "running" and row["pid"] > 1 and row["since"].endswith("Z")
         assert os.path.exists("/proc/%d" % row["pid"])

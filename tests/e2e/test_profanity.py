@@ -202,5 +202,5 @@ def test_room(rooms_suite, profanity):
     juliet.type('/subject set "A new spell"')
     assert owner.wait(lambda e: e.findtext(q("client", "subject")) == "A new spell")
     juliet.until("A new spell")
-    juliet.type("/leave")
+    juliet.type("/close")
     owner.wait(lambda e: e.get("from") == room + "/juliet" and e.get("type") == "unavailable")

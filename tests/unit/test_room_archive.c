@@ -613,6 +613,29 @@ test_history_again(void **arg)
 	assert_string_equal(answers(), "");
 }
 
+/* Also when what comes behind it was stored meanwhile: it follows by itself. */
+static void
+test_history_later(void **arg)
+{
+	uint64_t limits[] = { 5, NO_LIMIT }, n;
+	char token[ONCE_SIZE];
+	struct frame f = { .type = FRAME_HISTORY, .origin = origin, .seq = ++seq, .jid = SLICE(ROOM),
+		.handle = SESSION, .to = SLICE(FIRST "/x"), .number = 77,
+		.numbers = slice_of((const char *)limits, sizeof limits) };
+
+	(void)arg;
+	message(ROOM "/first", FIRST, "<body>one</body>");
+	n = ++number;
+	message(ROOM "/second", SECOND, "<body>two</body>");
+	f.token = token_of(n, token);
+	add(&f);
+	assert_string_equal(answers(), "#1 <body>one</body>; end; ");
+	f.token = token_of(++number, token);
+	f.seq = ++seq;
+	add(&f);
+	assert_string_equal(answers(), "#1 <body>one</body>; #2 <body>two</body>; end; ");
+}
+
 /* What has no content is archived, perhaps, but does not count. */
 static void
 test_history_content(void **arg)
@@ -1155,7 +1178,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 		TEST(stored), TEST(once), TEST(no_store), TEST(wrong), TEST(invitation), TEST(tokens_expire),
-		TEST(history), TEST(history_place), TEST(history_again), TEST(history_content),
+		TEST(history), TEST(history_place), TEST(history_again), TEST(history_later), TEST(history_content),
 		TEST(history_characters), TEST(history_wrong), TEST(query), TEST(with), TEST(forged_address),
 		TEST(other_requests), TEST(askers), TEST(redacted), TEST(not_redacted), TEST(redacted_bytes),
 		TEST(forgotten), TEST(retention), TEST(commands),
