@@ -350,8 +350,8 @@ test_slices(void **state)
 	    "s2s { listen-tls = {\"[::]:5270\"} listen-component = {\"[::1]:5347\"}\n"
 	    "crl-files = {\"/x\"} }\n"
 	    "component \"example.org.test\" { secret = \"x\" name = \"y\" }\n"
-	    "peer \"*.example.net\" { address = {\"192.0.2.1:5269\"} }\n"
-	    "rooms \"rooms.example.org\" { admins = {\"a@b\"} }\n");
+	    "rooms \"rooms.example.org\" { admins = {\"a@b\"} }\n"
+	    "peer \"*.example.net\" { address = {\"192.0.2.1:5269\"} }\n");
 	size_t i, r;
 
 	(void)state;
@@ -361,8 +361,8 @@ test_slices(void **state)
 		for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 			const char *title = strcmp(rows[i].section, "domain") == 0 ? "example.org" :
 			    strcmp(rows[i].section, "component") == 0 ? "example.org.test" :
-			    strcmp(rows[i].section, "peer") == 0 ? "*.example.net" :
-			    strcmp(rows[i].section, "rooms") == 0 ? "rooms.example.org" : "";
+			    strcmp(rows[i].section, "rooms") == 0 ? "rooms.example.org" :
+			    strcmp(rows[i].section, "peer") == 0 ? "*.example.net" : "";
 			struct slice value;
 
 			if (config_list(config, rows[i].section, title, rows[i].name, 0, &value) !=
