@@ -25,8 +25,7 @@ chat_peer(struct conn *c)
 	return &c->load->conns[c->index ^ 1u];
 }
 
-/* Reads `digits` hexadecimal digits. */
-static bool
+bool
 chat_hex(const char *text, unsigned digits, uint64_t *value)
 {
 	*value = 0;
@@ -87,7 +86,9 @@ chat_pump(struct conn *c)
 uint64_t
 chat_next(const struct load *load)
 {
-	return load->begin + load->sent * UINT64_C(1000000000) / load->o.rate;
+	uint64_t count = load->o.mode == MODE_ROOMS ? load->turn : load->sent;
+
+	return load->begin + count * UINT64_C(1000000000) / load->o.rate;
 }
 
 void

@@ -43,6 +43,11 @@ ROWS = (
     ("paced.cpu_us", "  CPU, us a message", "{:.0f}"),
     ("paced.p50_ms", "  latency, p50 ms", "{:.2f}"),
     ("paced.p99_ms", "  latency, p99 ms", "{:.2f}"),
+    ("rooms.cpu_us", "CPU, us a delivered room message, flat out", "{:.1f}"),
+    ("rooms.messages_per_second", "delivered room messages a second", "{:.0f}"),
+    ("room_paced.rate", "in a large room, messages a second", "{:.0f}"),
+    ("room_paced.p50_ms", "  until an occupant has it, p50 ms", "{:.2f}"),
+    ("room_paced.p99_ms", "  until an occupant has it, p99 ms", "{:.2f}"),
     ("logins.cpu_us", "CPU, us a login", "{:.0f}"),
     ("logins.logins_per_second", "logins a second", "{:.0f}"),
     ("idle_tls.kb", "KB an idle connection, TLS, logged in", "{:.1f}"),
@@ -102,7 +107,10 @@ def drive(server, words, at_ready=None):
 
 
 def chat(server, options, *more):
-    words = ["-n", options.chat, "-W", options.window, "-t", options.seconds, *more, "chat"]
+    return talk(server, ["-n", options.chat, "-W", options.window, "-t", options.seconds, *more, "chat"])
+
+
+def talk(server, words):
     result = drive(server, words)
     count = max(result["received"], 1)
     return {"cpu_us": result["server_cpu_seconds"] * 1e6 / count,
@@ -110,6 +118,19 @@ def chat(server, options, *more):
             "p50_ms": result["latency_us"]["p50"] / 1e3,
             "p99_ms": result["latency_us"]["p99"] / 1e3,
             "disk_bytes": result["disk_bytes"] / count, "rate": result["rate"], "raw": result}
+
+
+def rooms(server, options, *more):
+    """One room in which some speak; what is counted is what occupants get."""
+    words = ["-n", options.occupants, "-S", min(options.speakers, options.occupants), "-W", 2, "-t", options.seconds,
+             *more, "rooms"]
+    return talk(server, words)
+
+
+def room_paced(server, options):
+    """A large room with a message a second, from one after the other."""
+    return talk(server, ["-n", options.crowd, "-S", min(10, options.crowd), "-r", options.room_rate,
+                         "-t", options.seconds, "rooms"])
 
 
 def logins(server, options):
@@ -175,12 +196,14 @@ def measure(spec, options):
         server.start()
         figures = {"version": server.version(), "archive": server.archive}
         print(f"{server.name} {figures['version']}, archive {server.archive}", flush=True)
-        server.add_users(max(options.chat, options.connections, 100))
+        server.add_users(max(options.chat, options.connections, options.occupants, options.crowd, 100))
         # Fills caches and loads code before anything counts.
         attempt("warm-up", drive, server, ["-n", options.chat, "-M", options.chat * 10, "chat"])
         figures["chat"] = repeat("chat, flat out", chat, server, options)
         figures["sm"] = repeat("chat, XEP-0198", chat, server, options, "--sm")
         figures["paced"] = repeat("chat, fixed rate", chat, server, options, "-r", options.rate)
+        figures["rooms"] = repeat("rooms, flat out", rooms, server, options)
+        figures["room_paced"] = attempt("a large room", room_paced, server, options)
         if server.archive != "off" or options.all:
             figures["logins"] = repeat("logins", logins, server, options)
             figures["idle_tls"] = attempt("idle, TLS", idle, server, options)
@@ -228,6 +251,8 @@ def parse(arguments):
     for name, value, text in (
             ("connections", 2000, "idle connections"), ("chat", 200, "connections that chat"),
             ("window", 5, "messages under way a connection"),
+            ("occupants", 100, "occupants of a room"), ("speakers", 10, "of them speak"),
+            ("crowd", 1000, "occupants of the large room"), ("room-rate", 1, "messages a second in it"),
             ("rate", 200, "messages a second of the paced run"), ("logins", 1000, "logins a run"),
             ("seconds", 10, "of each chat run"), ("settle", 4, "seconds before memory is read"),
             ("runs", 3, "runs; the table has the median")):
@@ -241,6 +266,7 @@ def parse(arguments):
     if options.quick:
         options.connections, options.chat, options.logins = 200, 50, 100
         options.seconds, options.runs, options.settle = 3, 1, 2
+        options.occupants, options.crowd = 50, 100
     options.chat += options.chat % 2
     return options
 

@@ -3,7 +3,7 @@
  * live in.
  *
  * Layers, downward only: framer, scram, histogram (no input/output) - conn (socket and TLS) -
- * login, chat (what is said over a connection) - xmppload (options, loop, result).
+ * login, chat, rooms (what is said over a connection) - xmppload (options, loop, result).
  *
  * The Aldis developers
  */
@@ -174,9 +174,20 @@ void chat_pump(struct conn *c);                 /* fills the window */
 void chat_due(struct load *load, uint64_t now); /* sends what a fixed rate asks for by now */
 uint64_t chat_next(const struct load *load);    /* when the next one is due */
 
+/* Reads `digits` hexadecimal digits. */
+bool chat_hex(const char *text, unsigned digits, uint64_t *value);
+
+/* rooms.c: all in rooms, of whom some speak */
+
+void rooms_begin(struct load *load);            /* all are logged in: they enter */
+bool rooms_entered(const struct load *load);    /* all are in */
+void rooms_stanza(struct conn *c, struct slice s);
+void rooms_pump(struct conn *c);
+void rooms_due(struct load *load, uint64_t now);
+
 /* xmppload.c: options, the loop, the result */
 
-enum load_mode { MODE_LOGINS, MODE_IDLE, MODE_CHAT };
+enum load_mode { MODE_LOGINS, MODE_IDLE, MODE_CHAT, MODE_ROOMS };
 enum load_tls { TLS_START, TLS_DIRECT, TLS_NONE };
 enum load_mech { MECH_SCRAM, MECH_PLAIN, MECH_NONE };
 /* WARM (setting up) - "ready" - RUN - DRAIN (chat: what is under way) - "done" - CLOSE - END */
@@ -188,6 +199,8 @@ struct options {
 	enum load_mech mech;
 	const char *host, *domain, *prefix, *password;
 	unsigned port, number, concurrency, users, first;
+	unsigned rooms, speakers;
+	const char *service; /* the domain of the rooms */
 	unsigned seconds, messages, window, rate, body, timeout, sm_every;
 	bool sm, sync;
 };
@@ -213,6 +226,7 @@ struct load {
 	unsigned turn; /* round robin of a fixed rate */
 	uint64_t sent, received, in_window, duplicate, disordered, bounced, stale, lag;
 	unsigned dropped, stream_errors;
+	bool entering;  /* rooms */
 	struct histogram latency, login_time;
 	char tls_text[96];
 };

@@ -300,7 +300,8 @@ class Prosody(Server):
         (self.directory / "data").mkdir()
         module = "" if self.archive == "off" else '"mam";'
         store = "sql" if self.archive == "sqlite" else "internal"
-        words = {"ARCHIVE_MODULE": module, "ARCHIVE_STORAGE": store}
+        words = {"ARCHIVE_MODULE": module, "ARCHIVE_STORAGE": store,
+                 "ROOM_ARCHIVE_MODULE": module and '"muc_mam"'}
         text = self.template("prosody.cfg.lua.in", words)
         (self.directory / "prosody.cfg.lua").write_text(text)
 
@@ -357,7 +358,8 @@ class Ejabberd(Server):
         store = "sql" if self.archive == "sqlite" else "mnesia"
         archive = ("  mod_mam:\n    assume_mam_usage: true\n    default: always\n"
                    f"    db_type: {store}")
-        words = {"ARCHIVE_MODULE": "" if self.archive == "off" else archive}
+        words = {"ARCHIVE_MODULE": "" if self.archive == "off" else archive,
+                 "ROOM_ARCHIVE": "false" if self.archive == "off" else "true"}
         text = self.template("ejabberd.yml.in", words)
         (self.directory / "ejabberd.yml").write_text(text)
         (self.directory / "inetrc").write_text("{lookup,[\"file\",\"native\"]}.\n")

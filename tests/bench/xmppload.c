@@ -104,9 +104,18 @@ on_stanza(struct conn *c, enum framer_event event, struct slice s)
 		conn_fail(c, why);
 	} else if (c->step != LOGIN_DONE) {
 		login_stanza(c, s);
+	} else if (c->load->o.mode == MODE_ROOMS) {
+		rooms_stanza(c, s);
 	} else {
 		chat_stanza(c, s);
 	}
+}
+
+/* Whether messages are sent, and counted. */
+static bool
+load_talks(const struct load *load)
+{
+	return load->o.mode == MODE_CHAT || load->o.mode == MODE_ROOMS;
 }
 
 static void
@@ -182,8 +191,12 @@ load_run(struct load *load)
 	}
 	load->end = load->begin + load->o.seconds * SECOND;
 	load->phase = LOAD_RUN;
-	for (unsigned i = 0; i < load->o.number; i++)
-		chat_pump(&load->conns[i]);
+	for (unsigned i = 0; i < load->o.number; i++) {
+		if (load->o.mode == MODE_CHAT)
+			chat_pump(&load->conns[i]);
+		else
+			rooms_pump(&load->conns[i]);
+	}
 }
 
 /* The load has passed, or the time for it. */
@@ -227,17 +240,21 @@ load_step(struct load *load)
 	uint64_t now = load_now();
 
 	if (load->phase == LOAD_WARM) {
-		if (load_settled(load))
-			load_run(load);
-		else
+		if (!load_settled(load))
 			load_fill(load);
+		else if (load->o.mode != MODE_ROOMS || load->failed + load->dropped > 0 || rooms_entered(load))
+			load_run(load);
+		else if (!load->entering)
+			rooms_begin(load);
 	} else if (load->phase == LOAD_RUN && load->o.mode == MODE_LOGINS) {
 		if (load_settled(load))
 			load_finish(load);
 		else
 			load_fill(load);
 	} else if (load->phase == LOAD_RUN) {
-		if (load->o.rate > 0)
+		if (load->o.rate > 0 && load->o.mode == MODE_ROOMS)
+			rooms_due(load, now);
+		else if (load->o.rate > 0)
 			chat_due(load, now);
 		if (now >= load->end || (load->o.messages > 0 && load->sent >= load->o.messages))
 			load_drain(load, now);
@@ -254,7 +271,7 @@ load_wait(const struct load *load, struct timespec *t)
 {
 	uint64_t now = load_now(), until = now + SECOND / 10;
 
-	if (load->phase == LOAD_RUN && load->o.mode == MODE_CHAT) {
+	if (load->phase == LOAD_RUN && load_talks(load)) {
 		if (load->end < until)
 			until = load->end;
 		if (load->o.rate > 0 && chat_next(load) < until)
@@ -309,7 +326,7 @@ load_unacknowledged(const struct load *load)
 {
 	uint64_t missing = 0;
 
-	if (load->o.sm && load->o.mode == MODE_CHAT)
+	if (load->o.sm && load_talks(load))
 		for (unsigned i = 0; i < load->o.number; i++)
 			if (load->conns[i].sm_acked < load->conns[i].sm_out)
 				missing += load->conns[i].sm_out - load->conns[i].sm_acked;
@@ -365,7 +382,7 @@ print_chat(const struct load *load, double seconds, uint64_t lost)
 static int
 load_report(const struct load *load)
 {
-	static const char *const modes[] = {"logins", "idle", "chat"};
+	static const char *const modes[] = {"logins", "idle", "chat", "rooms"};
 	static const char *const ways[] = {"starttls", "direct", "none"};
 	static const char *const mechs[] = {"scram-sha-1", "plain", "none"};
 	const struct options *o = &load->o;
@@ -385,7 +402,7 @@ load_report(const struct load *load)
 	if (o->mode == MODE_LOGINS)
 		print_real(
 		    "logins_per_second", seconds > 0 ? (double)load->logged_in / seconds : 0.0);
-	if (o->mode == MODE_CHAT)
+	if (load_talks(load))
 		print_chat(load, seconds, lost);
 	print_times("login_us", &load->login_time);
 	(void)getrusage(RUSAGE_SELF, &usage);
@@ -396,7 +413,7 @@ load_report(const struct load *load)
 }
 
 static const char usage_text[] =
-    "usage: xmppload [options] logins|idle|chat\n"
+    "usage: xmppload [options] logins|idle|chat|rooms\n"
     "  -H, --host ADDRESS     IPv4 address of the server (127.0.0.1)\n"
     "  -p, --port PORT        (5222)\n"
     "  -d, --domain DOMAIN    (localhost)\n"
@@ -416,10 +433,13 @@ static const char usage_text[] =
     "  -b, --body BYTES       of text (100)\n"
     "  -s, --sm               enable stream management\n"
     "  -a, --ask K            with it, ask for an acknowledgement after each K messages (10)\n"
+    "  -R, --rooms R          rooms that the connections share (1)\n"
+    "  -S, --speakers S       connections that speak in them (10)\n"
+    "      --service DOMAIN   where the rooms are (rooms.localhost)\n"
     "      --sync             wait for a line on stdin at \"ready\" and \"done\"\n"
     "  -T, --timeout S        give up setting up, or the run, after this long (120)\n";
 
-enum { OPT_DIRECT = 256, OPT_PLAIN, OPT_FIRST, OPT_PREFIX, OPT_SYNC };
+enum { OPT_DIRECT = 256, OPT_PLAIN, OPT_FIRST, OPT_PREFIX, OPT_SERVICE, OPT_SYNC };
 
 static const struct option long_options[] = {
     {"host", required_argument, NULL, 'H'},
@@ -441,6 +461,9 @@ static const struct option long_options[] = {
     {"body", required_argument, NULL, 'b'},
     {"sm", no_argument, NULL, 's'},
     {"ask", required_argument, NULL, 'a'},
+    {"rooms", required_argument, NULL, 'R'},
+    {"speakers", required_argument, NULL, 'S'},
+    {"service", required_argument, NULL, OPT_SERVICE},
     {"sync", no_argument, NULL, OPT_SYNC},
     {"timeout", required_argument, NULL, 'T'},
     {NULL, 0, NULL, 0},
@@ -497,6 +520,8 @@ static const struct {
     {'b', offsetof(struct options, body), 600},
     {'a', offsetof(struct options, sm_every), 1000000},
     {'T', offsetof(struct options, timeout), 86400},
+    {'R', offsetof(struct options, rooms), 10000},
+    {'S', offsetof(struct options, speakers), 10000},
 };
 
 /* Takes the option when it is one of those. */
@@ -523,7 +548,9 @@ options_check(struct options *o)
 	    || (o->mode == MODE_CHAT && o->number % 2 != 0)
 	    || (o->mode != MODE_IDLE && o->mech == MECH_NONE))
 		usage();
-	if (strlen(o->prefix) > 32 || strlen(o->password) > 64 || strlen(o->domain) > 128)
+	if (o->mode == MODE_ROOMS && (o->rooms == 0 || o->speakers == 0 || o->speakers > o->number))
+		usage();
+	if (strlen(o->service) > 128 || strlen(o->prefix) > 32 || strlen(o->password) > 64 || strlen(o->domain) > 128)
 		usage();
 }
 
@@ -533,7 +560,7 @@ options_read(struct options *o, int argc, char **argv)
 	int letter;
 
 	while ((letter = getopt_long(
-		    argc, argv, "H:p:d:m:n:c:u:w:t:M:W:r:b:sa:T:", long_options, NULL))
+		    argc, argv, "H:p:d:m:n:c:u:w:t:M:W:r:b:sa:T:R:S:", long_options, NULL))
 	    != -1) {
 		if (option_number(o, letter, optarg))
 			continue;
@@ -556,6 +583,9 @@ options_read(struct options *o, int argc, char **argv)
 		case OPT_PREFIX:
 			o->prefix = optarg;
 			break;
+		case OPT_SERVICE:
+			o->service = optarg;
+			break;
 		case OPT_DIRECT:
 			o->tls = TLS_DIRECT;
 			break;
@@ -575,6 +605,8 @@ options_read(struct options *o, int argc, char **argv)
 		o->mode = MODE_LOGINS;
 	else if (strcmp(argv[optind], "chat") == 0)
 		o->mode = MODE_CHAT;
+	else if (strcmp(argv[optind], "rooms") == 0)
+		o->mode = MODE_ROOMS;
 	else if (strcmp(argv[optind], "idle") != 0)
 		usage();
 	options_check(o);
@@ -631,6 +663,9 @@ main(int argc, char **argv)
 				       .concurrency = 20,
 				       .seconds = 10,
 				       .window = 5,
+				       .rooms = 1,
+				       .speakers = 10,
+				       .service = "rooms.localhost",
 				       .body = 100,
 				       .timeout = 120,
 				       .sm_every = 10}};

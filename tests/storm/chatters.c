@@ -30,13 +30,15 @@ struct storm storm = {.window = 100};
 /* What is to be sent. */
 static struct {
 	unsigned rate;    /* messages a second of all together */
+	unsigned clamour; /* the same, in rooms */
 	unsigned limit;   /* messages to send yet, when limited */
 	bool limited;
 	int target;       /* all messages go to this one; -1: to everybody */
 	unsigned breaks;  /* connections cut a minute */
 	double due, cut;  /* messages and cuts that are owed */
+	double owed;      /* messages in rooms */
 	uint64_t last;
-	unsigned turn;
+	unsigned turn, speaker;
 	bool quit, quiet, up;
 } self = {.target = -1};
 
@@ -86,6 +88,18 @@ say_one(void)
 	return false;
 }
 
+/* Has one client speak in its room. */
+static bool
+speak_one(void)
+{
+	unsigned tries;
+
+	for (tries = 0; tries < storm.number; tries++)
+		if (room_say(&storm.clients[self.speaker++ % storm.number]))
+			return true;
+	return false;
+}
+
 static void
 say(uint64_t now)
 {
@@ -94,6 +108,10 @@ say(uint64_t now)
 	self.last = now;
 	self.due += passed * self.rate;
 	self.cut += passed * self.breaks / 60;
+	for (self.owed += passed * self.clamour; self.owed >= 1 && speak_one();)
+		self.owed -= 1;
+	if (self.owed > 1)
+		self.owed = 1;
 	while (self.due >= 1 && (!self.limited || self.limit > 0) && say_one()) {
 		self.due -= 1;
 		self.limit -= self.limited;
@@ -121,6 +139,13 @@ on_rate(unsigned n)
 {
 	self.rate = n;
 	self.due = 0;
+}
+
+static void
+on_clamour(unsigned n)
+{
+	self.clamour = n;
+	self.owed = 0;
 }
 
 static void
@@ -214,6 +239,7 @@ static const struct {
 	void (*handle)(unsigned n);
 } commands[] = {
 	{"rate", on_rate},     /* N messages a second */
+	{"clamour", on_clamour}, /* N a second in rooms */
 	{"limit", on_limit},   /* but N in all; 0: no limit */
 	{"target", on_target}, /* all to client N */
 	{"all", on_all},       /* to everybody again */
@@ -273,7 +299,7 @@ all_are(bool quiet)
 	unsigned i;
 
 	for (i = 0; i < storm.number; i++)
-		if (storm.clients[i].step != STEP_UP
+		if (storm.clients[i].step != STEP_UP || (storm.rooms != 0 && !storm.clients[i].inside)
 		    || (quiet && !client_is_quiet(&storm.clients[i])))
 			return false;
 	return true;
@@ -332,7 +358,7 @@ loop(void)
 static void
 usage(void)
 {
-	(void)fputs("usage: chatters DOMAIN:PORT[,DOMAIN:PORT] CLIENTS PASSWORD BODY SEED JOURNAL\n", stderr);
+	(void)fputs("usage: chatters DOMAIN:PORT[,DOMAIN:PORT] CLIENTS PASSWORD BODY SEED JOURNAL [ROOMS]\n", stderr);
 	exit(2);
 }
 
@@ -435,10 +461,11 @@ servers_read(char *text, struct options common)
 int
 main(int argc, char **argv)
 {
-	if (argc != 7)
+	if (argc != 7 && argc != 8)
 		usage();
 	storm.number = number(argv[2], 10000);
 	srandom(number(argv[5], 4000000000));
+	storm.rooms = argc > 7 ? number(argv[7], 100) : 0;
 	servers_read(argv[1], (struct options){.prefix = "storm", .tls = TLS_DIRECT, .mech = MECH_SCRAM,
 	    .number = storm.number, .password = argv[3], .body = number(argv[4], 200)});
 	if (storm.number < 6 || journal_open(argv[6]) != 0)

@@ -96,8 +96,8 @@ ask(struct client *c)
 }
 
 /* Sends a stanza and keeps it; there is room. */
-static void
-stanza_send(struct client *c, uint32_t number, const char *text, size_t len)
+void
+client_send(struct client *c, uint32_t number, const char *text, size_t len)
 {
 	struct unacked *u = unacked_at(c, c->count++);
 
@@ -121,6 +121,7 @@ session_forget(struct client *c)
 	c->sm_id[0] = '\0';
 	c->in = c->handled = 0;
 	c->waiting = 0;
+	c->inside = false;
 }
 
 /* Ends a connection because of an element that should not have come. */
@@ -281,6 +282,7 @@ on_enabled(struct client *c, struct slice s)
 	c->sm_id[end - id - 5] = '\0';
 	is_up(c, UP_NEW);
 	client_show(c, true);
+	room_enter(c);
 }
 
 /* -- a stream that is up ----------------------------------------------------------------------- */
@@ -314,7 +316,7 @@ on_message(struct client *c, struct slice s)
 		const char *id = memmem(start.ptr, start.len, " id='", 5);
 
 		note(c, JOURNAL_BOUNCED, 0, 0, id != NULL ? strtoul(id + 5, NULL, 16) : 0);
-	} else if (read_mark(s, mark)) {
+	} else if (!room_message(c, s) && read_mark(s, mark)) {
 		note(c, JOURNAL_GOT, mark[1] != client_index(c), (unsigned)mark[0], mark[2]);
 	}
 }
@@ -351,6 +353,8 @@ on_stanza(struct client *c, struct slice s)
 		on_message(c, s);
 	else if (slice_starts(s, "<iq"))
 		on_iq(c, s);
+	else if (slice_starts(s, "<presence"))
+		room_presence(c, s);
 }
 
 /* What is done with an element in each step. */
@@ -466,6 +470,12 @@ has_room(const struct client *c, unsigned window)
 }
 
 bool
+client_has_room(const struct client *c)
+{
+	return has_room(c, storm.window);
+}
+
+bool
 client_say(struct client *c, unsigned peer, bool full)
 {
 	const struct options *options = &storm.clients[peer].conn->load->o;
@@ -481,7 +491,7 @@ client_say(struct client *c, unsigned peer, bool full)
 	    options->prefix, peer, options->domain, full ? "/storm" : "", c->number,
 	    client_index(c), peer, c->number, c->conn->load->filler);
 	note(c, JOURNAL_SENT, full, peer, c->number);
-	stanza_send(c, c->number, text, (size_t)len);
+	client_send(c, c->number, text, (size_t)len);
 	return true;
 }
 
@@ -498,7 +508,7 @@ client_ping(struct client *c, bool roster)
 	    roster ? "jabber:iq:roster" : "urn:xmpp:ping");
 	c->waiting |= UINT64_C(1) << (c->requests % 64);
 	note(c, JOURNAL_ASKED, roster, 0, c->requests);
-	stanza_send(c, 0, text, (size_t)len);
+	client_send(c, 0, text, (size_t)len);
 }
 
 void
@@ -507,7 +517,7 @@ client_show(struct client *c, bool first)
 	static const char text[] = "<presence><status>in the storm</status></presence>";
 
 	if (has_room(c, WINDOW_MAX - 8))
-		stanza_send(c, first ? NUMBER_SHOWN : 0, text, sizeof text - 1);
+		client_send(c, first ? NUMBER_SHOWN : 0, text, sizeof text - 1);
 }
 
 void

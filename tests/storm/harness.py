@@ -127,6 +127,7 @@ class Storm:
         self.process = None
         self.watching = False
         self.allowed = set()            # of oracle.WRONG, what this scenario may show
+        self.rooms = 0                  # in which the clients are as well
 
     # -- life
 
@@ -168,7 +169,7 @@ class Storm:
         with open(self.errors, "wb") as errors:
             self.process = subprocess.Popen(
                 [TOOLS / "chatters", servers, str(self.clients), PASSWORD, str(self.body),
-                 str(SEED), self.journal], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+                 str(SEED), self.journal, str(self.rooms)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         self.expect("up", 30)
         if self.owners is not None:
             self.watching = True

@@ -2,7 +2,7 @@
  * storm.h: private header of chatters, the clients of a storm: prototypes grouped under the file
  * they live in.
  *
- * Layers, downward only: framer, scram, conn (all of tests/bench) - journal - client - chatters.
+ * Layers, downward only: framer, scram, conn (all of tests/bench) - journal - client, room - chatters.
  *
  * The Aldis developers
  */
@@ -25,6 +25,11 @@ enum journal_kind {
 	JOURNAL_ASKED,    /* client, number: a request was sent; how: to whom */
 	JOURNAL_ANSWERED, /* client, number: and answered */
 	JOURNAL_SHOWN,    /* client: its first presence is acknowledged */
+	JOURNAL_SPOKEN,   /* client, peer: room, number: a message was given to the stream for its room */
+	JOURNAL_HEARD,    /* client, peer: who spoke, number; how: 1 when it is of the past (XEP-0203) */
+	JOURNAL_ENTERED,  /* client, peer: room: its own presence came, after that of all others */
+	JOURNAL_EXCLUDED, /* client, peer: room: it is not in it any more, or may not enter; how: 1 refused */
+	JOURNAL_SEEN,     /* client, peer: room: presence of another one; how: 1 when that has gone */
 	JOURNAL_KINDS
 };
 
@@ -71,6 +76,7 @@ struct client {
 	bool authenticated;
 	bool wanted;        /* shall be connected */
 	bool paused;        /* its socket is not read */
+	bool inside;        /* its room */
 	bool broken;        /* we are closing it ourselves: how is in down */
 	enum down down;
 	uint64_t began;     /* of this connect */
@@ -98,7 +104,17 @@ void client_break(struct client *c);              /* as a network does */
 void client_leave(struct client *c);              /* properly, and comes back anew */
 void client_pause(struct client *c, bool paused);
 bool client_is_quiet(const struct client *c);
+/* Sends a stanza and keeps it; number: of a message, 0: another one. There must be room. */
+void client_send(struct client *c, uint32_t number, const char *text, size_t len);
+bool client_has_room(const struct client *c);
 extern const struct conn_ops client_ops;
+
+/* room.c: the room of a client */
+
+void room_enter(struct client *c);               /* it has a new session */
+bool room_say(struct client *c);                 /* false when it cannot now */
+bool room_message(struct client *c, struct slice s); /* whether it is one of a room */
+void room_presence(struct client *c, struct slice s);
 
 /* chatters.c: options, commands, the loop */
 
@@ -112,6 +128,7 @@ extern struct storm {
 	struct scram_keys *keys; /* of each client */
 	unsigned number;         /* of clients */
 	unsigned window;         /* messages of one client that are not acknowledged */
+	unsigned rooms;          /* 0: none */
 } storm;
 
 #endif
