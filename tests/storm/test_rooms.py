@@ -22,7 +22,7 @@ class RoomStorm(Storm):
         for room in range(self.rooms):
             name = "room%02d@%s" % (room, DOMAIN)
             self.suite.ctl("room", "create", name, "keeper@localhost")
-            self.suite.ctl("room", "configure", name, "persistentroom=1", "maxusers=0")
+            self.suite.ctl("room", "configure", name, "persistentroom=1")
         super().start_clients()
 
     def clamour(self, rate, breaks=30):
