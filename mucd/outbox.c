@@ -152,11 +152,11 @@ void
 outbox_history(const struct room *room, const struct client *client, uint64_t since, uint64_t stanzas,
     uint64_t characters)
 {
-	struct frame f = { .type = FRAME_HISTORY, .jid = room_jid(room), .handle = client->handle, .stamp = since };
-	struct buf numbers = { 0 };
 	char token[ONCE_SIZE];
+	struct frame f = { .type = FRAME_HISTORY, .jid = room_jid(room), .handle = client->handle, .stamp = since,
+		.token = token_make(token) };
+	struct buf numbers = { 0 };
 
-	f.token = token_make(token);
 	if (client->handle == 0)
 		f.to = client_jid(client);
 	else

@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from suite import BUILD, Suite  # noqa: E402
 
 PROGRAMS = ("aldisd", "aldisctl", "aldis-router", "aldis-authd", "aldis-archived", "aldis-c2sd",
-            "aldis-s2sd")
+            "aldis-s2sd", "aldis-mucd")
 TEST_TIME = 60      # seconds, unless a test says otherwise
 LOG_SHOWN = 12000   # characters
 
