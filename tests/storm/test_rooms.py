@@ -40,7 +40,7 @@ class RoomStorm(Storm):
         problems = []
         try:
             self.settle()
-            wait_until(lambda: self.suite.counter("mucd", "outbox") == 0, 20, message="all has been taken")
+            wait_until(lambda: self.suite.counter("mucd", "outbox-waiting") == 0, 20, message="all has been taken")
             time.sleep(1)                   # what was taken reaches the clients
         except AssertionError as problem:
             problems.append(str(problem))
