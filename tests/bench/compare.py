@@ -160,6 +160,17 @@ def idle(server, options, *more):
             "raw": result}
 
 
+# name -> what measures it, whether once is enough, and with what it is called.
+MEASURES = {
+    "chat": (chat, False, ()), "sm": (chat, False, ("--sm",)), "paced": (chat, False, ("-r",)),
+    "rooms": (rooms, False, ()), "room_paced": (room_paced, True, ()), "logins": (logins, False, ()),
+    "idle_tls": (idle, True, ()), "idle_plain": (idle, True, ("--plain",)),
+    "idle_stream": (idle, True, ("--plain", "-m", "none")),
+}
+# The archive has no part in these.
+AT_REST = ("logins", "idle_tls", "idle_plain", "idle_stream")
+
+
 def merge(runs):
     """The median of each number over the runs; raw results are kept side by side."""
     runs = [run for run in runs if run]
@@ -199,19 +210,16 @@ def measure(spec, options):
         server.add_users(max(options.chat, options.connections, options.occupants, options.crowd, 100))
         # Fills caches and loads code before anything counts.
         attempt("warm-up", drive, server, ["-n", options.chat, "-M", options.chat * 10, "chat"])
-        figures["chat"] = repeat("chat, flat out", chat, server, options)
-        figures["sm"] = repeat("chat, XEP-0198", chat, server, options, "--sm")
-        figures["paced"] = repeat("chat, fixed rate", chat, server, options, "-r", options.rate)
-        figures["rooms"] = repeat("rooms, flat out", rooms, server, options)
-        figures["room_paced"] = attempt("a large room", room_paced, server, options)
-        if server.archive != "off" or options.all:
-            figures["logins"] = repeat("logins", logins, server, options)
-            figures["idle_tls"] = attempt("idle, TLS", idle, server, options)
-            if server.plain_logins:
-                figures["idle_plain"] = attempt("idle, no TLS", idle, server, options, "--plain")
-            figures["idle_stream"] = attempt("idle, stream open", idle, server, options,
-                                             "--plain", "-m", "none")
-            figures["base_kb"] = (figures["idle_tls"] or {}).get("before_kb")
+        for name, (call, once, more) in MEASURES.items():
+            if name not in options.figures.split(",") or (name in AT_REST and server.archive == "off" and not options.all):
+                continue
+            if name == "idle_plain" and not server.plain_logins:
+                continue
+            if name == "paced":
+                more = (*more, options.rate)
+            figures[name] = attempt(name, call, server, options, *more) if once else \
+                repeat(name, call, server, options, *more)
+        figures["base_kb"] = (figures.get("idle_tls") or {}).get("before_kb")
         return figures
     finally:
         server.stop()
@@ -261,6 +269,8 @@ def parse(arguments):
                        ("all", "logins and memory also where the archive is off"),
                        ("keep", "keep the servers' directories")):
         parser.add_argument(f"--{name}", action="store_true", help=text)
+    parser.add_argument("--figures", default=",".join(MEASURES),
+                        help="which, with commas (%(default)s)")
     parser.add_argument("--out", type=Path, help="file of raw results (results/DATE.json)")
     options = parser.parse_args(arguments)
     if options.quick:
