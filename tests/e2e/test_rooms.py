@@ -299,3 +299,20 @@ def test_gone_while_away(people, rooms_suite):
         os.kill(pid, signal.SIGCONT)
         suite.kill("mucd")
         presence(people.owner, room + "/a", "unavailable")
+
+
+def test_reload():
+    """A domain that is added restarts the daemon; everybody stays in the rooms."""
+    with Suite(rooms={"rooms.localhost": {}}) as suite:
+        people, more = People(suite), People(suite, "more.localhost")
+        room = people.room(persistentroom=True)
+        a = people.enter(room, "a")
+        people.calm(people.owner)
+        suite.rooms = {"rooms.localhost": {}, "more.localhost": {}}
+        suite.write_config()
+        suite.killed["mucd"] = 1
+        suite.ctl("reload")
+        assert more.room()
+        say(a, room, "still here")
+        assert body(message(people.owner)) == "still here"
+        assert not people.owner.pending("presence")
