@@ -38,13 +38,6 @@ peer_is_entry(const struct peer *peer)
 	return peer->role == ROLE_C2SD || peer->role == ROLE_S2SD;
 }
 
-/* Whether it keeps frames until they are acknowledged, and so is asked to send them again. */
-static bool
-is_keeper(const struct peer *peer)
-{
-	return peer_is_entry(peer) || peer->role == ROLE_MUCD;
-}
-
 /* Whether it takes responsibility for frames. */
 static bool
 is_taker(const struct peer *peer)
@@ -289,6 +282,15 @@ peers_replaying(void)
 	return false;
 }
 
+void
+peer_rooms_resync(void)
+{
+	struct peer *mucd = peer_of(ROLE_MUCD);
+
+	if (mucd != NULL && mucd->resyncing && mucd->echoes == 0 && !peers_replaying())
+		peer_resync(mucd);
+}
+
 static void
 mechanisms_send(struct peer *peer)
 {
@@ -352,8 +354,9 @@ on_ready(struct peer *peer, const struct frame *f)
 	peer->state = PEER_LIVE;
 	log_info("daemon ready", "name=%s index=%u incarnation=%u", role_text(peer->role), peer->index,
 	    peer->incarnation);
-	if (is_keeper(peer))
+	if (peer_is_entry(peer))
 		peer_resync(peer);
+	peer_rooms_resync();
 	if (peer_is_entry(peer)) {
 		sessions_ask_again();
 		drains_go_on();

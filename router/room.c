@@ -46,6 +46,7 @@ rooms_replayed(void)
 	struct buf gone = { 0 };
 	size_t i;
 
+	peer_rooms_resync();
 	if (mucd == NULL || peers_replaying())
 		return;
 	asker = 0;

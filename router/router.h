@@ -89,6 +89,8 @@ void peers_flush(void);
 void peers_tick(void);
 bool peers_waiting(void);                      /* for a tick */
 bool peers_replaying(void);                    /* some c2sd has not said yet which sessions it has */
+/* Asks mucd for what its rooms say and have not been rid of, once all sessions are known that are to get it. */
+void peer_rooms_resync(void);
 void peers_resync(void);                       /* RESEND to all entry daemons */
 void peer_grants_known(void);                  /* lets waiting entry daemons register */
 

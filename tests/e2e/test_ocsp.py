@@ -176,13 +176,13 @@ def world():
                                               "stapled.test")})
         peers["good.off.test"] = {"ocsp-fetch": "off", "ocsp-responder": real, **here}
         suite = stack.enter_context(Server("a.test", peers=peers, s2s={"ocsp-fetch": "require", "dnssec": False}))
-        yield SimpleNamespace(suite=suite, juliet=suite.login(suite.account(), "balcony"), listener=listener,
+        yield SimpleNamespace(server=suite, juliet=suite.login(suite.account(), "balcony"), listener=listener,
                               http=http_server)
         suite.check()
 
 
 def newest(world, domain, direction):
-    return next(a for a in world.suite.ctl("peer", "show", domain)["attempts"] if a["direction"] == direction)["steps"]
+    return next(a for a in world.server.ctl("peer", "show", domain)["attempts"] if a["direction"] == direction)["steps"]
 
 
 def outgoing(world, domain, certificate, staple=None):
@@ -203,7 +203,7 @@ def outgoing(world, domain, certificate, staple=None):
 
 def incoming(world, domain, certificate):
     """The same of its stream to us."""
-    caller = Caller(world.suite, domain, "a.test")
+    caller = Caller(world.server, domain, "a.test")
     try:
         caller.secure(certificate)
     except Closed as reason:
@@ -254,7 +254,7 @@ def test_the_url_of_the_certificate(world):
 def test_those_who_ask_the_same_share_a_request(world):
     domain = domain_of("slow", TRY)
     before = len([a for a in world.http.asked if a[0] == domain])
-    callers = [Caller(world.suite, domain, "a.test") for _ in range(5)]
+    callers = [Caller(world.server, domain, "a.test") for _ in range(5)]
     certificate, errors = issue(domain), []
 
     def secure(caller):
@@ -279,7 +279,7 @@ def test_those_who_ask_the_same_share_a_request(world):
 def test_who_goes_away_while_its_authority_is_asked(world):
     domain = domain_of("slow", TRY)
     before = len([a for a in world.http.asked if a[0] == domain])
-    caller = Caller(world.suite, domain, "a.test")
+    caller = Caller(world.server, domain, "a.test")
     caller.begin()
     caller.send("<starttls xmlns='%s'/>" % NS["tls"])
     caller.next()
@@ -287,7 +287,7 @@ def test_who_goes_away_while_its_authority_is_asked(world):
     caller.server_header(domain, "a.test")
     wait_until(lambda: len([a for a in world.http.asked if a[0] == domain]) == before + 1)
     caller.close()
-    wait_until(lambda: world.suite.counter("s2sd", "ocsp-asking") == 0, 8 * SLOW)
+    wait_until(lambda: world.server.counter("s2sd", "ocsp-asking") == 0, 8 * SLOW)
     assert incoming(world, domain_of("good", TRY), issue(domain_of("good", TRY)))[0]
 
 
@@ -328,7 +328,7 @@ def test_off_by_default():
     with Listener() as trap, Listener() as listener:
         certificate = issue("b.test", responder="http://127.0.0.1:%d/" % trap.port)
         with Server("a.test", peers={"b.test": {"address": ["127.0.0.1:%d" % listener.port]}}) as suite:
-            here = SimpleNamespace(suite=suite, juliet=suite.login(suite.account(), "balcony"), listener=listener)
+            here = SimpleNamespace(server=suite, juliet=suite.login(suite.account(), "balcony"), listener=listener)
             for direction in (outgoing, incoming):
                 good, steps = direction(here, "b.test", certificate)
                 assert good and not pick(steps, "ocsp"), steps

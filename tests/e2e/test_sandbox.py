@@ -15,8 +15,8 @@ import pytest
 from raw import body
 from suite import SANITIZED, Broken, Suite, wait_until
 
-ROLES = ("log", "router", "authd", "archived", "c2sd", "s2sd")
-KEEP_FILES = {"authd", "archived"}
+ROLES = ("log", "router", "authd", "archived", "c2sd", "s2sd", "mucd")
+KEEP_FILES = {"authd", "archived", "mucd"}
 AS_ROOT = os.geteuid() == 0
 only_root = pytest.mark.skipif(not AS_ROOT, reason="only root can have others run it")
 NOBODY = 65534
