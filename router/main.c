@@ -14,7 +14,7 @@ static int
 reconfigure(const struct config *config)
 {
 	registry_set_domains(config);
-	registry_set_elsewhere(config);
+	registry_set_served(config);
 	sessions_configure(config);
 	serverinfo_configure(config);
 	adhoc_configure(config);

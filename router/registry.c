@@ -30,6 +30,8 @@ static TAILQ_HEAD(, line) lines = TAILQ_HEAD_INITIALIZER(lines);
 static unsigned line_counts[ROLE_COUNT];
 static struct map *local_domains;
 static struct map *components; /* by name: configured */
+static struct map *rooms;      /* domains of mucd, likewise */
+static uint64_t configured;    /* ticks */
 static bool federation;
 
 /* Finds the line of a daemon that is registering again. */
@@ -323,41 +325,38 @@ registry_remove(const struct peer *peer)
 	}
 }
 
-void
-registry_set_domains(const struct config *config)
+/* Reads the titles of a section anew. */
+static void
+titles_read(const struct config *config, const char *section, struct map **titles)
 {
 	struct slice title;
 	size_t i, at = 0;
 	char *old;
 
-	/* Also while we run: what is said of domains that are gone, routes like that of strangers. */
-	while (local_domains != NULL && (old = map_each(local_domains, &at)) != NULL)
+	while (*titles != NULL && (old = map_each(*titles, &at)) != NULL)
 		free(old);
-	map_free(&local_domains);
-	local_domains = map_new();
-	for (i = 0; config_title(config, "domain", i, &title); i++) {
+	map_free(titles);
+	*titles = map_new();
+	for (i = 0; config_title(config, section, i, &title); i++) {
 		char *name = slice_dup(title);
 
-		map_put(local_domains, slice_string(name), name);
+		map_put(*titles, slice_string(name), name);
 	}
 }
 
 void
-registry_set_elsewhere(const struct config *config)
+registry_set_domains(const struct config *config)
 {
-	struct slice title;
-	size_t i, at = 0;
-	char *old;
+	/* Also while we run: what is said of domains that are gone, routes like that of strangers. */
+	titles_read(config, "domain", &local_domains);
+}
 
-	while (components != NULL && (old = map_each(components, &at)) != NULL)
-		free(old);
-	map_free(&components);
-	components = map_new();
-	for (i = 0; config_title(config, "component", i, &title); i++) {
-		char *name = slice_dup(title);
-
-		map_put(components, slice_string(name), name);
-	}
+void
+registry_set_served(const struct config *config)
+{
+	titles_read(config, "component", &components);
+	titles_read(config, "rooms", &rooms);
+	configured = daemon_ticks();
 	federation = config_flag(config, "s2s", "", "federation");
 }
 
@@ -400,6 +399,13 @@ registry_heard(enum role role)
 	return line_counts[role] != 0;
 }
 
+/* Whether mucd will serve it, which has not registered with this router yet. */
+static bool
+is_awaited(struct slice domain)
+{
+	return rooms != NULL && map_get(rooms, domain) != NULL && line_find("domain", domain) == NULL;
+}
+
 bool
 registry_elsewhere(struct slice domain)
 {
@@ -407,6 +413,8 @@ registry_elsewhere(struct slice domain)
 
 	if (line != NULL)
 		return line->role == ROLE_S2SD;
+	if (is_awaited(domain))
+		return false;
 	/* s2sd may not have registered with this router yet: what is for others is stored meanwhile. */
 	return federation || (components != NULL && map_get(components, domain) != NULL) ||
 	    line_find("domain", SLICE("*")) != NULL;
@@ -415,7 +423,7 @@ registry_elsewhere(struct slice domain)
 bool
 registry_named(struct slice domain)
 {
-	return line_find("domain", domain) != NULL;
+	return line_find("domain", domain) != NULL || is_awaited(domain);
 }
 
 bool
@@ -436,9 +444,9 @@ registry_domain(struct slice domain, bool *known)
 {
 	struct line *line = line_find("domain", domain);
 
-	if (line == NULL)
+	if (line == NULL && !is_awaited(domain))
 		line = line_find("domain", SLICE("*"));
-	*known = line != NULL;
+	*known = line != NULL || is_awaited(domain);
 	return line ? line->peer : NULL;
 }
 
@@ -464,7 +472,7 @@ uint64_t
 registry_away(struct slice domain, struct slice ns)
 {
 	struct line *line;
-	uint64_t away = 0;
+	uint64_t away = domain.ptr != NULL && is_awaited(domain) ? daemon_ticks() - configured : 0;
 
 	TAILQ_FOREACH(line, &lines, all) {
 		bool serves = slice_equal(line->value, ns) || slice_equal(line->value, domain);

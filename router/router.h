@@ -144,7 +144,7 @@ bool registry_overlaps(struct slice a, struct slice b);
 #define AWAY_TIME 10000
 uint64_t registry_away(struct slice domain, struct slice ns);
 void registry_set_domains(const struct config *config); /* instead of what was set before */
-void registry_set_elsewhere(const struct config *config); /* likewise: federation, components */
+void registry_set_served(const struct config *config); /* likewise: federation, components, rooms */
 bool registry_local_domain(struct slice domain);     /* a domain with accounts */
 bool registry_elsewhere(struct slice domain);        /* a domain that s2sd serves, or will when it is here */
 /* Whether a daemon has named this domain: a component, or the domain of a service. */

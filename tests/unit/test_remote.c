@@ -320,7 +320,7 @@ set_elsewhere(const char *text)
 	struct config *config;
 
 	assert_int_equal(config_read(slice_string(text), &config), 0);
-	registry_set_elsewhere(config);
+	registry_set_served(config);
 	config_free(&config);
 }
 
@@ -356,6 +356,24 @@ test_not_registered(void **state)
 	f = world_expect(c2sd, FRAME_STANZA);
 	assert_true(f.subtype == TYPE_ERROR && memmem(f.payload.ptr, f.payload.len, "type='wait'", 11));
 	world_expect(c2sd, FRAME_ACK);
+	set_elsewhere("s2s\t\tfederation\tno\n");
+}
+
+/* What is for a room waits at who has it until mucd has registered: it is not for another server. */
+static void
+test_rooms_awaited(void **state)
+{
+	struct frame f;
+
+	(void)state;
+	set_elsewhere("s2s\t\tfederation\tyes\nrooms\tden.localhost\tadmins\ta@localhost\n");
+	f = outbound_chat(1, "dark@den.localhost");
+	world_say(c2sd, &f);
+	world_silent(archived);
+	world_silent(s2sd);
+	world_silent(c2sd);
+	assert_true(registry_named(SLICE("den.localhost")));
+	assert_true(registry_away(SLICE("den.localhost"), SLICE_NONE) < AWAY_TIME);
 	set_elsewhere("s2s\t\tfederation\tno\n");
 }
 
@@ -1270,6 +1288,7 @@ main(void)
 		TEST(to_domain),
 		TEST(to_domain_while_away),
 		TEST(not_registered),
+		TEST(rooms_awaited),
 		TEST(congested),
 		TEST(congested_open),
 		TEST(from_domain),
