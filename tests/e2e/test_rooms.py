@@ -286,6 +286,21 @@ def test_kills(process):
             assert not [e for e in c.pending() if local(e) == "presence" or body(e)]
 
 
+def test_router_restarts_without_mucd():
+    """A router that was started while mucd is away takes a domain of rooms for nobody else's: what is said waits."""
+    with Suite(rooms={"rooms.localhost": {}}) as suite:
+        people = People(suite)
+        room = people.room(persistentroom=True)
+        a = people.enter(room, "a")
+        people.calm(people.owner, a)
+        suite.kill("mucd")
+        suite.kill("mucd", wait=False)      # it is started again after a second
+        suite.kill("router")
+        say(a, room, "is anybody there")
+        assert body(message(people.owner)) == "is anybody there"
+        assert message(a).get("type") == "groupchat"
+
+
 def test_gone_while_away(people, rooms_suite):
     """A session that has ended while mucd was away is noticed when it is back."""
     with Suite(rooms={"rooms.localhost": {}}) as suite:
