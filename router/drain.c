@@ -32,7 +32,6 @@
 #include "log.h"
 
 #define DRAIN_BATCH 64   /* messages a DRAIN asks for */
-#define REPLAY_TIME 5000 /* milliseconds for which a new router waits for all c2sd to tell their sessions */
 #define SEEN_TIME   5000 /* milliseconds in which a client's presence is expected */
 
 static bool some_held; /* perhaps: sessions that are held back */

@@ -254,10 +254,35 @@ peer_kept(struct peer *authd, uint64_t seq)
 	return given;
 }
 
+/* The mucd that waits until it is asked for what its rooms say; NULL: none. */
+static struct peer *
+rooms_peer(void)
+{
+	struct peer *mucd;
+
+	TAILQ_FOREACH(mucd, &peers, all) {
+		if (mucd->role == ROLE_MUCD && mucd->state == PEER_LIVE && mucd->resyncing && mucd->echoes == 0)
+			return mucd;
+	}
+	return NULL;
+}
+
+void
+peer_rooms_resync(void)
+{
+	struct peer *mucd = rooms_peer();
+
+	if (mucd == NULL)
+		return;
+	if (!peers_replaying() || daemon_ticks() - mucd->joined >= REPLAY_TIME)
+		peer_resync(mucd);
+}
+
 /* When a taker has been away for too long, what waits for it is sent again to be refused. */
 void
 peers_tick(void)
 {
+	peer_rooms_resync();
 	if (taker_gone == 0 || daemon_ticks() - taker_gone < AWAY_TIME)
 		return;
 	taker_gone = 0;
@@ -267,7 +292,7 @@ peers_tick(void)
 bool
 peers_waiting(void)
 {
-	return taker_gone != 0;
+	return taker_gone != 0 || rooms_peer() != NULL;
 }
 
 bool
@@ -280,15 +305,6 @@ peers_replaying(void)
 			return true;
 	}
 	return false;
-}
-
-void
-peer_rooms_resync(void)
-{
-	struct peer *mucd = peer_of(ROLE_MUCD);
-
-	if (mucd != NULL && mucd->resyncing && mucd->echoes == 0 && !peers_replaying())
-		peer_resync(mucd);
 }
 
 static void
@@ -352,6 +368,7 @@ on_ready(struct peer *peer, const struct frame *f)
 		return;
 	}
 	peer->state = PEER_LIVE;
+	peer->joined = daemon_ticks();
 	log_info("daemon ready", "name=%s index=%u incarnation=%u", role_text(peer->role), peer->index,
 	    peer->incarnation);
 	if (peer_is_entry(peer))

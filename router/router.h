@@ -59,6 +59,7 @@ struct peer {
 	uint64_t asked_since;   /* ticks */
 	unsigned followers;     /* such stanzas among what waits */
 	struct buf following;   /* what waits for that (follow.c) */
+	uint64_t joined;        /* ticks when it became live */
 	bool congested;         /* its output was full and has not drained: its sessions are fed from
 	                           the spool, and if it is authd nobody begins to log in */
 };
@@ -89,7 +90,9 @@ void peers_flush(void);
 void peers_tick(void);
 bool peers_waiting(void);                      /* for a tick */
 bool peers_replaying(void);                    /* some c2sd has not said yet which sessions it has */
-/* Asks mucd for what its rooms say and have not been rid of, once all sessions are known that are to get it. */
+/* Asks mucd for what its rooms say and have not been rid of, once all sessions are known that are to get it; a c2sd
+ * that does not tell of its own is not waited for longer than REPLAY_TIME (milliseconds). */
+#define REPLAY_TIME 5000
 void peer_rooms_resync(void);
 void peers_resync(void);                       /* RESEND to all entry daemons */
 void peer_grants_known(void);                  /* lets waiting entry daemons register */
