@@ -5,6 +5,8 @@
  */
 #include "mucd.h"
 
+#include <gnutls/gnutls.h>
+
 #include "counter.h"
 #include "log.h"
 #include "ns.h"
@@ -216,6 +218,14 @@ nick_is_taken(const struct room *room, struct slice nick, struct slice bare)
 	    (a != NULL && !slice_equal(slice_of(a->jid, a->jid_len), bare));
 }
 
+/* Takes as long whatever is wrong with it. */
+static bool
+password_fits(struct slice password, struct slice given)
+{
+	return password.len == given.len &&
+	    (password.len == 0 || gnutls_memcmp(password.ptr, given.ptr, password.len) == 0);
+}
+
 /* The checks of section 7.2, in its order. */
 static enum stanza_error
 refusal(const struct room *room, const struct entry *e)
@@ -229,7 +239,7 @@ refusal(const struct room *room, const struct entry *e)
 	if (room->config.members_only && a < AFFILIATION_MEMBER)
 		return STANZA_ERROR_REGISTRATION_REQUIRED;
 	if (room->config.password_protected && !domain_is_admin(room->domain, e->bare) &&
-	    !slice_equal(buf_slice(&room->config.password), buf_slice(&e->password)))
+	    !password_fits(buf_slice(&room->config.password), buf_slice(&e->password)))
 		return STANZA_ERROR_NOT_AUTHORIZED;
 	if (nick_is_taken(room, e->to.resource, e->bare))
 		return STANZA_ERROR_CONFLICT;

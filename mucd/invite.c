@@ -60,7 +60,7 @@ struct invitation {
 
 /* Whom one invites can be an occupant of another room, of whom the one who invites knows no more. */
 static enum stanza_error
-occupant_resolve(const struct frame *f, struct invitation *i)
+occupant_resolve(const struct room *into, const struct frame *f, struct invitation *i)
 {
 	struct room *room = room_find(jid_bare(&i->to));
 	const struct occupant *o;
@@ -70,6 +70,9 @@ occupant_resolve(const struct frame *f, struct invitation *i)
 	o = occupant_find(room, i->to.resource);
 	if (o == NULL)
 		return STANZA_ERROR_ITEM_NOT_FOUND;
+	/* As a member of this room its address would be in a list. */
+	if (into->config.members_only && !access_real_jids(room, f->from))
+		return STANZA_ERROR_NOT_ALLOWED;
 	return jid_prepare(occupant_bare(o), i->text, &i->to) == OK
 	    ? STANZA_ERROR_NONE : STANZA_ERROR_ITEM_NOT_FOUND;
 }
@@ -86,7 +89,9 @@ invitation_read(const struct room *room, const struct frame *f, struct invitatio
 	else if (jid_prepare(to, i->text, &i->to) != OK)
 		error = STANZA_ERROR_JID_MALFORMED;
 	else if (domain_find(i->to.domain) != NULL)
-		error = occupant_resolve(f, i);
+		error = occupant_resolve(room, f, i);
+	else if (i->to.local.ptr == NULL)
+		error = STANZA_ERROR_JID_MALFORMED; /* all of a domain would become members */
 	if (error == STANZA_ERROR_NONE &&
 	    affiliation_of(room, jid_bare(&i->to)) == AFFILIATION_OUTCAST)
 		error = STANZA_ERROR_FORBIDDEN;

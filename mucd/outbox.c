@@ -24,6 +24,7 @@
 #define KEPT_BYTES  (64u << 20)  /* above which nothing more is handled */
 #define SENT_FRAMES 2048u        /* that the router has at most, and has not acknowledged; it takes 4096, */
 #define SENT_BYTES  (16u << 20)  /* and 32 MiB with what it has added */
+#define TIME_SHIFT  20           /* numbers in a millisecond: more than are ever said */
 #define NUMBER_NAME "outbox"     /* in meta: the next number */
 #define STORE_NAME  "store"      /* in meta: names this store, in tokens */
 
@@ -431,6 +432,9 @@ outbox_open(void)
 		error = store_walk(store, TABLE_OUTBOX, SLICE(""), SLICE(""), row_load, &bad);
 	if (error == OK && bad != OK)
 		error = bad;
+	/* A store that was restored knows less than what was said since: numbers and tokens may not come twice. */
+	if (next_number < daemon_now() << TIME_SHIFT)
+		next_number = daemon_now() << TIME_SHIFT;
 	committed_number = next_number;
 	advance();
 	if (error || store_name != 0)

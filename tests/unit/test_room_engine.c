@@ -205,6 +205,7 @@ test_killed(void **state)
 		assert_true(f.number > number);
 		number = f.number;
 	}
+	assert_true(number >= now << 20); /* above all that a store said that was restored since */
 	assert_true(slice_starts(f.payload, SLICE("<body>wherefore</body><occupant-id xmlns='" NS_OCCUPANT_ID "' id='")));
 	assert_int_equal(f.token.len, ONCE_SIZE);
 	assert_true(f.flags & FLAG_STORE && f.flags & FLAG_ROOM);

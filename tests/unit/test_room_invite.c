@@ -75,6 +75,7 @@ test_invite_refused(void **state)
 	assert_has(message(C, X("<invite to='d@x.test'/>")), "<not-acceptable");
 	assert_has(message(B, X("<invite/>")), "<bad-request");
 	assert_has(message(B, X("<invite to='@'/>")), "<jid-malformed");
+	assert_has(message(B, X("<invite to='x.test'/>")), "<jid-malformed");
 	assert_has(message(B, X("<invite to='out@x.test'/>")), "<forbidden");
 	assert_has_not(message(B, X("<invite to='c@x.test'/><invite to='@'/>")), "message message -");
 	buf_add_string(&many, "<x xmlns='" NS_MUC_USER "'>");
@@ -110,15 +111,18 @@ test_members_only(void **state)
 static void
 test_invite_occupant(void **state)
 {
-	struct room *heath = room_new(1, "heath@rooms.test");
+	struct room *heath = room_new(1, "heath@rooms.test"), *r = coven();
 
 	(void)state;
-	coven();
 	enter(heath, C, "cat", IN_PARTICIPANT);
 	assert_has(message(A, X("<invite to='heath@rooms.test/cat'/>")), "<item-not-found");
 	enter(heath, A, "ann", IN_PARTICIPANT);
 	assert_has(message(A, X("<invite to='heath@rooms.test/cat'/>")), "to=c@x.test id=invite");
 	assert_has(message(A, X("<invite to='heath@rooms.test/dog'/>")), "<item-not-found");
+	r->config.members_only = true;
+	assert_has_not(message(A, X("<invite to='heath@rooms.test/cat'/>")), "c@x.test");
+	heath->config.non_anonymous = true;
+	assert_has(message(A, X("<invite to='heath@rooms.test/cat'/>")), "affiliate " ROOM " c@x.test 2");
 	assert_has(message(A, X("<invite to='heath@rooms.test'/>")), "<item-not-found");
 }
 
