@@ -65,12 +65,29 @@ path_test(struct path *path)
 		path_try(path);
 }
 
+void
+path_heard(struct remote *remote, struct slice local)
+{
+	struct path *path;
+
+	LIST_FOREACH(path, &remote->paths, of_remote) {
+		/* Once in a wait: that they reach us says no more than that we may reach them. */
+		if (!slice_is(local, path->local) || path->state != PATH_DOWN || path->hopeless || path->hurried ||
+		    remote->component)
+			continue;
+		path->hurried = true;
+		path_try(path);
+		return;
+	}
+}
+
 /* Tries again while something waits, else forgets about it. */
 static void
 retry_due(struct deadline *d)
 {
 	struct path *path = (struct path *)((char *)d - offsetof(struct path, retry));
 
+	path->hurried = false;
 	if (path->skipped && !path->remote->component) {
 		path_try(path);
 		return;
@@ -197,6 +214,7 @@ delivered(void *arg, const struct outqueue_item *item)
 	struct path *path = arg;
 
 	path->useful = true;
+	path->hurried = false;
 	path->failures = 0;
 	if (item->archive_id == 0)
 		return;

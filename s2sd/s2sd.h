@@ -327,6 +327,7 @@ struct path {
 	unsigned failures;        /* one after the other */
 	bool useful;              /* in UP: a stanza has reached the other server */
 	bool hopeless;            /* in DOWN: it will not be better later */
+	bool hurried;             /* has been tried before its time, and not got anything across since */
 	enum stanza_error error;  /* of the last failure */
 	char *reason;             /* the same, for people */
 	struct deadline retry;    /* in DOWN */
@@ -336,6 +337,8 @@ struct path *path_get(struct remote *remote, struct slice local);
 /* A stanza from the router; what cannot be delivered is answered. */
 void path_deliver(struct path *path, const struct frame *f);
 void path_test(struct path *path);                   /* connects now, unless it is up */
+/* A domain that could not be reached has proven itself on a stream of its own: it is back, most likely. */
+void path_heard(struct remote *remote, struct slice local);
 /* Stanzas can be written to this stream, unless there is one already. */
 void path_up(struct path *path, struct stream *s);
 void path_write(struct path *path);                  /* from its queue to its stream */

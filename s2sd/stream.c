@@ -96,6 +96,8 @@ stream_prove(struct stream *s, struct remote *remote, struct domain *local)
 	LIST_INSERT_HEAD(&s->proofs, proof, of_stream);
 	LIST_INSERT_HEAD(&remote->proofs, proof, of_remote);
 	remote_settle(remote);
+	if (s->kind == STREAM_INCOMING)
+		path_heard(remote, slice_string(local->name));
 	return true;
 }
 

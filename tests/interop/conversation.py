@@ -13,7 +13,7 @@ import pytest
 
 from lookup import Nameserver
 from raw import NS, body, condition, local, q, text
-from servers import Authority, Server
+from servers import Authority, Server, authority
 from suite import SLOW, free_ports, wait_until
 
 MANY = 300
@@ -24,8 +24,9 @@ MECHANISMS = ("EXTERNAL", "dialback")
 class World(contextlib.ExitStack):
     """The other server and the two suites of ours."""
 
-    def __init__(self, kind, direct=False, **options):
-        """direct: it, and cert.example, are found by DNS for direct TLS alone (XEP-0368)."""
+    def __init__(self, kind, direct=False, rooms=False, **options):
+        """direct: it, and cert.example, are found by DNS for direct TLS alone (XEP-0368). rooms: all have them, which
+        are found for STARTTLS: ours in rooms.cert.example and rooms.back.example, theirs in peer.rooms."""
         super().__init__()
         if kind.unavailable():
             pytest.skip(kind.unavailable())
@@ -33,15 +34,19 @@ class World(contextlib.ExitStack):
         self.nameserver = Nameserver()
         self.callback(self.nameserver.close)
         s2s = {"nameserver": "127.0.0.1@%d" % self.nameserver.port}
-        certificate = strangers.issue("back.example")
+
+        def server(domain, authority, **own):
+            service = "rooms." + domain
+            return Server(domain, certificates={domain: authority.issue(domain, also=[service] if rooms else ())},
+                          rooms={service: {}} if rooms else None, s2s={**own, **s2s})
         self.ours = {
-            "EXTERNAL": Server("cert.example", s2s=s2s),
-            "dialback": Server("back.example", certificates={"back.example": certificate},
-                               s2s={"authentication": "dialback", "ca-file": strangers.path, **s2s}),
+            "EXTERNAL": server("cert.example", authority),
+            "dialback": server("back.example", strangers, authentication="dialback", **{"ca-file": strangers.path}),
         }
         for ours in self.ours.values():
-            self.nameserver.serves(ours.domain, ours.server_port)
-        self.peer = kind(self.nameserver, "cert.example", **options)
+            for name in (ours.domain, *ours.rooms):
+                self.nameserver.serves(name, ours.server_port)
+        self.peer = kind(self.nameserver, "cert.example", rooms=rooms, **options)
         if direct:
             known = self.ours["EXTERNAL"]
             (port,) = free_ports(1)

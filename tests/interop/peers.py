@@ -56,19 +56,21 @@ class Peer(bench.Server):
     needs = ()          # files that must be there
     package = None
 
-    def __init__(self, nameserver, secure, certificate=None, hosts=None, dialback=True):
+    def __init__(self, nameserver, secure, certificate=None, hosts=None, dialback=True, rooms=False):
         """secure: the domain that has to have a good certificate. certificate: another one of its own; hosts: more
-        domains, each with its certificate (paths). dialback: whether that is enough."""
+        domains, each with its certificate (paths). dialback: whether that is enough. rooms: whether it has them."""
         super().__init__(tempfile.mkdtemp(prefix="aldis-peer-"))
         self.domain = self.name + ".example"
         self.nameserver = nameserver
         self.secure = secure
         self.hosts = hosts or {}
         self.dialback = dialback
+        self.rooms = "conference." + self.domain if rooms else None
         self.port, self.server_port, self.direct_port, self.other_port = suites.free_ports(4)
         self.clients = []
-        nameserver.serves(self.domain, self.server_port)
-        certificate, key = map(Path, certificate or issue(self.domain))
+        for name in filter(None, (self.domain, self.rooms)):
+            nameserver.serves(name, self.server_port)
+        certificate, key = map(Path, certificate or issue(self.domain, also=[self.rooms] if self.rooms else ()))
         for name, paths in self.hosts.items():
             for kind, path in zip(("crt", "key"), paths):
                 shutil.copy(path, self.directory / ("%s.%s" % (name, kind)))
@@ -184,6 +186,8 @@ class Prosody(Peer):
         (self.directory / "data").mkdir()
         hosts = "".join('VirtualHost "%s"\n\tssl = { key = "%s/%s.key"; certificate = "%s/%s.crt" }\n' % (
             name, self.directory, name, self.directory, name) for name in self.hosts)
+        if self.rooms:
+            hosts += 'Component "%s" "muc"\n\tname = "Rooms"\n' % self.rooms
         modules = (["dialback"] if self.dialback else []) + list(self.modules)
         self.fill("prosody.cfg.lua", MODULES="".join('"%s"; ' % m for m in modules), HOSTS=hosts,
                   ALL_SECURE="false" if self.dialback else "true")
@@ -213,7 +217,9 @@ class Ejabberd(Peer):
                 (self.directory / ("%s.%s" % (name, kind))).read_bytes() for kind in ("crt", "key")))
         self.fill("ejabberd.yml", HOSTS="".join('\n  - "%s"' % name for name in self.hosts),
                   FILES="".join('\n  - "%s/%s.pem"' % (self.directory, name) for name in self.hosts),
-                  DIALBACK="  mod_s2s_dialback: {}" if self.dialback else "")
+                  DIALBACK="  mod_s2s_dialback: {}" if self.dialback else "",
+                  ROOMS='  mod_muc:\n    host: "%s"\n    default_room_options:\n      persistent: true' % self.rooms
+                  if self.rooms else "")
         (self.directory / "inetrc").write_text(
             '{lookup, [file, dns]}.\n{resolv_conf, ""}.\n{hosts_file, ""}.\n{cache_size, 0}.\n'
             "{nameserver, {127,0,0,1}, %d}.\n{host, {127,0,0,1}, [\"%s\"]}.\n" % (

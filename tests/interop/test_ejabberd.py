@@ -5,12 +5,13 @@ import time
 import pytest
 
 from conversation import Conversation, World, bodies, steps
+from gathering import Rooms
 from peers import Ejabberd
 
 
 @pytest.fixture(scope="module")
 def world():
-    with World(Ejabberd, direct=True) as world:
+    with World(Ejabberd, direct=True, rooms=True) as world:
         yield world
 
 
@@ -31,3 +32,9 @@ class TestEjabberd(Conversation):
         assert {s["tls"] for s in steps(ours, peer.domain, "out", "connect")} == {"direct"}
         expected = "direct" if ours.domain == "cert.example" else "starttls"
         assert {s["tls"] for s in steps(ours, peer.domain, "in", "accepted")} == {expected}
+
+
+class TestRooms(Rooms):
+    """What all do in rooms."""
+
+    settle = staticmethod(TestEjabberd.settle)

@@ -3,6 +3,7 @@
 import pytest
 
 from conversation import LONG, MANY, Conversation, World, await_delivery, bodies, is_message, mechanisms, numbered, steps
+from gathering import Rooms
 from peers import Prosody
 from raw import body
 from suite import wait_until
@@ -10,12 +11,16 @@ from suite import wait_until
 
 @pytest.fixture(scope="module")
 def world():
-    with World(Prosody) as world:
+    with World(Prosody, rooms=True) as world:
         yield world
 
 
 class TestProsody(Conversation):
     """What all do."""
+
+
+class TestRooms(Rooms):
+    """What all do in rooms."""
 
 
 @pytest.fixture

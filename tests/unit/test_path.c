@@ -573,6 +573,33 @@ test_failed(void **state)
 	expect_delivered(100, 3);
 }
 
+/* Who could not be reached and comes by itself is tried at once, but only once until the wait is over. */
+static void
+test_heard(void **state)
+{
+	uint64_t from = ticks;
+
+	(void)state;
+	deliver_live("a", 100);
+	expect(FRAME_REMOTE_OPEN);
+	path_heard(path()->remote, SLICE("localhost"));
+	assert_int_equal(begun, 1);
+	path_failed(path(), STANZA_ERROR_REMOTE_SERVER_TIMEOUT, false, "connection refused");
+	path_heard(path()->remote, SLICE("elsewhere"));
+	assert_int_equal(begun, 1);
+	path_heard(path()->remote, SLICE("localhost"));
+	assert_int_equal(begun, 2);
+	path_failed(path(), STANZA_ERROR_REMOTE_SERVER_TIMEOUT, false, "connection refused");
+	path_heard(path()->remote, SLICE("localhost"));
+	assert_int_equal(begun, 2);
+	while (begun == 2 && ticks - from < 60 * 1000)
+		wait_for(500);
+	assert_int_equal(begun, 3);
+	path_failed(path(), STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, true, "no such domain");
+	path_heard(path()->remote, SLICE("localhost"));
+	assert_int_equal(begun, 3);
+}
+
 /* Longer and longer, but never longer than fifteen minutes, and never a storm. */
 static void
 test_retry(void **state)
@@ -1019,7 +1046,7 @@ main(void)
 		TEST(repeated),
 		TEST(managed),
 		TEST(failed),
-		TEST(retry),
+		TEST(heard), TEST(retry),
 		TEST(hopeless),
 		TEST(hopeless_queue),
 		TEST(not_answered),
