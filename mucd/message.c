@@ -8,6 +8,7 @@
 #include "mucd.h"
 
 #include "counter.h"
+#include "log.h"
 #include "ns.h"
 #include "xmlout.h"
 
@@ -240,7 +241,7 @@ private_send(const struct occupant *from, const struct occupant *to, const struc
 	receivers_free(&r);
 }
 
-/* A message to an occupant (section 7.5). An error in answer to one goes the same way. */
+/* A message to an occupant (section 7.5). */
 static void
 private(struct room *room, struct client *sender, struct slice nick, const struct frame *f, uint64_t now)
 {
@@ -253,7 +254,8 @@ private(struct room *room, struct client *sender, struct slice nick, const struc
 	} else if (to == NULL) {
 		answer_error(f, STANZA_ERROR_ITEM_NOT_FOUND, "Nobody here has this nick");
 	} else if (f->subtype == TYPE_ERROR) {
-		private_send(o, to, f, &c);
+		/* For a copy of what was said to all, perhaps, and that would be an error for each receiver. */
+		log_debug("error of an occupant", "room=%s from=%s", log_quote(room_jid(room)), log_quote(f->from));
 	} else if (!privilege_has(room, o->role, PRIVILEGE_PRIVATE)) {
 		answer_error(f, STANZA_ERROR_FORBIDDEN, "You may not send private messages in this room");
 	} else if (is_too_fast(o, now)) {
