@@ -689,7 +689,7 @@ configured_read(struct slice text, struct configured *configured)
 	struct slice part;
 	bool bracketed = text.len > 0 && text.ptr[0] == '[';
 
-	configured->port = XMPP_SERVER_PORT;
+	*configured = (struct configured){ .port = XMPP_SERVER_PORT };
 	configured->direct = text.len > tls.len &&
 	    slice_equal(slice_part(text, text.len - tls.len, tls.len), tls);
 	if (configured->direct)
