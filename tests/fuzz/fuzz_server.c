@@ -1071,6 +1071,7 @@ configure(int (*take)(const struct config *))
 #define SUPERVISOR 0
 #define EVERYBODY  1
 #define S2SD       1
+#define MUCD       0
 #define C2SD       0
 #define AUTHD      0
 #define ARCHIVED   0

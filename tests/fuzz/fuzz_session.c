@@ -783,6 +783,7 @@ configure(int (*take)(const struct config *), const char *domain)
 #define AUTHD      0
 #define ARCHIVED   0
 #define S2SD       0
+#define MUCD       0
 #define ROUTER     0
 #define OPTION(section, name, type, value, roles, ...) { section, name, value, roles },
 #include "option.def"
