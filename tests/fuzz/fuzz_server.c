@@ -1086,7 +1086,8 @@ configure(int (*take)(const struct config *))
 	size_t i, j;
 
 	buf_add_string(&text, "s2s\t\tqueue-stanzas\t4\ns2s\t\tqueue-bytes\t4096\n");
-	buf_add_string(&text, "domain\t" DOMAIN "\tcertificate\t\ncomponent\t" COMPONENT "\tname\tMuse\n");
+	buf_add_string(&text, "domain\t" DOMAIN "\tcertificate\t\ncomponent\t" COMPONENT "\tname\tMuse\n"
+	    "component\t" COMPONENT "\tfederate\tyes\ncomponent\t" COMPONENT "\tcertificate\t\n");
 	for (i = 0; i < COUNT_OF(peers); i++) {
 		buf_printf(&text, "peer\t%s\tauthentication\t%s\n", peers[i], i ? "dialback" : "certificate");
 		buf_printf(&text, "peer\t%s\taddress\t192.0.2.1:5269\n", peers[i]);

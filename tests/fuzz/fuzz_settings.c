@@ -110,7 +110,7 @@ static bool
 has_titles(const char *section)
 {
 	return strcmp(section, "domain") == 0 || strcmp(section, "component") == 0 ||
-	    strcmp(section, "peer") == 0;
+	    strcmp(section, "peer") == 0 || strcmp(section, "rooms") == 0;
 }
 
 /* Asking for what is not there panics. */
