@@ -241,11 +241,12 @@ share_of(const struct session *s, const struct frame *f, const struct jid *to)
 	if (s->remote)
 		return SHARE_ORIGINAL;
 	if (ours && (other == s || (other == NULL && takes_messages(s)))) {
-		if (missed)
-			return SHARE_ORIGINAL;
-		/* What came before its sender was blocked waits until that is blocked no more. */
+		/* What came before its sender was blocked, or was stored before a new router knew that it is, waits
+		 * until that is blocked no more. */
 		if (block_is(account, f->from))
 			return SHARE_NONE;
+		if (missed)
+			return SHARE_ORIGINAL;
 		return other == NULL && carbon_had(f, s) ? SHARE_HAD : SHARE_ORIGINAL;
 	}
 	if (ours && other == NULL && s->unseen)
