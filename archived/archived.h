@@ -514,9 +514,11 @@ int once_room_expire(uint64_t now, bool *more);
 
 /* -- room.c: messages into the archives of rooms --------------------------------------------------- */
 
-/* Whether a frame is a message of a room as mucd sends them. */
+/* Whether a frame is a message of a room as mucd sends them, for its archive. */
 bool room_is_message(const struct frame *f);
-/* Stores one; *id is the one that it got the first time when it is *repeated. */
+/* Whether it is a stanza of a room for somebody elsewhere, and for no archive. */
+bool room_is_said(const struct frame *f);
+/* Stores one; *id is the one that it got the first time when it is *repeated, 0 when it is for no archive. */
 int room_store(const struct frame *f, uint64_t now, uint64_t *id, bool *repeated);
 /* The number of a room's archive, 0: it has none. */
 int room_account(struct slice jid, uint64_t *account);
@@ -533,6 +535,14 @@ void room_sender(const struct frame *message, struct buf *out);
 
 /* Appends the answer to a HISTORY: STANZA frames and HISTORY_END. */
 int history_answer(const struct frame *f, struct buf *out);
+
+/* -- elsewhere.c: what a room says to occupants at other domains --------------------------------------- */
+
+/* Puts a stanza on the spools of the domains of receivers, full JIDs, a line each. room_id: its id in the archive of
+ * the room, 0: none. A domain of which the spool is full is left out, and the room hears of it. */
+int elsewhere_store(const struct frame *said, struct slice receivers, uint64_t room_id);
+/* Calls each() for a frame of a spool, or with each of the receivers of what a room said, until it fails. */
+int elsewhere_each(const struct frame *row, int (*each)(void *arg, const struct frame *f), void *arg);
 
 /* -- redact.c: messages of rooms that were taken back (XEP-0424, XEP-0425) ----------------------------- */
 

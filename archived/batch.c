@@ -221,7 +221,14 @@ stored_bits(const struct frame *f)
 	    (f->flags & FLAG_TO_SKIPS ? STORED_TO_SKIPS : 0u);
 }
 
-/* The router does not hold a subscription stanza: it gets it back, behind what was stored before. */
+/* Whether the router does not hold what it has sent: a subscription stanza, or what a room says to others elsewhere. */
+static bool
+is_released(const struct frame *f)
+{
+	return f->kind == STANZA_PRESENCE || (f->flags & FLAG_ROOM);
+}
+
+/* Gives back to the router what it does not hold, behind what was stored before. */
 static int
 release(const struct frame *f, uint64_t id, uint64_t spool)
 {
@@ -229,7 +236,7 @@ release(const struct frame *f, uint64_t id, uint64_t spool)
 
 	stored_flush();
 	spooled.type = FRAME_SPOOLED;
-	spooled.flags &= FLAG_FROM_ENTRY;
+	spooled.flags &= FLAG_FROM_ENTRY | (f->flags & FLAG_ROOM ? FLAG_ROOM | FLAG_TO_REMOTE | FLAG_SPOOL : 0u);
 	spooled.token = SLICE_NONE;
 	spooled.origin = 0;
 	spooled.seq = 0;
@@ -261,7 +268,7 @@ message_take(const struct frame *asked, struct slice whole)
 	copy.flags = (copy.flags & ~(uint32_t)(FLAG_FROM_SKIPS | FLAG_TO_SKIPS)) | skips;
 	if (receives && spool_count(owner->id) >= state.spool_messages) {
 		log_debug("message refused", "to=%s reason=\"spool full\"", log_quote(f->to));
-		error = f->kind == STANZA_PRESENCE ? undeliverable_tell(f, STANZA_ERROR_RESOURCE_CONSTRAINT,
+		error = is_released(f) ? undeliverable_tell(f, STANZA_ERROR_RESOURCE_CONSTRAINT,
 		    SLICE("Too much waits for this server"), run.now, &run.out->frames) : OK;
 		return error ? error : refuse(f);
 	}
@@ -279,7 +286,7 @@ message_take(const struct frame *asked, struct slice whole)
 	if (error == OK && receives)
 		error = spool_add(owner->id, id, sender, (has_copies(f) ? SPOOL_ARCHIVED : 0u) |
 		    (remote ? SPOOL_REMOTE : 0u));
-	if (error == OK && f->kind == STANZA_PRESENCE)
+	if (error == OK && is_released(f))
 		error = release(f, id, owner->id);
 	if (error == OK)
 		stored_add(f, id, (receives ? owner->id : 0) | stored_bits(f));
@@ -291,10 +298,13 @@ int
 batch_store(struct frame *f)
 {
 	struct buf whole = { 0 };
+	struct frame copy;
 	int error = frame_write(f, &whole);
 
+	if (error == OK) /* f may point into the store, which changes */
+		error = frame_read(buf_slice(&whole), &copy);
 	if (error == OK)
-		error = message_take(f, buf_slice(&whole));
+		error = message_take(&copy, buf_slice(&whole));
 	buf_free(&whole);
 	return error;
 }
@@ -318,8 +328,8 @@ take_request(const struct frame *f, struct slice whole)
 	return mam_take(f, whole, run.out);
 }
 
-/* Takes a message of a room. Not its number at the sender but its token tells whether it was stored: mucd has
- * to know the id that it got. */
+/* Takes what a room says: into its archive, and for others elsewhere. Not its number at the sender but its token tells
+ * whether it was stored: mucd has to know the id that it got. */
 static int
 take_room(const struct frame *f)
 {
@@ -327,17 +337,17 @@ take_room(const struct frame *f)
 	uint64_t id;
 	int error;
 
-	if (!room_is_message(f)) {
+	if (!room_is_message(f) && !room_is_said(f)) {
 		daemon_refuse(f, "not a message of a room");
 		return refuse(f);
 	}
 	error = room_store(f, run.now, &id, &repeated);
 	if (error)
 		return error;
-	run.stored += !repeated;
+	run.stored += !repeated && id != 0;
 	run.repeated += repeated;
 	stored_add(f, id, 0);
-	return OK;
+	return repeated ? OK : elsewhere_store(f, f->text, id);
 }
 
 /* Messages; and subscription stanzas for a domain elsewhere, of which no archive has anything. */

@@ -3,8 +3,8 @@
  * transaction in which the HISTORY came, at its place: what was stored before it is in it, also in the same
  * transaction, and what comes after it is not. Fails when the store does.
  *
- * The archive is walked back until there are enough messages, then they are written in their order. Who has sent
- * one is never in it. Characters are those of the whole stanzas, as they are sent.
+ * The archive is walked back until there are enough messages, then they are written in their order: to the router, or
+ * on the spool of a receiver elsewhere, behind what the room has said to it before. Who has sent one is never in it. Characters are those of the whole stanzas, as they are sent.
  */
 #include "archived.h"
 
@@ -125,6 +125,27 @@ messages_write(const struct history *history, struct buf *out)
 	return error;
 }
 
+/* Puts the messages on the spool of a receiver elsewhere. */
+static int
+messages_store(const struct history *history)
+{
+	size_t i = buf_len(&history->ids);
+	uint64_t id, stamp;
+	struct frame f;
+	int error = OK;
+
+	while (i != 0 && error == OK) {
+		i -= 8;
+		memcpy(&id, buf_slice(&history->ids).ptr + i, 8);
+		error = message_get(id, &stamp, &f);
+		if (error)
+			break;
+		message_make(history, id, stamp, &f);
+		error = elsewhere_store(&f, history->asked->to, id);
+	}
+	return error == OK && buf_len(&history->ids) != 0 ? once_room_add(history->asked, id_last()) : error;
+}
+
 /* Whether somebody is named who gets it. */
 static bool
 has_receiver(const struct frame *f)
@@ -133,7 +154,18 @@ has_receiver(const struct frame *f)
 
 	if (f->from.ptr != NULL && jid_parse(f->from, &from) != OK)
 		return false;
-	return f->to.ptr != NULL ? jid_parse(f->to, &to) == OK : f->handle != 0;
+	return f->to.ptr != NULL ? jid_parse(f->to, &to) == OK && f->token.len == ONCE_SIZE : f->handle != 0;
+}
+
+/* Whether the spool of a receiver elsewhere has it since the HISTORY came before. */
+static int
+is_done(const struct frame *f, bool *done)
+{
+	uint64_t id;
+	int error = f->to.ptr != NULL && f->token.len == ONCE_SIZE ? once_room_find(f, &id) : E_NOT_FOUND;
+
+	*done = error == OK;
+	return error == E_NOT_FOUND ? OK : error;
 }
 
 int
@@ -142,16 +174,17 @@ history_answer(const struct frame *f, struct buf *out)
 	struct frame end = { .type = FRAME_HISTORY_END, .origin = f->origin, .seq = f->seq,
 		.handle = f->handle, .number = f->number };
 	struct history history = { .asked = f };
-	int error = OK;
+	bool done;
+	int error = is_done(f, &done);
 
-	if (frame_count(f) == 2 && has_receiver(f)) {
+	if (!done && frame_count(f) == 2 && has_receiver(f)) {
 		history.left = frame_at(f, 0) < HISTORY_MESSAGES ? frame_at(f, 0) : HISTORY_MESSAGES;
 		history.characters = frame_at(f, 1);
 	}
-	if (history.left != 0 && history.characters != 0)
+	if (error == OK && history.left != 0 && history.characters != 0)
 		error = messages_find(&history);
 	if (error == OK)
-		error = messages_write(&history, out);
+		error = f->to.ptr != NULL ? messages_store(&history) : messages_write(&history, out);
 	buf_free(&history.ids);
 	COUNT(histories);
 	return error ? error : frame_write(&end, out);

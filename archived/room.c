@@ -30,6 +30,15 @@ room_is_message(const struct frame *f)
 	    (jid_parse(f->jid, &sender) == OK && sender.resource.ptr == NULL);
 }
 
+bool
+room_is_said(const struct frame *f)
+{
+	struct jid from;
+
+	return (f->kind == STANZA_MESSAGE || f->kind == STANZA_PRESENCE) && !(f->flags & FLAG_STORE) &&
+	    f->token.len == ONCE_SIZE && f->text.len != 0 && jid_parse(f->from, &from) == OK;
+}
+
 /* Writes the stanza of a message, and not who is to get it. */
 static int
 message_write(const struct frame *f, uint64_t now, uint64_t id)
@@ -47,24 +56,36 @@ message_write(const struct frame *f, uint64_t now, uint64_t id)
 	return error ? error : message_add(id, stamp, buf_slice(&whole));
 }
 
+/* Puts a message into the archive of its room. */
+static int
+archive_add(const struct frame *f, uint64_t now, uint64_t id)
+{
+	struct account *room, *occupant;
+	int error = account_sides(f, &room, &occupant);
+
+	if (error == OK && message_is_archived(f)) {
+		error = message_write(f, now, id);
+		index_add(f, id, room, occupant);
+	}
+	return error;
+}
+
 int
 room_store(const struct frame *f, uint64_t now, uint64_t *id, bool *repeated)
 {
-	struct account *room, *occupant;
-	int error = once_room_find(f, id);
+	bool archived = (f->flags & FLAG_STORE) != 0;
+	uint64_t place;
+	int error = once_room_find(f, &place);
 
 	*repeated = error == OK;
-	if (error != E_NOT_FOUND)
-		return error;
-	error = account_sides(f, &room, &occupant);
-	if (error)
-		return error;
-	*id = id_next(now);
-	if (message_is_archived(f)) {
-		error = message_write(f, now, *id);
-		index_add(f, *id, room, occupant);
+	if (error == E_NOT_FOUND) {
+		place = id_next(now); /* also for what has no archive: what comes behind it has a higher one */
+		error = archived ? archive_add(f, now, place) : OK;
+		if (error == OK)
+			error = once_room_add(f, place);
 	}
-	return error ? error : once_room_add(f, *id);
+	*id = archived ? place : 0;
+	return error;
 }
 
 int

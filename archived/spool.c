@@ -310,6 +310,7 @@ drain_message(struct drain *drain, uint64_t id)
 {
 	struct frame f;
 	uint64_t stamp;
+	bool room;
 	int error = message_get(id, &stamp, &f);
 
 	if (error || !is_wanted(drain, id, &f))
@@ -318,11 +319,13 @@ drain_message(struct drain *drain, uint64_t id)
 	f.audience = AUDIENCE_NONE;
 	if (f.flags & FLAG_TO_SKIPS)
 		f.flags |= FLAG_NO_PERMANENT;
-	f.flags = (f.flags & FLAG_FROM_ENTRY) | FLAG_SPOOL;
+	room = (f.flags & (FLAG_ROOM | FLAG_TO_REMOTE)) == (FLAG_ROOM | FLAG_TO_REMOTE);
+	f.flags = (f.flags & FLAG_FROM_ENTRY) | FLAG_SPOOL | (room ? FLAG_ROOM | FLAG_TO_REMOTE : 0u);
 	f.origin = 0;
 	f.seq = 0;
 	f.handle = drain->asked->handle;
-	f.numbers = SLICE_NONE;
+	if (!room)
+		f.numbers = f.text = SLICE_NONE;
 	f.token = SLICE_NONE;
 	f.archive_id = id;
 	f.number = drain->account;

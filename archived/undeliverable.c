@@ -100,21 +100,56 @@ answer(const struct frame *f, struct frame *reply, uint64_t now, struct buf *out
 	return frame_write(&spooled, out);
 }
 
+/* What senders are told. */
+struct telling {
+	enum stanza_error condition;
+	struct slice text;
+	uint64_t now;
+	struct buf *out;
+};
+
+/* Tells a sender that has no spool, if it is there. */
+static int
+tell(void *arg, const struct frame *f)
+{
+	const struct telling *telling = arg;
+	struct buf scratch = { 0 };
+	struct frame reply;
+	int error = OK;
+
+	if (stanza_error_reply(f, telling->condition, telling->text, &scratch, &reply)) {
+		reply.type = FRAME_SPOOLED;
+		reply.flags = FLAG_ERROR;
+		reply.handle = reply.archive_id = 0;
+		reply.stamp = telling->now;
+		error = frame_write(&reply, telling->out);
+	}
+	buf_free(&scratch);
+	return error;
+}
+
 int
 undeliverable_tell(const struct frame *f, enum stanza_error condition, struct slice text, uint64_t now,
     struct buf *out)
+{
+	struct telling telling = { condition, text, now, out };
+
+	/* A room is told of its messages: who is gone it hears of by these. */
+	return (f->flags & FLAG_ROOM) && f->kind == STANZA_PRESENCE ? OK : elsewhere_each(f, tell, &telling);
+}
+
+/* Tells the sender of a message that is given up. */
+static int
+sender_tell(const struct frame *f, enum stanza_error condition, struct slice text, uint64_t now, struct buf *out)
 {
 	struct buf scratch = { 0 };
 	struct frame reply;
 	int error = OK;
 
-	if (stanza_error_reply(f, condition, text, &scratch, &reply)) {
-		reply.type = FRAME_SPOOLED;
-		reply.flags = FLAG_ERROR;
-		reply.handle = reply.archive_id = 0;
-		reply.stamp = now;
-		error = frame_write(&reply, out);
-	}
+	if (f->kind == STANZA_PRESENCE || (f->flags & FLAG_ROOM))
+		return undeliverable_tell(f, condition, text, now, out);
+	if ((f->flags & FLAG_TO_REMOTE) && stanza_error_reply(f, condition, text, &scratch, &reply))
+		error = answer(f, &reply, now, out);
 	buf_free(&scratch);
 	return error;
 }
@@ -124,8 +159,8 @@ static int
 give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice text, uint64_t now,
     struct buf *out)
 {
-	struct buf copy = { 0 }, scratch = { 0 };
-	struct frame f, reply;
+	struct buf copy = { 0 };
+	struct frame f;
 	uint64_t stamp;
 	int error;
 
@@ -136,11 +171,8 @@ give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice
 		error = frame_write(&f, &copy); /* the store is about to change */
 	if (error == OK)
 		error = frame_read(buf_slice(&copy), &f);
-	if (error == OK && f.kind == STANZA_PRESENCE)
-		error = undeliverable_tell(&f, condition, text, now, out);
-	else if (error == OK && (f.flags & FLAG_TO_REMOTE) &&
-	    stanza_error_reply(&f, condition, text, &scratch, &reply))
-		error = answer(&f, &reply, now, out);
+	if (error == OK)
+		error = sender_tell(&f, condition, text, now, out);
 	if (error == E_NOT_FOUND || error == E_MALFORMED)
 		error = OK; /* unreadable: nobody can be told */
 	if (error == OK)
@@ -148,7 +180,6 @@ give_up(uint64_t account, uint64_t id, enum stanza_error condition, struct slice
 	if (error == OK)
 		COUNT(messages_expired);
 	buf_free(&copy);
-	buf_free(&scratch);
 	return error;
 }
 

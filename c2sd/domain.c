@@ -198,13 +198,10 @@ domains_digest(unsigned char digest[DOMAINS_DIGEST])
 static void
 lines_each(struct slice lines, void (*take)(struct slice line))
 {
-	while (lines.len > 0) {
-		const char *end = memchr(lines.ptr, '\n', lines.len);
-		size_t len = end != NULL ? (size_t)(end - lines.ptr) : lines.len;
+	struct slice line;
 
-		take(slice_part(lines, 0, len));
-		lines = slice_part(lines, end != NULL ? len + 1 : len, lines.len);
-	}
+	while (slice_line(&lines, &line))
+		take(line);
 }
 
 /* One line of MECHANISMS: "DOMAIN MECHANISM ... [register]". Those that take a token begin with HT. */

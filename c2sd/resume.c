@@ -355,13 +355,10 @@ read_line(struct session *s, struct state *state, struct slice line)
 static void
 read_state(struct session *s, struct state *state, struct slice text)
 {
-	while (text.len > 0) {
-		const char *end = memchr(text.ptr, '\n', text.len);
-		size_t len = end != NULL ? (size_t)(end - text.ptr) : text.len;
+	struct slice line;
 
-		read_line(s, state, slice_part(text, 0, len));
-		text = slice_part(text, end != NULL ? len + 1 : len, text.len);
-	}
+	while (slice_line(&text, &line))
+		read_line(s, state, line);
 }
 
 /* The token with which a session began: its router is shown that the name that it had then is its own. */

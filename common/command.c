@@ -65,15 +65,13 @@ command_find(const struct command *table, const struct slice *words, size_t coun
 int
 command_words(struct slice text, struct slice *words, size_t max, size_t *count)
 {
-	*count = 0;
-	while (text.len != 0) {
-		const char *end = memchr(text.ptr, '\n', text.len);
-		size_t len = end != NULL ? (size_t)(end - text.ptr) : text.len;
+	struct slice word;
 
+	*count = 0;
+	while (slice_line(&text, &word)) {
 		if (*count == max)
 			return E_TOO_MANY;
-		words[(*count)++] = slice_of(text.ptr, len);
-		text = slice_part(text, len + 1, text.len);
+		words[(*count)++] = word;
 	}
 	return OK;
 }

@@ -195,11 +195,11 @@ frame_at(const struct frame *f, size_t i)
 	return n;
 }
 
-/* The id with which a stanza is on a spool; 0: it is on none, as what a room says. */
+/* The id with which a stanza is on a spool; 0: it is on none, as what a room says to sessions. */
 static inline uint64_t
 frame_spooled(const struct frame *f)
 {
-	return f->flags & FLAG_ROOM ? 0 : f->archive_id;
+	return (f->flags & (FLAG_ROOM | FLAG_TO_REMOTE)) == FLAG_ROOM ? 0 : f->archive_id;
 }
 
 /* A run of numbers under construction, for `numbers`. */

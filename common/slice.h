@@ -77,6 +77,20 @@ slice_part(struct slice a, size_t offset, size_t len)
 	return (struct slice){ a.ptr ? a.ptr + offset : NULL, len };
 }
 
+/* Takes the first line off a text, without its newline, which the last one need not have; false when nothing is left. */
+static inline bool
+slice_line(struct slice *rest, struct slice *line)
+{
+	const char *end = rest->len != 0 ? memchr(rest->ptr, '\n', rest->len) : NULL;
+	size_t len = end != NULL ? (size_t)(end - rest->ptr) : rest->len;
+
+	*line = slice_part(*rest, 0, len);
+	if (rest->len == 0)
+		return false;
+	*rest = slice_part(*rest, end != NULL ? len + 1 : len, rest->len);
+	return true;
+}
+
 /* A NUL-terminated copy, to be freed; NULL for an absent slice. */
 char *slice_dup(struct slice a);
 

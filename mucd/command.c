@@ -184,7 +184,7 @@ json_setting(const struct settings *s, const struct setting *setting)
 
 	setting->write(s, setting, &lines);
 	rest = buf_slice(&lines);
-	while (form_line(&rest, &line)) {
+	while (slice_line(&rest, &line)) {
 		if (buf_len(&text) != 0)
 			buf_add_char(&text, ',');
 		buf_add_slice(&text, line);

@@ -144,7 +144,7 @@ has_line(const struct buf *lines, struct slice text)
 {
 	struct slice rest = buf_slice(lines), line;
 
-	while (form_line(&rest, &line)) {
+	while (slice_line(&rest, &line)) {
 		if (slice_equal(line, text))
 			return true;
 	}

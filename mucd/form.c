@@ -250,26 +250,13 @@ form_field_close(struct buf *out)
 	buf_add_string(out, "</field>");
 }
 
-bool
-form_line(struct slice *lines, struct slice *line)
-{
-	const char *end;
-
-	if (lines->len == 0)
-		return false;
-	end = memchr(lines->ptr, '\n', lines->len);
-	*line = slice_part(*lines, 0, end != NULL ? (size_t)(end - lines->ptr) : lines->len);
-	*lines = slice_part(*lines, line->len + (end != NULL ? 1 : 0), SIZE_MAX);
-	return true;
-}
-
 void
 form_field(struct buf *out, const char *var, const char *type, const char *label, struct slice values)
 {
 	struct slice line;
 
 	form_field_open(out, var, type, label);
-	while (form_line(&values, &line))
+	while (slice_line(&values, &line))
 		xml_add_element(out, "value", line);
 	form_field_close(out);
 }

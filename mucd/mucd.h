@@ -430,8 +430,6 @@ void form_field_close(struct buf *out);
 /* A whole field; values: lines, each ended by a line feed. */
 void form_field(struct buf *out, const char *var, const char *type, const char *label, struct slice values);
 void form_close(struct buf *out);
-/* Takes the next line off the front. */
-bool form_line(struct slice *lines, struct slice *line);
 
 /* -- setting.c: the configuration of a room, field by field; room_config.def ---------------------------------------- */
 

@@ -125,7 +125,7 @@ outbox_add(struct frame *f, const struct receivers *r)
 	f->flags |= FLAG_ROOM | (stored ? FLAG_FROM_LOCAL : 0u);
 	f->handle = 0;
 	f->to = stored ? jid_bare_of(f->from) : SLICE_NONE;
-	f->token = stored ? token_make(token) : SLICE_NONE;
+	f->token = stored || buf_len(&r->elsewhere) != 0 ? token_make(token) : SLICE_NONE;
 	f->numbers = buf_len(&r->handles) != 0 ? buf_slice(&r->handles) : SLICE_NONE;
 	f->text = buf_len(&r->elsewhere) != 0 ? buf_slice(&r->elsewhere) : SLICE_NONE;
 	if (f->stamp == 0)

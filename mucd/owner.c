@@ -130,7 +130,7 @@ lines_set(const struct buf *lines)
 	struct slice rest = buf_slice(lines), line;
 	struct map *set = map_new();
 
-	while (form_line(&rest, &line))
+	while (slice_line(&rest, &line))
 		map_put(set, line, set);
 	return set;
 }
@@ -142,7 +142,7 @@ set_new(const struct room *room, const struct buf *lines)
 	struct slice rest = buf_slice(lines), line;
 	size_t count = 0;
 
-	while (form_line(&rest, &line))
+	while (slice_line(&rest, &line))
 		count += affiliate_find(room, line) == NULL;
 	return count;
 }
@@ -174,7 +174,7 @@ lines_affiliate(struct room *room, struct slice lines, enum affiliation affiliat
 {
 	struct slice line;
 
-	while (form_line(&lines, &line)) {
+	while (slice_line(&lines, &line)) {
 		const struct affiliate *a = affiliate_find(room, line);
 
 		if (a == NULL || a->affiliation != affiliation)
@@ -202,7 +202,7 @@ lists_apply(struct room *room, const struct settings *s, struct slice actor_nick
 		buf_add(&lines[to], a->jid, a->jid_len);
 		buf_add_char(&lines[to], '\n');
 	}
-	while (form_line(&rest, &line)) {
+	while (slice_line(&rest, &line)) {
 		if (map_get(lists.owners, line) == NULL) {
 			buf_add_slice(&lines[AFFILIATION_ADMIN], line);
 			buf_add_char(&lines[AFFILIATION_ADMIN], '\n');

@@ -611,7 +611,7 @@ form_config(const struct room *room, struct buf *out)
 		setting->write(&s, setting, &lines);
 		form_field_open(out, setting->var, setting->type, setting->label);
 		rest = buf_slice(&lines);
-		while (form_line(&rest, &line))
+		while (slice_line(&rest, &line))
 			xml_add_element(out, "value", line);
 		if (setting->choices != NULL)
 			setting->choices(&s, setting, out);

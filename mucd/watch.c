@@ -189,7 +189,7 @@ idle_remove(const struct domain *domain, uint64_t now)
 		return;
 	}
 	rest = buf_slice(&idle.names);
-	while (form_line(&rest, &name)) {
+	while (slice_line(&rest, &name)) {
 		struct room *room = room_find(name);
 
 		/* It may have been on the way in. */

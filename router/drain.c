@@ -219,7 +219,8 @@ is_for(const struct session *s, const struct frame *f, struct jid *to)
 	struct slice account = account_jid(s->account);
 	struct jid from;
 
-	if (f->archive_id == 0 || (f->kind != STANZA_MESSAGE && !(s->remote && route_is_subscription(f))) ||
+	if (f->archive_id == 0 ||
+	    (f->kind != STANZA_MESSAGE && !(s->remote && (route_is_subscription(f) || (f->flags & FLAG_ROOM)))) ||
 	    f->from.ptr == NULL || f->to.ptr == NULL ||
 	    jid_parse(f->from, &from) != 0 || jid_parse(f->to, to) != 0)
 		return false;
@@ -263,7 +264,10 @@ share(struct session *s, const struct frame *f, enum share share)
 	if (share == SHARE_NONE)
 		return;
 	out.flags = (f->flags & FLAG_FROM_ENTRY) | FLAG_SPOOL;
-	out.numbers = SLICE_NONE;
+	if (s->remote && (f->flags & FLAG_ROOM))
+		out.flags |= REMOTE_ROOM;
+	else
+		out.numbers = out.text = SLICE_NONE;
 	if (share == SHARE_COPY)
 		carbon_make(&out);
 	if (share == SHARE_HAD)

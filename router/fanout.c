@@ -4,8 +4,9 @@
  *   arrived --(what archived must do first is passed to it at once)--> in order --(its turn)--> given --> (gone)
  *
  * mucd's frames in custody are one queue, for all rooms: one whose turn it is goes on when archived has answered, and
- * all behind it wait. Then it is split: a frame for each c2sd with the handles that its sessions have today, one for
- * each receiver elsewhere by way of s2sd. When each of these daemons has said TAKEN, or died, mucd gets the ACK.
+ * all behind it wait. Then it is split: a frame for each c2sd with the handles that its sessions have today. When each
+ * of these daemons has said TAKEN, or died, mucd gets the ACK. For receivers elsewhere it is archived that takes it:
+ * it puts it on the spools of their domains, and gives it back for those that are not fed (remote_spooled()).
  *
  * The router is custodian of nothing: when it dies mucd sends all again, and who had it drops it by its number. When
  * archived dies what it has not answered is sent to the next one from here, in order. When mucd dies the queue goes on
@@ -190,13 +191,11 @@ is_full(struct slice jid)
 static bool
 are_full(struct slice lines)
 {
-	while (lines.len != 0) {
-		const char *end = memchr(lines.ptr, '\n', lines.len);
-		size_t len = end ? (size_t)(end - lines.ptr) : lines.len;
+	struct slice line;
 
-		if (!is_full(slice_part(lines, 0, len)))
+	while (slice_line(&lines, &line)) {
+		if (!is_full(line))
 			return false;
-		lines = slice_part(lines, end ? len + 1 : len, SIZE_MAX);
 	}
 	return true;
 }
@@ -228,6 +227,8 @@ stanza_fault(const struct peer *mucd, const struct frame *f)
 		return "flags";
 	if (f->audience != AUDIENCE_NONE || f->handle != 0 || f->archive_id != 0 || !are_full(f->text))
 		return "not its receivers";
+	if (f->text.len != 0 && f->token.len != ONCE_SIZE)
+		return "no token";
 	if (room)
 		return (f->flags & FLAG_STORE) && !fits_archive(mucd, f) ? "not for its archive" : NULL;
 	if (f->kind != STANZA_MESSAGE || f->token.len != ONCE_SIZE || f->to.ptr == NULL ||
@@ -273,7 +274,7 @@ archived_send(struct peer *archived, const struct said *s)
 	struct frame f = frame_of(s);
 
 	if (s->type == FRAME_STANZA)
-		f.numbers = f.text = SLICE_NONE;
+		f.numbers = SLICE_NONE;
 	peer_send(archived, &f);
 }
 
@@ -345,7 +346,6 @@ stanza_give(struct said *s)
 {
 	struct frame f = frame_of(s), out = stanza_make(s);
 	struct receivers *r = receivers_begin();
-	struct peer *peer;
 	size_t i;
 
 	for (i = 0; i < frame_count(&f); i++) {
@@ -360,9 +360,6 @@ stanza_give(struct said *s)
 	for (i = 0; i < receivers_count(r); i++)
 		given_add(receivers_peer(r, i), s);
 	receivers_send(r, &out);
-	peer = f.text.len != 0 ? remote_room(&out, f.text, false) : NULL;
-	if (peer != NULL)
-		given_add(peer, s);
 	COUNT(rooms_routed);
 }
 
@@ -467,6 +464,35 @@ frame_fault(struct peer *mucd, const struct frame *f, const struct kind *kind)
 	return fault;
 }
 
+/* Leaves of the receivers elsewhere those whose domains are; the room hears of the others. lines: written anew. */
+static void
+elsewhere_reduce(struct frame *f, struct buf *lines)
+{
+	struct slice rest = f->text, to;
+
+	while (slice_line(&rest, &to)) {
+		if (!remote_takes_room(f, to))
+			continue;
+		buf_add_slice(lines, to);
+		buf_add_char(lines, '\n');
+	}
+	f->text = buf_len(lines) != 0 ? buf_slice(lines) : SLICE_NONE;
+}
+
+/* Whether archived has something to do before a frame can go on. */
+static bool
+is_for_archived(const struct frame *f)
+{
+	struct jid to;
+
+	if (f->type == FRAME_STANZA)
+		return (f->flags & FLAG_STORE) || f->text.len != 0;
+	if (f->type != FRAME_HISTORY || f->to.ptr == NULL)
+		return true;
+	jid_split(f->to, &to);
+	return !registry_local_domain(to.domain) && registry_elsewhere(to.domain);
+}
+
 /* Leaves of a frame what is passed on. */
 static void
 frame_reduce(const struct peer *mucd, struct frame *f)
@@ -495,7 +521,7 @@ frame_queue(struct peer *mucd, const struct frame *f)
 		s->in_order = true;
 		TAILQ_INSERT_TAIL(&order, s, order);
 	}
-	if (f->type != FRAME_STANZA || (f->flags & FLAG_STORE))
+	if (is_for_archived(f))
 		archived_ask(s);
 	run();
 }
@@ -505,6 +531,7 @@ fanout_frame(struct peer *mucd, const struct frame *f)
 {
 	const struct kind *kind = kinds;
 	struct frame out = *f;
+	struct buf lines = { 0 };
 	const char *fault;
 
 	if (mucd->resyncing || (f->seq != 0 && !peer_in_order(mucd, f)))
@@ -531,7 +558,10 @@ fanout_frame(struct peer *mucd, const struct frame *f)
 			return;
 		}
 	}
+	if (f->type == FRAME_STANZA)
+		elsewhere_reduce(&out, &lines);
 	frame_queue(mucd, &out);
+	buf_free(&lines);
 }
 
 /* Forgets what has not had its turn: it comes again. */
@@ -637,7 +667,7 @@ part_fault(const struct said *s, const struct frame *f)
 	if (f->kind != STANZA_MESSAGE || f->subtype == TYPE_ERROR || !route_type_fits(f->kind, f->subtype) ||
 	    f->from.ptr == NULL || jid_parse(f->from, &from) != 0 || !slice_equal(jid_bare(&from), h.jid))
 		return "not its address";
-	if (f->handle != h.handle || !slice_equal(f->to, h.to) || f->numbers.ptr != NULL ||
+	if (h.handle == 0 || f->handle != h.handle || f->to.ptr != NULL || f->numbers.ptr != NULL ||
 	    f->audience != AUDIENCE_NONE)
 		return "not its receivers";
 	if (!(f->flags & FLAG_SPOOL) || (f->flags & ~(uint32_t)(FLAG_FROM_ENTRY | FLAG_ROOM | FLAG_SPOOL)) ||
@@ -650,17 +680,13 @@ part_fault(const struct said *s, const struct frame *f)
 static void
 part_give(struct said *s, const struct frame *f)
 {
-	struct session *to = f->handle != 0 ? receiver(f->handle, f->from) : NULL;
-	struct peer *peer = NULL;
+	struct session *to = receiver(f->handle, f->from);
 
-	if (to != NULL) {
-		peer = to->peer;
-		deliver_to(to, f);
-	} else if (f->handle == 0) {
-		peer = remote_room(f, f->to, true);
-	}
-	if (peer != NULL && given_find(peer, s) == NULL)
-		given_add(peer, s);
+	if (to == NULL)
+		return;
+	deliver_to(to, f);
+	if (given_find(to->peer, s) == NULL)
+		given_add(to->peer, s);
 }
 
 void
@@ -669,7 +695,7 @@ fanout_history(struct peer *archived, const struct frame *f)
 	struct said *s = TAILQ_FIRST(&order);
 	const char *fault = part_fault(s, f);
 	struct frame out = { .type = FRAME_STANZA, .kind = f->kind, .subtype = f->subtype, .id = f->id,
-		.from = f->from, .to = f->to, .lang = f->lang, .payload = f->payload, .name = f->name, .ns = f->ns,
+		.from = f->from, .lang = f->lang, .payload = f->payload, .name = f->name, .ns = f->ns,
 		.flags = (f->flags & (FLAG_FROM_ENTRY | FLAG_ROOM | FLAG_SPOOL)) | FLAG_MORE,
 		.handle = f->handle, .archive_id = f->archive_id, .number = f->number, .stamp = f->stamp };
 

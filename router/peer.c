@@ -231,13 +231,22 @@ is_origin(const struct peer *peer)
 	return peer_is_entry(peer) || peer->role == ROLE_AUTHD;
 }
 
+/* Whether it waits to be asked for what it has in custody: what rooms and other servers say is for sessions that a
+ * new router may not have been told of yet, and would come back as an error. */
+static bool
+is_held(const struct peer *peer)
+{
+	return (peer->role == ROLE_MUCD || peer->role == ROLE_S2SD) && peer->state == PEER_LIVE && peer->resyncing &&
+	    peer->echoes == 0;
+}
+
 void
 peers_resync(void)
 {
 	struct peer *peer;
 
 	TAILQ_FOREACH(peer, &peers, all) {
-		if (is_origin(peer) && peer->state == PEER_LIVE)
+		if (is_origin(peer) && peer->state == PEER_LIVE && !is_held(peer))
 			peer_resync(peer);
 	}
 }
@@ -254,35 +263,23 @@ peer_kept(struct peer *authd, uint64_t seq)
 	return given;
 }
 
-/* The mucd that waits until it is asked for what its rooms say; NULL: none. */
-static struct peer *
-rooms_peer(void)
-{
-	struct peer *mucd;
-
-	TAILQ_FOREACH(mucd, &peers, all) {
-		if (mucd->role == ROLE_MUCD && mucd->state == PEER_LIVE && mucd->resyncing && mucd->echoes == 0)
-			return mucd;
-	}
-	return NULL;
-}
-
 void
-peer_rooms_resync(void)
+peers_ask_held(void)
 {
-	struct peer *mucd = rooms_peer();
+	bool replaying = peers_replaying();
+	struct peer *peer;
 
-	if (mucd == NULL)
-		return;
-	if (!peers_replaying() || daemon_ticks() - mucd->joined >= REPLAY_TIME)
-		peer_resync(mucd);
+	TAILQ_FOREACH(peer, &peers, all) {
+		if (is_held(peer) && (!replaying || daemon_ticks() - peer->joined >= REPLAY_TIME))
+			peer_resync(peer);
+	}
 }
 
 /* When a taker has been away for too long, what waits for it is sent again to be refused. */
 void
 peers_tick(void)
 {
-	peer_rooms_resync();
+	peers_ask_held();
 	if (taker_gone == 0 || daemon_ticks() - taker_gone < AWAY_TIME)
 		return;
 	taker_gone = 0;
@@ -292,7 +289,13 @@ peers_tick(void)
 bool
 peers_waiting(void)
 {
-	return taker_gone != 0 || rooms_peer() != NULL;
+	struct peer *peer;
+
+	TAILQ_FOREACH(peer, &peers, all) {
+		if (is_held(peer))
+			return true;
+	}
+	return taker_gone != 0;
 }
 
 bool
@@ -371,9 +374,9 @@ on_ready(struct peer *peer, const struct frame *f)
 	peer->joined = daemon_ticks();
 	log_info("daemon ready", "name=%s index=%u incarnation=%u", role_text(peer->role), peer->index,
 	    peer->incarnation);
-	if (peer_is_entry(peer))
+	if (peer->role == ROLE_C2SD)
 		peer_resync(peer);
-	peer_rooms_resync();
+	peers_ask_held();
 	if (peer_is_entry(peer)) {
 		sessions_ask_again();
 		drains_go_on();
@@ -606,7 +609,7 @@ on_stanza(struct peer *peer, const struct frame *f)
 		session_handover(peer, f);
 	else if (is_origin(peer) && f->seq != 0)
 		inbound(peer, f);
-	else if (peer->role == ROLE_ARCHIVED && (f->flags & FLAG_ROOM))
+	else if (peer->role == ROLE_ARCHIVED && (f->flags & (FLAG_ROOM | FLAG_TO_REMOTE)) == FLAG_ROOM)
 		fanout_history(peer, f);
 	else if (peer->role == ROLE_ARCHIVED && (f->flags & FLAG_SPOOL))
 		drain_stanza(peer, f);

@@ -278,16 +278,13 @@ registry_add(struct peer *peer, struct slice text)
 {
 	struct peer *s2sd;
 	unsigned refused = 0;
+	struct slice line;
 
-	while (text.len != 0) {
-		const char *end = memchr(text.ptr, '\n', text.len);
-		size_t len = end ? (size_t)(end - text.ptr) : text.len;
-
+	while (slice_line(&text, &line)) {
 		/* The first is told, the others are counted. */
-		if (len != 0 && !line_add(peer, slice_part(text, 0, len)) && refused++ == 0)
+		if (line.len != 0 && !line_add(peer, line) && refused++ == 0)
 			log_warn("registration refused", "from=%s index=%u line=%s",
-			    role_text(peer->role), peer->index, log_quote(slice_part(text, 0, len)));
-		text = slice_part(text, end ? len + 1 : len, SIZE_MAX);
+			    role_text(peer->role), peer->index, log_quote(line));
 	}
 	if (refused > 1)
 		log_warn("registration refused", "from=%s index=%u lines=%u", role_text(peer->role),
@@ -418,6 +415,14 @@ registry_elsewhere(struct slice domain)
 	/* s2sd may not have registered with this router yet: what is for others is stored meanwhile. */
 	return federation || (components != NULL && map_get(components, domain) != NULL) ||
 	    line_find("domain", SLICE("*")) != NULL;
+}
+
+bool
+registry_rooms(struct slice domain)
+{
+	const struct line *line = line_find("domain", domain);
+
+	return line != NULL ? line->role == ROLE_MUCD : is_awaited(domain);
 }
 
 bool

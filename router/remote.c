@@ -112,8 +112,8 @@ remote_waiting(struct peer *peer, const struct frame *f)
 		peer_send(s2sd, &out);
 }
 
-/* What archived has stored of its own accord: an error for what waited in vain, or a subscription stanza that
- * authd had in custody. */
+/* What archived has stored of its own accord: an error for what waited in vain, a subscription stanza that
+ * authd had in custody, or what a room says to those at a domain elsewhere. */
 static const char *
 spooled_fault(const struct frame *f)
 {
@@ -124,6 +124,11 @@ spooled_fault(const struct frame *f)
 	    jid_parse(f->to, &to) != 0)
 		return "malformed stanza";
 	ours = registry_local_domain(from.domain);
+	if (f->flags & FLAG_ROOM)
+		return f->archive_id != 0 && registry_rooms(from.domain) && !registry_local_domain(to.domain) ? NULL :
+		    "not of a room to elsewhere";
+	if (f->subtype == TYPE_ERROR && f->archive_id == 0 && registry_rooms(to.domain))
+		return ours ? "not an error of a domain elsewhere" : NULL;
 	if (subscription && f->archive_id != 0)
 		return ours && !registry_local_domain(to.domain) ? NULL : "not from here to elsewhere";
 	/* An error to a subscription is for those who are there, as presence is. */
@@ -136,8 +141,8 @@ remote_spooled(struct peer *archived, const struct frame *f)
 {
 	struct frame out = { .type = FRAME_STANZA, .kind = f->kind, .subtype = f->subtype, .id = f->id,
 		.from = f->from, .to = f->to, .lang = f->lang, .payload = f->payload, .name = f->name,
-		.ns = f->ns, .flags = f->flags & FLAG_FROM_ENTRY, .archive_id = f->archive_id,
-		.stamp = f->stamp };
+		.ns = f->ns, .flags = f->flags & (FLAG_FROM_ENTRY | REMOTE_ROOM), .archive_id = f->archive_id,
+		.stamp = f->stamp, .text = f->text, .numbers = f->numbers };
 	const char *fault = spooled_fault(f);
 	struct account *domain;
 	struct jid to;
@@ -153,7 +158,7 @@ remote_spooled(struct peer *archived, const struct frame *f)
 	domain = account_find(remote_spool_of(f->to));
 	if (f->number != 0 && domain != NULL)
 		domain->spool = f->number;
-	if (f->kind == STANZA_PRESENCE)
+	if (f->kind == STANZA_PRESENCE && !(f->flags & FLAG_ROOM))
 		presence_deliver(&out);
 	else if (registry_local_domain(to.domain))
 		deliver_message(&out);
@@ -219,66 +224,20 @@ is_left(struct session *s, const struct frame *f)
 	    (s == NULL || s->paused || s->draining || !drain_passes(s, f->archive_id));
 }
 
-/* The daemon that takes a stanza of a room to an address elsewhere; NULL: nobody, and the room is told. */
-static struct peer *
-room_peer(const struct frame *f, struct slice to)
+bool
+remote_takes_room(const struct frame *f, struct slice to)
 {
 	struct frame out = *f;
-	struct peer *peer;
 	struct jid jid;
-	bool known;
 
-	out.to = to;
-	out.archive_id = 0;
 	jid_split(to, &jid);
 	if (registry_local_domain(jid.domain))
-		return NULL; /* it has become ours: who was there has gone */
-	peer = registry_domain(jid.domain, &known);
-	if (!known || peer == NULL || peer->state != PEER_LIVE)
-		refuse(&out, known ? STANZA_ERROR_RESOURCE_CONSTRAINT : STANZA_ERROR_REMOTE_SERVER_NOT_FOUND,
-		    known ? "The service is away" : NULL);
-	return peer != NULL && peer->state == PEER_LIVE && peer->role == ROLE_S2SD ? peer : NULL;
-}
-
-static void
-room_send(struct peer *peer, const struct frame *f, struct slice to, bool more)
-{
-	struct frame out = *f;
-	struct session *s;
-	struct jid jid;
-
-	jid_split(to, &jid);
-	s = remote_find(jid.domain);
+		return false; /* it has become ours: who was there has gone */
+	if (registry_elsewhere(jid.domain))
+		return true;
 	out.to = to;
-	out.handle = s != NULL ? s->handle : 0;
-	out.flags |= more ? FLAG_MORE : 0u;
-	COUNT(stanzas_elsewhere);
-	peer_send(peer, &out);
-}
-
-struct peer *
-remote_room(const struct frame *f, struct slice lines, bool more)
-{
-	struct slice waiting = SLICE_NONE;
-	struct peer *peer, *s2sd = NULL;
-
-	while (lines.len != 0) {
-		const char *end = memchr(lines.ptr, '\n', lines.len);
-		size_t len = end ? (size_t)(end - lines.ptr) : lines.len;
-		struct slice to = slice_part(lines, 0, len);
-
-		lines = slice_part(lines, end ? len + 1 : len, SIZE_MAX);
-		peer = room_peer(f, to);
-		if (peer == NULL)
-			continue;
-		if (waiting.len != 0)
-			room_send(s2sd, f, waiting, true);
-		waiting = to;
-		s2sd = peer; /* there is one */
-	}
-	if (waiting.len != 0)
-		room_send(s2sd, f, waiting, more);
-	return s2sd;
+	refuse(&out, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
+	return false;
 }
 
 /* What mucd calls the session that has sent a stanza; 0: it is from elsewhere. */
@@ -321,10 +280,11 @@ remote_send(const struct frame *f)
 		return;
 	}
 	out.audience = AUDIENCE_NONE;
-	out.flags &= FLAG_FROM_ENTRY;
+	out.flags &= FLAG_FROM_ENTRY | (f->flags & FLAG_ROOM ? REMOTE_ROOM : 0u);
 	out.origin = 0;
 	out.seq = 0;
-	out.numbers = SLICE_NONE;
+	if (!(f->flags & FLAG_ROOM))
+		out.numbers = out.text = SLICE_NONE;
 	out.handle = s != NULL ? s->handle : peer->role == ROLE_MUCD && f->from.ptr != NULL ? sender_name(f) : 0;
 	COUNT(stanzas_elsewhere);
 	peer_send(peer, &out);

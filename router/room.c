@@ -46,7 +46,7 @@ rooms_replayed(void)
 	struct buf gone = { 0 };
 	size_t i;
 
-	peer_rooms_resync();
+	peers_ask_held();
 	if (mucd == NULL || peers_replaying())
 		return;
 	asker = 0;

@@ -90,11 +90,11 @@ void peers_flush(void);
 void peers_tick(void);
 bool peers_waiting(void);                      /* for a tick */
 bool peers_replaying(void);                    /* some c2sd has not said yet which sessions it has */
-/* Asks mucd for what its rooms say and have not been rid of, once all sessions are known that are to get it; a c2sd
- * that does not tell of its own is not waited for longer than REPLAY_TIME (milliseconds). */
+/* Asks mucd and s2sd, when they are new to this router, for what they have in custody, once all sessions are known
+ * that are to get it; a c2sd that does not tell of its own is not waited for longer than REPLAY_TIME (milliseconds). */
 #define REPLAY_TIME 5000
-void peer_rooms_resync(void);
-void peers_resync(void);                       /* RESEND to all entry daemons */
+void peers_ask_held(void);
+void peers_resync(void);                       /* RESEND to all that have frames in custody */
 void peer_grants_known(void);                  /* lets waiting entry daemons register */
 
 /* -- passed.c: who may acknowledge what -------------------------------------------------------- */
@@ -150,6 +150,7 @@ void registry_set_domains(const struct config *config); /* instead of what was s
 void registry_set_served(const struct config *config); /* likewise: federation, components, rooms */
 bool registry_local_domain(struct slice domain);     /* a domain with accounts */
 bool registry_elsewhere(struct slice domain);        /* a domain that s2sd serves, or will when it is here */
+bool registry_rooms(struct slice domain);            /* a domain of mucd, also while that is away */
 /* Whether a daemon has named this domain: a component, or the domain of a service. */
 bool registry_named(struct slice domain);
 /* Whether such a domain is for this server alone. */
@@ -497,9 +498,10 @@ void remotes_ask(void);        /* archived, for which domains it has something *
 void remotes_drained(void);    /* the link to s2sd has room: the same if something was left out meanwhile */
 /* A stanza to an address elsewhere; an error goes back when nobody takes it there. */
 void remote_send(const struct frame *f);
-/* A stanza of a room to addresses elsewhere, a line each: all but the last have FLAG_MORE, or all when more is
- * true. Returns who has got it; NULL: nobody. */
-struct peer *remote_room(const struct frame *f, struct slice lines, bool more);
+/* Of what a room says to those elsewhere, beside FLAG_FROM_ENTRY. */
+#define REMOTE_ROOM (FLAG_ROOM | FLAG_TO_REMOTE | FLAG_SPOOL)
+/* Whether what a room says can be put on the spool for a receiver; else the room hears of it, if it must. */
+bool remote_takes_room(const struct frame *f, struct slice to);
 /* Whether a stanza goes from a domain that is for this server alone to another server. */
 bool remote_forbids(const struct frame *f);
 /* Why a stanza that s2sd has brought may not come from this domain, or not go where it wants; NULL when

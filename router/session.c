@@ -400,14 +400,12 @@ session_loaded(struct account *account, bool exists)
 static void
 replay_directed(struct session *s, struct slice lines)
 {
-	while (lines.len != 0) {
-		const char *end = memchr(lines.ptr, '\n', lines.len);
-		size_t len = end ? (size_t)(end - lines.ptr) : lines.len;
-		struct jid jid;
+	struct slice line;
+	struct jid jid;
 
-		if (jid_parse(slice_part(lines, 0, len), &jid) == 0)
+	while (slice_line(&lines, &line)) {
+		if (jid_parse(line, &jid) == 0)
 			session_directed_add(s, jid.full);
-		lines = slice_part(lines, end ? len + 1 : len, SIZE_MAX);
 	}
 }
 

@@ -263,7 +263,7 @@ void
 domains_of(const struct frame *f)
 {
 	enum role role = f->number < ROLE_COUNT ? (enum role)f->number : ROLE_NONE;
-	struct slice lines = f->text;
+	struct slice lines = f->text, line;
 	size_t i;
 
 	if (role == ROLE_NONE || role == ROLE_AUTHD || role == ROLE_S2SD) {
@@ -275,13 +275,8 @@ domains_of(const struct frame *f)
 		if (domains[i]->role == role)
 			domains[i]->served = false;
 	}
-	while (lines.len > 0) {
-		const char *end = memchr(lines.ptr, '\n', lines.len);
-		size_t len = end != NULL ? (size_t)(end - lines.ptr) : lines.len;
-
-		domain_take(slice_part(lines, 0, len), role);
-		lines = slice_part(lines, end != NULL ? len + 1 : len, lines.len);
-	}
+	while (slice_line(&lines, &line))
+		domain_take(line, role);
 	certificates_lend();
 	pthread_mutex_unlock(&guard);
 	streams_configured();

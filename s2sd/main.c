@@ -75,7 +75,6 @@ on_router(void)
 static void
 on_router_gone(void)
 {
-	remotes_router_gone();
 	uplink_down();
 }
 
@@ -86,7 +85,6 @@ static void (*const handlers[FRAME_COUNT])(const struct frame *) = {
 	[FRAME_DOMAINS] = domains_of,
 	[FRAME_SESSION_DRAIN] = remote_draining,
 	[FRAME_SESSION_KILL] = remote_kill,
-	[FRAME_HISTORY_END] = remotes_history_end,
 };
 
 static void
@@ -106,7 +104,6 @@ flush(void)
 	streams_ease();
 	transports_flush();
 	uplink_report();
-	remotes_report();
 }
 
 static void

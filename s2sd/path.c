@@ -158,11 +158,34 @@ is_full(const struct path *path)
 	    q->bytes > HARD_LIMIT * settings.queue_bytes || outqueue_memory() > settings.queue_total;
 }
 
+static void
+enqueue(struct path *path, const struct frame *f, uint64_t spooled)
+{
+	struct kept *kept = kept_new(f);
+
+	outqueue_add(&path->queue, kept, spooled, kept->len);
+}
+
+/* What a room says is a stanza for each receiver. It is delivered when the last of them is: those before it have no
+ * place on the spool. */
+static void
+enqueue_room(struct path *path, const struct frame *f)
+{
+	struct slice rest = f->text, line;
+	struct frame one = *f;
+
+	one.number = frame_count(f) != 0 ? frame_at(f, 0) : 0; /* its id in the archive of the room */
+	one.text = SLICE_NONE;
+	while (slice_line(&rest, &line)) {
+		one.to = line;
+		one.flags = f->flags | (rest.len != 0 ? FLAG_MORE : 0u);
+		enqueue(path, &one, rest.len != 0 ? 0 : f->archive_id);
+	}
+}
+
 void
 path_deliver(struct path *path, const struct frame *f)
 {
-	struct kept *kept;
-
 	if (frame_spooled(f) != 0 && is_repeated(path, f))
 		return;
 	if (path->state == PATH_IDLE)
@@ -185,8 +208,10 @@ path_deliver(struct path *path, const struct frame *f)
 	 * the spool, until that is drained from its beginning (remote_draining()). */
 	if (frame_spooled(f) != 0 && path->skipped)
 		return;
-	kept = kept_new(f);
-	outqueue_add(&path->queue, kept, frame_spooled(f), kept->len);
+	if (f->flags & FLAG_ROOM)
+		enqueue_room(path, f);
+	else
+		enqueue(path, f, frame_spooled(f));
 	if (path->stream != NULL)
 		transport_touch(&path->stream->net);
 	remote_limits(path->remote);
@@ -280,8 +305,8 @@ give_up(void *arg, const struct outqueue_item *item)
 
 	if (item->archive_id != 0)
 		path->skipped = true;
-	else if (item->kept != NULL &&
-	    frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK)
+	else if (item->kept != NULL && frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK &&
+	    !(f.flags & FLAG_MORE)) /* it comes again with the last of its row */
 		remote_bounce(path->remote, &f, path->error, path->reason);
 }
 
@@ -292,9 +317,10 @@ give_up_all(void *arg, const struct outqueue_item *item)
 	struct path *path = arg;
 	struct frame f;
 
-	if (item->kept != NULL && frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK)
-		remote_bounce(path->remote, &f, path->error, path->reason);
-	else if (item->archive_id != 0)
+	if (item->kept != NULL && frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK) {
+		if (!(f.flags & FLAG_MORE))
+			remote_bounce(path->remote, &f, path->error, path->reason);
+	} else if (item->archive_id != 0)
 		path->skipped = true;
 }
 

@@ -25,15 +25,6 @@
 
 static struct map *by_name, *by_handle;
 
-/* Where we are in what rooms say: the router gives us all of it in one order, and again what it has not heard TAKEN
- * of, or its successor does. */
-static struct {
-	uint64_t number;
-	uint64_t id;         /* of a history, the archive id; UINT64_MAX: no history */
-	struct map *had;     /* receivers of this number that have it; no history */
-	uint64_t seen;       /* the last number that came and was not reported; 0: none */
-} rooms;
-
 struct remote *
 remote_find(struct slice name)
 {
@@ -219,77 +210,6 @@ remote_get(struct slice name)
 	return remote;
 }
 
-/* -- what rooms say ------------------------------------------------------------------------------ */
-
-static void
-had_clear(void)
-{
-	char *jid;
-	size_t at = 0;
-
-	while (rooms.had != NULL && (jid = map_each(rooms.had, &at)) != NULL)
-		free(jid);
-	map_free(&rooms.had);
-}
-
-/* Whether a receiver has not had a stanza of a room yet; it has it then. */
-static bool
-rooms_take(const struct frame *f)
-{
-	uint64_t id = f->flags & FLAG_SPOOL ? f->archive_id : UINT64_MAX;
-	char *jid;
-
-	if (f->number < rooms.number || (f->number == rooms.number && id < UINT64_MAX && id <= rooms.id))
-		return false;
-	if (f->number > rooms.number)
-		had_clear();
-	rooms.number = f->number;
-	rooms.id = id;
-	if (id != UINT64_MAX || f->to.ptr == NULL)
-		return true;
-	if (rooms.had == NULL)
-		rooms.had = map_new();
-	if (map_get(rooms.had, f->to) != NULL)
-		return false;
-	jid = slice_dup(f->to);
-	map_put(rooms.had, slice_string(jid), jid);
-	return true;
-}
-
-/* The router hears of a number when all that it says of it has come. */
-static void
-rooms_seen(const struct frame *f)
-{
-	if (f->flags & FLAG_MORE)
-		return;
-	if (f->number <= rooms.seen)
-		remotes_report(); /* it comes again */
-	rooms.seen = f->number;
-	daemon_dirty();
-}
-
-void
-remotes_history_end(const struct frame *f)
-{
-	rooms_seen(f);
-}
-
-void
-remotes_report(void)
-{
-	struct frame taken = { .type = FRAME_TAKEN, .number = rooms.seen };
-
-	if (rooms.seen != 0)
-		daemon_send(&taken);
-	rooms.seen = 0;
-}
-
-void
-remotes_router_gone(void)
-{
-	rooms.seen = 0;
-}
-
 /* -- from the router ---------------------------------------------------------------------------- */
 
 /* Whether a domain is served here and not by way of us. */
@@ -299,19 +219,32 @@ is_ours(struct slice name)
 	return domain_is_here(name) && component_find(name) == NULL;
 }
 
+/* Whether what a room says is for a domain, and names receivers there. */
+static bool
+is_of_room(const struct frame *f, const struct jid *to)
+{
+	struct slice rest = f->text, line;
+	struct jid jid;
+
+	if (!(f->flags & FLAG_TO_REMOTE) || f->archive_id == 0 || rest.len == 0 || frame_count(f) > 1 ||
+	    to->local.ptr != NULL || to->resource.ptr != NULL)
+		return false;
+	while (slice_line(&rest, &line)) {
+		if (jid_parse(line, &jid) != OK || jid.resource.ptr == NULL || !slice_equal(jid.domain, to->domain))
+			return false;
+	}
+	return true;
+}
+
 void
 remotes_stanza(const struct frame *f)
 {
 	struct jid from, to;
 	struct remote *remote;
 
-	if (f->flags & FLAG_ROOM) {
-		rooms_seen(f);
-		if (!rooms_take(f))
-			return;
-	}
 	if (f->from.ptr == NULL || f->to.ptr == NULL || jid_parse(f->from, &from) != OK ||
-	    jid_parse(f->to, &to) != OK || !stanza_is_canonical(f) || is_ours(to.domain)) {
+	    jid_parse(f->to, &to) != OK || !stanza_is_canonical(f) || is_ours(to.domain) ||
+	    ((f->flags & FLAG_ROOM) && !is_of_room(f, &to))) {
 		daemon_refuse(f, "malformed stanza, or to ourselves");
 		/* It must not stay on the spool for ever. */
 		remote = remote_by_handle(f->handle);
@@ -342,15 +275,13 @@ open_some(struct deadline *d)
 
 	(void)d;
 	while (buf_len(&waiting) > 0 && tried++ < TRYING_MAX) {
-		struct slice lines = buf_slice(&waiting);
-		const char *end = memchr(lines.ptr, '\n', lines.len);
-		size_t len = (size_t)(end - lines.ptr);
-		struct slice name = slice_part(lines, 0, len);
+		struct slice lines = buf_slice(&waiting), name;
 
+		slice_line(&lines, &name);
 		/* The configuration may be another one now. */
 		if (!is_ours(name))
 			remote_get(name);
-		buf_consume(&waiting, len + 1);
+		buf_consume(&waiting, name.len + 1);
 	}
 	if (buf_len(&waiting) > 0)
 		deadline_set(&opener, TRYING_TIME);
@@ -361,14 +292,10 @@ open_some(struct deadline *d)
 void
 remotes_waiting(const struct frame *f)
 {
-	struct slice lines = f->text;
+	struct slice lines = f->text, line, name;
 	char prepared[JID_PART_MAX + 1];
 
-	while (lines.len > 0) {
-		const char *end = memchr(lines.ptr, '\n', lines.len);
-		size_t len = end != NULL ? (size_t)(end - lines.ptr) : lines.len;
-		struct slice line = slice_part(lines, 0, len), name;
-
+	while (slice_line(&lines, &line)) {
 		if (jid_prepare_domain(line, prepared, &name) == OK && slice_equal(line, name) &&
 		    (settings.federation || component_find(name) != NULL) && !is_ours(name)) {
 			buf_add_slice(&waiting, name);
@@ -380,7 +307,6 @@ remotes_waiting(const struct frame *f)
 			log_warn("too many domains wait", "bytes=%zu", buf_len(&waiting));
 			break; /* until a message is sent to them, or the next start */
 		}
-		lines = slice_part(lines, end != NULL ? len + 1 : len, lines.len);
 	}
 	open_some(NULL);
 }

@@ -299,9 +299,6 @@ void remotes_stanza(const struct frame *f);         /* STANZA from the router */
 void remotes_waiting(const struct frame *f);        /* REMOTE_WAITING */
 void remote_kill(const struct frame *f);            /* SESSION_KILL */
 void remote_reported(uint64_t handle);
-void remotes_history_end(const struct frame *f); /* HISTORY_END from the router */
-void remotes_report(void);                    /* TAKEN, at the end of an iteration */
-void remotes_router_gone(void);
 void remotes_replay(void);
 void remotes_each(void (*each)(void *arg, struct remote *remote), void *arg);
 void remotes_gauges(void);

@@ -297,8 +297,7 @@ traffic_stanza(struct stream *s, const struct frame *f)
 		copy.payload = buf_slice(&payload);
 	}
 	/* The ids of our archives are for those whose archives they are, and for occupants of a room. */
-	if (!(f->flags & FLAG_ROOM))
-		copy.archive_id = 0;
+	copy.archive_id = f->flags & FLAG_ROOM ? f->number : 0;
 	jid_split(f->from, &from);
 	stanza_write(&copy, SLICE_NONE, from.domain, out);
 	sm_wrote(&s->sm, buf_len(out) - before);

@@ -1,7 +1,7 @@
 """Rooms of one of our servers, and users of another: entering, talking, history, archive, kills, and a server that goes."""
 
-import contextlib
-import itertools
+import os
+import signal
 
 import pytest
 
@@ -128,31 +128,71 @@ def test_kills(pair, scene, who, name):
     assert body(heard(scene.owner)) == "still here"
 
 
+def so_far(client, last):
+    """What a client is told up to a message: the bodies of messages, and who has come or gone."""
+    told = []
+    while not told or told[-1][1] != last:
+        stanza = client.wait(lambda e: local(e) in ("message", "presence"), seconds=20)
+        told.append((stanza_id(stanza), body(stanza)) if local(stanza) == "message" else
+                    (None, (stanza.get("from").partition("/")[2], stanza.get("type", "here"))))
+    return told
+
+
 @pytest.mark.parametrize("who", ["a", "b"])
 def test_s2sd_is_killed(pair, scene, who):
-    """What was on its way between the servers may be lost, or come twice: it is on no spool. Those who are in the room
-    stay in it, the order holds, and the archive has all of it once."""
-    for i in range(20):
+    """Nothing that the room said is lost to who is elsewhere, neither messages nor who came and went, and its order
+    holds; what was on its way when s2sd was killed may come twice, with the same id."""
+    victim, guest = dict(zip("ab", pair))[who], scene.session()
+    for i in range(30):
         scene.owner.say(scene.place, "k%d" % i, "groupchat")
-        if i == 10:
-            dict(zip("ab", pair))[who].kill("s2sd")
-    here = [heard(scene.owner) for _ in range(20)]
-    assert [body(m) for m in here] == ["k%d" % i for i in range(20)]
-    far = []
-    for i in itertools.count():
-        scene.owner.say(scene.place, "after %d" % i, "groupchat")
-        here.append(heard(scene.owner))
-        with contextlib.suppress(TimeoutError):
-            while not far or not body(far[-1]).startswith("after"):
-                far.append(scene.far.message(seconds=1))
-            break
-        assert i < 20
-    order = [stanza_id(m) for m in here]
-    first = list(dict.fromkeys(stanza_id(m) for m in far))
-    assert first == [id for id in order if id in first]
-    assert page(scene.far, scene.place).ids == order
+        if i % 10 == 5:
+            enter(guest, scene.place, "guest%d" % i)
+            victim.kill("s2sd")
+        if i % 10 == 7:
+            leave(guest, scene.place, "guest%d" % (i - 2))
+    here = so_far(scene.owner, "k29")
+    assert [what for id, what in here if id is not None] == ["k%d" % i for i in range(30)]
+    assert len(here) == 36
+    far = [t for t in so_far(scene.far, "k29") if t[0] is not None or t[1][0].startswith("guest")]
+    assert list(dict.fromkeys(far)) == here
+    assert page(scene.far, scene.place).ids == [id for id, _ in here if id is not None]
     scene.far.say(scene.place, "still here", "groupchat")
     assert body(heard(scene.owner)) == "still here"
+
+
+def test_server_does_not_answer(pair, scene):
+    """The room goes on while the server of an occupant does not answer, and our s2sd dies; then that gets all of it."""
+    a, b = pair
+    guest = scene.session()
+    os.kill(b.pid("s2sd"), signal.SIGSTOP)
+    try:
+        for i in range(5):
+            scene.owner.say(scene.place, "w%d" % i, "groupchat")
+        enter(guest, scene.place, "guest")
+        a.kill("s2sd")
+        scene.owner.say(scene.place, "last", "groupchat")
+        so_far(scene.owner, "last")
+    finally:
+        os.kill(b.pid("s2sd"), signal.SIGCONT)
+    told = so_far(scene.far, "last")
+    assert list(dict.fromkeys(what for _, what in told if isinstance(what, str))) == \
+        ["w%d" % i for i in range(5)] + ["last"]
+    assert (None, ("guest", "here")) in told
+
+
+def test_history_is_kept_too(pair, scene):
+    """Who enters from elsewhere is told everything in its order, whoever is killed meanwhile."""
+    for i in range(10):
+        scene.owner.say(scene.place, "h%d" % i, "groupchat")
+        heard(scene.owner)
+    other = scene.b.login(scene.b.account(), "r", available=0)
+    other.send("<presence to='%s/other'><x xmlns='%s'><history maxstanzas='5'/></x></presence>" % (scene.place, MUC))
+    pair[0].kill("s2sd")
+    scene.owner.say(scene.place, "live", "groupchat")
+    told = list(dict.fromkeys(what for _, what in so_far(other, "live")))
+    said = [what for what in told if isinstance(what, str)]
+    assert said == ["h%d" % i for i in range(5, 10)] + ["live"]
+    assert ("other", "here") in told[:told.index("h5")]
 
 
 def test_rooms_made_from_elsewhere(scene):

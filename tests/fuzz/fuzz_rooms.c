@@ -164,7 +164,7 @@ check_stanza(const struct frame *f)
 		return;
 	for (i = 0; i < frame_count(f); i++)
 		check_receiver(f, frame_at(f, i), SLICE_NONE);
-	while (form_line(&rest, &line))
+	while (slice_line(&rest, &line))
 		check_receiver(f, 0, line);
 }
 

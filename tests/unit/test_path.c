@@ -180,7 +180,11 @@ traffic_stanza(struct stream *s, const struct frame *f)
 	buf_add_slice(&s->net.out, f->payload);
 	buf_add_slice(&wire, f->payload);
 	sm_wrote(&s->sm, f->payload.len);
-	snprintf(written + len, sizeof written - len, "%.*s ", SLICE_ARG(f->id));
+	if (f->flags & FLAG_ROOM)
+		snprintf(written + len, sizeof written - len, "%.*s:%.1s:%u ", SLICE_ARG(f->id), f->to.ptr,
+		    (unsigned)f->number);
+	else
+		snprintf(written + len, sizeof written - len, "%.*s ", SLICE_ARG(f->id));
 }
 
 void
@@ -529,6 +533,128 @@ test_managed(void **state)
 	uplink_report();
 	expect_delivered(101, 1);
 	assert_int_equal(path()->queue.count, 0);
+}
+
+/* -- what rooms say -- */
+
+static struct frame
+said(const char *id, uint64_t archive_id, const char *receivers)
+{
+	static const uint64_t in_room[] = { 7 };
+	struct frame f = stanza(STANZA_MESSAGE, id, archive_id);
+
+	f.subtype = TYPE_GROUPCHAT;
+	f.flags = FLAG_ROOM | FLAG_TO_REMOTE;
+	f.to = SLICE(CAPULET);
+	f.text = slice_string(receivers);
+	f.numbers = slice_of(in_room, sizeof in_room);
+	return f;
+}
+
+static void
+deliver_said(const char *id, uint64_t archive_id)
+{
+	struct frame f = said(id, archive_id, "a@" CAPULET "/x\nb@" CAPULET "/y\nc@" CAPULET "/z\n");
+
+	deliver(&f);
+}
+
+/* One row is a stanza for each of its receivers; it is delivered with the last of them. */
+static void
+test_room(void **state)
+{
+	(void)state;
+	deliver_said("m", 100);
+	deliver_live("n", 101);
+	expect(FRAME_REMOTE_OPEN);
+	come_up(true);
+	write_out();
+	assert_string_equal(written, "m:a:7 m:b:7 m:c:7 n ");
+	deliver_said("m", 100);
+	assert_true(path_acknowledge(path(), 2));
+	uplink_report();
+	silent();
+	deliver_said("m", 100); /* comes out of the spool once more */
+	write_out();
+	assert_string_equal(written, "");
+	path_lost(path(), "reset");
+	come_up(true);
+	write_out();
+	assert_string_equal(written, "m:c:7 n ");
+	assert_true(path_acknowledge(path(), 2));
+	uplink_report();
+	expect_delivered(100, 2);
+}
+
+/* No stream: the whole row waits on the spool, and nobody is answered. */
+static void
+test_room_waits(void **state)
+{
+	(void)state;
+	deliver_said("m", 100);
+	expect(FRAME_REMOTE_OPEN);
+	path_failed(path(), STANZA_ERROR_REMOTE_SERVER_TIMEOUT, false, "connection refused");
+	silent();
+	deliver_said("n", 101);
+	silent();
+	wait_for(9000);
+	come_up(false);
+	expect(FRAME_SESSION_PAUSE);
+	drain_begins();
+	deliver_said("m", 100);
+	deliver_said("n", 101);
+	write_out();
+	assert_string_equal(written, "m:a:7 m:b:7 m:c:7 n:a:7 n:b:7 n:c:7 ");
+	take();
+	expect_delivered(100, 2);
+}
+
+/* It will never be better: archived is told of the row once. */
+static void
+test_room_hopeless(void **state)
+{
+	struct frame f;
+
+	(void)state;
+	deliver_said("m", 100);
+	expect(FRAME_REMOTE_OPEN);
+	path_failed(path(), STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, true, "no such domain");
+	f = expect(FRAME_UNDELIVERABLE);
+	assert_true(frame_count(&f) == 2 && frame_at(&f, 1) == 100);
+	acknowledge(f.seq);
+	silent();
+}
+
+/* What the router says wrongly is given up, once it is on a spool. */
+static void
+test_room_wrong(void **state)
+{
+	static const char *const receivers[] = { "", "a@" CAPULET "/x\nb@elsewhere.example/y\n", "a@" CAPULET "\n",
+		"@\n" };
+	struct frame f;
+	size_t i;
+
+	(void)state;
+	deliver_live("n", 99);
+	expect(FRAME_REMOTE_OPEN);
+	come_up(false);
+	for (i = 0; i < 6; i++) {
+		f = said("m", 100 + i, i < 4 ? receivers[i] : "a@" CAPULET "/x\n");
+		f.handle = path()->remote->handle;
+		f.to = i == 4 ? SLICE("a@" CAPULET) : f.to;
+		f.flags &= i == 5 ? ~(uint32_t)FLAG_TO_REMOTE : ~0u;
+		deliver(&f);
+		assert_int_equal(refused, i + 1);
+		if (i == 5)
+			break; /* on no spool */
+		f = expect(FRAME_UNDELIVERABLE);
+		assert_true(frame_at(&f, 1) == 100 + i);
+		acknowledge(f.seq);
+	}
+	silent();
+	write_out();
+	take();
+	expect_delivered(99, 1);
 }
 
 /* No stream: what is stored waits on the spool, the rest is answered at once; then it is tried again. */
@@ -1042,7 +1168,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(life),
+		TEST(life), TEST(room), TEST(room_waits), TEST(room_hopeless), TEST(room_wrong),
 		TEST(repeated),
 		TEST(managed),
 		TEST(failed),

@@ -984,6 +984,43 @@ test_kept_for_nobody(void **state)
 	world_discard(archived);
 }
 
+/* What other servers have said is for sessions that a new router may not know yet: s2sd is asked for it when every
+ * c2sd has told of its own, or one has been silent for too long. */
+static void
+test_held(void **state)
+{
+	struct link *late;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		world_die(s2sd);
+		late = world_start(ROLE_C2SD, 1, INCARNATION + 70 + i);
+		world_hello(late, "");
+		register_s2sd();
+		world_ready(s2sd);
+		world_expect(archived, FRAME_REMOTE_WAITING);
+		world_silent(s2sd);
+		assert_true(peers_waiting());
+		world_ticks += 4000;
+		peers_tick();
+		world_silent(s2sd);
+		if (i == 0) {
+			world_ticks += 1500;
+			peers_tick();
+			world_expect(s2sd, FRAME_RESEND);
+		} else {
+			world_discard(late);
+			world_ready(late);
+			world_expect(s2sd, FRAME_RESEND);
+		}
+		world_echo(s2sd);
+		world_die(late);
+	}
+	world_discard(authd);
+	world_discard(archived);
+}
+
 /* -- pauses and the spool --------------------------------------------------------------------------- */
 
 static void
@@ -1309,6 +1346,7 @@ main(void)
 		TEST(reports_without_number),
 		TEST(spooled),
 		TEST(s2sd_restarts),
+		TEST(held),
 		TEST(s2sd_dies_while_stored),
 		TEST(replay),
 		TEST(archived_restarts),

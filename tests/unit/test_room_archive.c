@@ -32,9 +32,11 @@ static char directory[64];
 static uint64_t now = NOW, seq, number; /* ids grow from test to test, so the time does */
 static uint32_t origin;
 static struct out out;
+static struct slice receivers; /* elsewhere, of what queue() makes */
 static char said[65536];   /* what was answered, in words */
 static uint64_t ids[256];  /* of the messages of a test, in the order in which they got them */
 static size_t id_count;
+static uint64_t last_spooled;
 
 /* -- surroundings -- */
 
@@ -72,6 +74,7 @@ setup(void **arg)
 	assert_non_null(mkdtemp(directory));
 	seq = number = 0;
 	origin = 20;
+	receivers = SLICE_NONE;
 	id_count = 0;
 	now += DAY;
 	state.index_copies = 32768;
@@ -137,7 +140,7 @@ queue(const char *from, const char *sender, const char *payload)
 	f.number = ++number;
 	f.token = token_of(number, token);
 	f.numbers = slice_of((const char *)handles, sizeof handles);
-	f.text = SLICE("somebody@elsewhere.example/receiver\n");
+	f.text = receivers;
 	add(&f);
 }
 
@@ -239,6 +242,24 @@ say_result(const struct frame *f)
 	buf_free(&scratch);
 }
 
+/* What is on the spool of a domain. */
+static void
+say_spooled(const struct frame *f)
+{
+	struct slice rest = f->text, line;
+
+	assert_true((f->flags & FLAG_ROOM) && (f->flags & FLAG_TO_REMOTE) && f->stamp != 0 && frame_count(f) <= 1);
+	assert_true(f->archive_id > last_spooled || f->type == FRAME_STANZA);
+	assert_null(f->jid.ptr);
+	last_spooled = f->archive_id;
+	say("to %.*s: ", SLICE_ARG(f->to));
+	while (slice_line(&rest, &line))
+		say("%.*s%s", SLICE_ARG(line), rest.len != 0 ? " " : "; ");
+	if (frame_count(f) == 1)
+		say("#%zu ", id_number(frame_at(f, 0)));
+	say("%.*s; ", SLICE_ARG(f->payload));
+}
+
 static void
 say_frame(const struct frame *f)
 {
@@ -252,9 +273,19 @@ say_frame(const struct frame *f)
 			else
 				say("stored #%zu; ", id_number(frame_at(f, i + 1)));
 		}
+	} else if (f->type == FRAME_SPOOLED && f->archive_id != 0) {
+		say_spooled(f);
+	} else if (f->type == FRAME_SPOOLED) {
+		say("error to %.*s from %.*s: ", SLICE_ARG(f->to), SLICE_ARG(f->from));
+		say_error(f);
+	} else if (f->type == FRAME_DRAINED) {
+		say("drained; ");
 	} else if (f->type == FRAME_HISTORY_END) {
 		assert_true(f->origin == origin && f->seq != 0);
 		say("end; ");
+	} else if (f->type == FRAME_STANZA && (f->flags & (FLAG_SPOOL | FLAG_TO_REMOTE)) == (FLAG_SPOOL | FLAG_TO_REMOTE)) {
+		assert_int_equal(f->handle, SESSION);
+		say_spooled(f);
 	} else if (f->type == FRAME_STANZA && (f->flags & FLAG_SPOOL)) {
 		say_history(f);
 	} else if (f->type == FRAME_STANZA) {
@@ -353,7 +384,7 @@ history_queue(uint64_t messages, uint64_t characters, uint64_t since)
 {
 	uint64_t limits[] = { messages, characters };
 	struct frame f = { .type = FRAME_HISTORY, .origin = origin, .seq = ++seq, .jid = SLICE(ROOM),
-		.handle = SESSION, .to = SLICE(FIRST "/x"), .number = 77, .stamp = since,
+		.handle = SESSION, .from = SLICE(FIRST "/x"), .number = 77, .stamp = since,
 		.numbers = slice_of((const char *)limits, sizeof limits) };
 
 	add(&f);
@@ -525,6 +556,135 @@ test_invitation(void **arg)
 	assert_int_equal(rows(TABLE_MESSAGE), 1);
 }
 
+/* -- receivers elsewhere -- */
+
+static void
+drain_queue(const char *domain)
+{
+	struct frame f = { .type = FRAME_DRAIN, .jid = slice_string(domain), .handle = SESSION, .number = 64,
+		.stamp = UINT64_MAX };
+
+	add(&f);
+}
+
+/* What is not for an archive: the presence of somebody. */
+static void
+presence_queue(const char *payload)
+{
+	struct frame f = message_of(ROOM "/first", NULL, payload);
+	char token[ONCE_SIZE];
+
+	f.kind = STANZA_PRESENCE;
+	f.subtype = TYPE_AVAILABLE;
+	f.flags = FLAG_ROOM;
+	f.to = SLICE_NONE;
+	f.number = ++number;
+	f.token = token_of(number, token);
+	f.text = receivers;
+	add(&f);
+}
+
+#define TWO_DOMAINS "a@one.example/x\nb@two.example/y\nc@one.example/z\n"
+#define TO_ONE "to one.example: a@one.example/x c@one.example/z; "
+#define TO_TWO "to two.example: b@two.example/y; "
+
+/* One row for each domain, in the transaction of the archive's, once, in the order of what was said. */
+static void
+test_elsewhere(void **arg)
+{
+	(void)arg;
+	receivers = SLICE(TWO_DOMAINS);
+	message(ROOM "/first", FIRST, "<body>one</body>");
+	assert_string_equal(said, "stored #1; " TO_ONE "#1 <body>one</body>; " TO_TWO "#1 <body>one</body>; ");
+	presence_queue("<status>two</status>");
+	assert_string_equal(answers(), "stored before; " TO_ONE "<status>two</status>; " TO_TWO "<status>two</status>; ");
+	assert_int_equal(rows(TABLE_SPOOL), 4);
+	assert_int_equal(index_all(), OK);
+	assert_int_equal(state_commit(), OK);
+	assert_int_equal(rows(TABLE_ARCHIVE), 1);
+	/* Said again by a mucd that has begun anew: nothing is stored. */
+	number = 0;
+	origin++;
+	queue(ROOM "/first", FIRST, "<body>one</body>");
+	presence_queue("<status>two</status>");
+	assert_string_equal(answers(), "stored #1; stored before; ");
+	assert_int_equal(rows(TABLE_SPOOL), 4);
+	/* As a domain is fed, also by an archived that was started again. */
+	close_store();
+	open_store();
+	drain_queue("one.example");
+	assert_string_equal(answers(), TO_ONE "#1 <body>one</body>; " TO_ONE "<status>two</status>; drained; ");
+	drain_queue("three.example");
+	assert_string_equal(answers(), "drained; ");
+}
+
+/* The history of who enters comes behind its presence, once. */
+static void
+test_elsewhere_history(void **arg)
+{
+	uint64_t limits[] = { 2, NO_LIMIT };
+	struct frame f = { .type = FRAME_HISTORY, .origin = origin, .jid = SLICE(ROOM), .to = SLICE("a@one.example/x"),
+		.numbers = slice_of((const char *)limits, sizeof limits) };
+	char token[ONCE_SIZE];
+
+	(void)arg;
+	three();
+	receivers = SLICE("a@one.example/x\n");
+	presence_queue("<status>in</status>");
+	f.number = ++number;
+	f.token = token_of(number, token);
+	f.seq = ++seq;
+	add(&f);
+	queue(ROOM "/second", SECOND, "<body>four</body>");
+#define A "to one.example: a@one.example/x; "
+	assert_string_equal(answers(), "stored before; " A "<status>in</status>; " A "#2 <body>two</body>; " A
+	    "#3 <body>three</body>; end; stored #4; " A "#4 <body>four</body>; ");
+	f.seq = ++seq;
+	add(&f);
+	assert_string_equal(answers(), "end; ");
+	drain_queue("one.example");
+	assert_string_equal(answers(), A "<status>in</status>; " A "#2 <body>two</body>; " A "#3 <body>three</body>; "
+	    A "#4 <body>four</body>; drained; ");
+	/* Nowhere without a token. */
+	f.token = SLICE_NONE;
+	add(&f);
+	assert_string_equal(answers(), "end; ");
+}
+
+/* A full spool, or what s2sd gives up: the room hears of messages, for each receiver. */
+static void
+test_elsewhere_vain(void **arg)
+{
+	struct frame f = { .type = FRAME_UNDELIVERABLE, .condition = SLICE("remote-server-not-found") };
+	struct account *domain;
+	uint64_t pair[2];
+
+	(void)arg;
+	receivers = SLICE("a@one.example/x\nc@one.example/z\n");
+	message(ROOM "/first", FIRST, "<body>one</body>");
+	presence_queue("<status>two</status>");
+	answers();
+	pair[1] = last_spooled;
+	assert_int_equal(account_find(SLICE("one.example"), &domain), OK);
+	pair[0] = domain->id;
+	store_abort(state.store);
+	f.numbers = slice_of((const char *)pair, sizeof pair);
+	f.origin = 9;
+	f.seq = 1;
+	add(&f);
+	assert_string_equal(answers(), "");
+	assert_int_equal(rows(TABLE_SPOOL), 1);
+	state.spool_messages = 1;
+	queue(ROOM "/first", FIRST, "<body>three</body>");
+	presence_queue("<status>four</status>");
+	assert_string_equal(answers(), "error to coven@rooms.example/first from a@one.example/x: "
+	    "resource-constraint; error to coven@rooms.example/first from c@one.example/z: resource-constraint; "
+	    "stored #2; stored before; ");
+	state.spool_messages = 1000;
+	assert_int_equal(rows(TABLE_SPOOL), 1);
+	assert_int_equal(rows(TABLE_MESSAGE), 2 + 1);
+}
+
 /* Tokens that are old go, but for those that may still come. */
 static void
 test_tokens_expire(void **arg)
@@ -620,7 +780,7 @@ test_history_later(void **arg)
 	uint64_t limits[] = { 5, NO_LIMIT }, n;
 	char token[ONCE_SIZE];
 	struct frame f = { .type = FRAME_HISTORY, .origin = origin, .seq = ++seq, .jid = SLICE(ROOM),
-		.handle = SESSION, .to = SLICE(FIRST "/x"), .number = 77,
+		.handle = SESSION, .from = SLICE(FIRST "/x"), .number = 77,
 		.numbers = slice_of((const char *)limits, sizeof limits) };
 
 	(void)arg;
@@ -658,6 +818,7 @@ static void
 test_history_characters(void **arg)
 {
 	uint64_t low = 1, high = 100000, limits[] = { 9, 0 };
+	char token[ONCE_SIZE];
 	struct frame f;
 	struct buf xml = { 0 };
 	uint64_t stamp;
@@ -684,15 +845,17 @@ test_history_characters(void **arg)
 	assert_int_equal(low, buf_len(&xml) - 4);
 	assert_string_equal(history(9, low, 0), "#2 <body>\303\244\303\266\342\202\254</body>; end; ");
 	assert_string_equal(history(9, low - 1, 0), "end; ");
-	/* The same for a session, which is named by its handle. */
+	/* The same for somebody elsewhere. */
 	f = (struct frame){ .type = FRAME_HISTORY, .origin = origin, .seq = ++seq, .jid = SLICE(ROOM),
-		.handle = SESSION, .from = SLICE(FIRST "/x"), .number = 77 };
-	limits[1] = low;
+		.to = SLICE(FIRST "/x"), .number = 77, .token = token_of(1000, token) };
+	limits[1] = low - 1;
 	f.numbers = slice_of((const char *)limits, sizeof limits);
 	add(&f);
-	limits[1]--;
+	assert_string_equal(answers(), "end; ");
+	limits[1]++;
 	add(&f);
-	assert_string_equal(answers(), "#2 <body>\303\244\303\266\342\202\254</body>; end; end; ");
+	assert_string_equal(answers(), "to shakespeare.example: hag66@shakespeare.example/x; #2 "
+	    "<body>\303\244\303\266\342\202\254</body>; end; ");
 	/* Both have the same number of characters. */
 	assert_string_equal(history(9, 2 * low - 1, 0), "#2 <body>\303\244\303\266\342\202\254</body>; end; ");
 	assert_non_null(strstr(history(9, 2 * low, 0), "#1 "));
@@ -1177,7 +1340,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
-		TEST(stored), TEST(once), TEST(no_store), TEST(wrong), TEST(invitation), TEST(tokens_expire),
+		TEST(stored), TEST(once), TEST(no_store), TEST(wrong), TEST(invitation), TEST(elsewhere), TEST(elsewhere_history),
+		TEST(elsewhere_vain), TEST(tokens_expire),
 		TEST(history), TEST(history_place), TEST(history_again), TEST(history_later), TEST(history_content),
 		TEST(history_characters), TEST(history_wrong), TEST(query), TEST(with), TEST(forged_address),
 		TEST(other_requests), TEST(askers), TEST(redacted), TEST(not_redacted), TEST(redacted_bytes),

@@ -118,7 +118,7 @@ lines_set(struct settings *s, const char *name, const char *lines)
 	struct slice rest = slice_string(lines), values[8];
 	size_t count = 0;
 
-	while (form_line(&rest, &values[count]))
+	while (slice_line(&rest, &values[count]))
 		count++;
 	return setting_read(setting_find(slice_string(name)), s, values, count);
 }
