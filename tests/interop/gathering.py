@@ -201,13 +201,18 @@ class Rooms:
         ours.check()
 
     def test_z_their_server_stops(self, here):
-        """Who was there is noticed to have gone, by what is said to it (status 333), and may come back at once."""
+        """While it is away what is said waits for it, and nobody leaves; then who is not there any more is noticed to
+        have gone (status 333), and may come back at once."""
         account = bare(here.guest)
         self.settle(here.away)
         here.away.kill()
-        here.owner.say(here.room, "anybody?", "groupchat")
-        assert "333" in codes(presence_of(here.owner, here.room + "/guest", "unavailable"))
+        for i in range(3):
+            here.owner.say(here.room, "anybody?", "groupchat")
+            assert body(here.owner.wait(lambda e: local(e) == "message")) == "anybody?"
+        assert here.owner.pending("presence") == []
         here.away.start()
+        gone = presence_of(here.owner, here.room + "/guest", "unavailable")
+        assert "333" in codes(gone)
         back = here.away.login(account, "r", available=0)
         enter(back, here.room, "guest")
         assert item(presence_of(here.owner, here.room + "/guest")).get("jid") == back.jid
