@@ -95,6 +95,8 @@ payload_write(const struct told *t, enum sight sight, struct buf *out)
 	else
 		status &= ~SELF_ONLY;
 	buf_add_slice(out, t->payload);
+	if (!t->gone)
+		hats_write(o->room, occupant_bare(o), out);
 	xml_open(out, "occupant-id", SLICE(NS_OCCUPANT_ID));
 	xml_add_attribute(out, "id", slice_string(o->id));
 	buf_add_string(out, "/>");

@@ -158,6 +158,7 @@ static const struct service {
 	{ SCOPE_ROOM, NS_VCARD, "vCard", vcard, vcard, false },
 	{ SCOPE_ROOM, NS_MAM, NULL, mam, mam, false }, /* query, metadata */
 	{ SCOPE_ROOM, NS_MODERATE, "moderate", NULL, moderate_request, false },
+	{ SCOPE_ROOM, NS_COMMANDS, "command", NULL, hat_command_request, false },
 	{ SCOPE_ROOM, NS_MUC_ADMIN, "query", admin, admin, true },
 	{ SCOPE_ROOM, NS_MUC_OWNER, "query", owner, owner, true },
 	{ SCOPE_ROOM, NS_REGISTER, "query", register_request, register_request, true },

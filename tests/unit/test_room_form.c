@@ -2,7 +2,7 @@
  * test_room_form.c: data forms, and the configuration of rooms in them: each field there and back, what is
  * refused, and that what is written is canonical.
  *
- * Links: mucd/form.c mucd/setting.c mucd/owner.c mucd/admin.c mucd/privilege_change.c mucd/privilege.c
+ * Links: mucd/form.c mucd/setting.c mucd/owner.c mucd/admin.c mucd/privilege_change.c mucd/privilege.c mucd/hat.c
  */
 #include "mucd_world.h"
 

@@ -2,7 +2,7 @@
  * test_room_requests.c: requests to rooms, their domain and their occupants: who gets which answer.
  *
  * Links: mucd/request.c mucd/access.c mucd/privilege.c mucd/disco.c mucd/rsm.c mucd/relay.c mucd/seal.c
- * Links: mucd/vcard.c mucd/mam.c mucd/moderate.c
+ * Links: mucd/vcard.c mucd/mam.c mucd/moderate.c mucd/hat.c mucd/hat_command.c mucd/form.c
  */
 #include "room_world.h"
 
