@@ -112,7 +112,7 @@ enum whom { WHOM_NOBODY, WHOM_MODERATORS, WHOM_PARTICIPANTS, WHOM_ANYONE, WHOM_C
 struct room_config {
 	struct buf name, description, lang, contact_ids, subject_lang, password, pubsub, ldapgroup;
 	bool persistent, public_room, members_only, moderated, password_protected, non_anonymous;
-	bool change_subject, invites, logged, member_list_public, moderation;
+	bool change_subject, invites, logged, member_list_public, moderation, reserved_nicks;
 	enum whom private_messages;
 	unsigned broadcast;          /* 1u << role_in_room of those whose presence is shown */
 	unsigned member_list;        /* 1u << role_in_room of those who may read the lists */

@@ -33,7 +33,7 @@ static const size_t config_texts[] = {
 static const size_t config_flags[] = {
 	CONFIG(persistent), CONFIG(public_room), CONFIG(members_only), CONFIG(moderated),
 	CONFIG(password_protected), CONFIG(non_anonymous), CONFIG(change_subject), CONFIG(invites),
-	CONFIG(logged), CONFIG(member_list_public), CONFIG(moderation),
+	CONFIG(logged), CONFIG(member_list_public), CONFIG(moderation), CONFIG(reserved_nicks),
 };
 
 #define MEMBER(type, config, offset) ((type *)(void *)((char *)(config) + (offset)))

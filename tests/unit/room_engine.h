@@ -145,6 +145,42 @@ words(const struct buf *frames)
 	return text;
 }
 
+/* Frames as text: type or kind, receivers, payload; a line for each. */
+static inline const char *
+texts(struct buf *frames)
+{
+	static char text[65536];
+	struct slice rest = buf_slice(frames), whole;
+	struct frame f;
+	size_t at = 0;
+
+	text[0] = '\0';
+	while (frame_next(rest, &whole) == OK && frame_read(whole, &f) == OK) {
+		rest = slice_part(rest, whole.len, rest.len);
+		assert_true(f.type != FRAME_STANZA || stanza_is_canonical(&f));
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s %s %.*s %zu: %.*s\n",
+		    f.type == FRAME_STANZA ? stanza_kind_text(f.kind) : frame_text(f.type),
+		    f.subtype == TYPE_UNAVAILABLE ? "gone" : f.subtype == TYPE_ERROR ? "error" : "", SLICE_ARG(f.from), frame_count(&f),
+		    SLICE_ARG(f.payload));
+		assert_true(at < sizeof text);
+	}
+	return text;
+}
+
+static inline void
+has(const char *text, const char *part)
+{
+	if (strstr(text, part) == NULL)
+		fail_msg("\"%s\" is not in \"%s\"", part, text);
+}
+
+static inline void
+has_not(const char *text, const char *part)
+{
+	if (strstr(text, part) != NULL)
+		fail_msg("\"%s\" is in \"%s\"", part, text);
+}
+
 /* The router says that all of it has arrived. */
 static inline void
 ack_all(void)

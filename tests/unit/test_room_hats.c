@@ -14,28 +14,6 @@
 	"</value></field>" fields "</x>"
 #define FIELD(name, value) "<field var='hats#" name "'><value>" value "</value></field>"
 
-/* Frames as text: type or kind, receivers, payload; a line for each. */
-static const char *
-texts(struct buf *frames)
-{
-	static char text[65536];
-	struct slice rest = buf_slice(frames), whole;
-	struct frame f;
-	size_t at = 0;
-
-	text[0] = '\0';
-	while (frame_next(rest, &whole) == OK && frame_read(whole, &f) == OK) {
-		rest = slice_part(rest, whole.len, rest.len);
-		assert_true(f.type != FRAME_STANZA || stanza_is_canonical(&f));
-		at += (size_t)snprintf(text + at, sizeof text - at, "%s %s %.*s %zu: %.*s\n",
-		    f.type == FRAME_STANZA ? stanza_kind_text(f.kind) : frame_text(f.type),
-		    f.subtype == TYPE_UNAVAILABLE ? "gone" : "", SLICE_ARG(f.from), frame_count(&f),
-		    SLICE_ARG(f.payload));
-		assert_true(at < sizeof text);
-	}
-	return text;
-}
-
 static const char *
 iq(const char *who, enum stanza_type type, const char *name, const char *ns, const char *node, const char *payload)
 {
@@ -63,20 +41,6 @@ command(const char *who, const char *node, const char *more, const char *form)
 		snprintf(payload, sizeof payload, "<command xmlns='" NS_COMMANDS "' node='" NS_HATS_COMMANDS ":%s'%s/>",
 		    node, more);
 	return iq(who, TYPE_SET, "command", NS_COMMANDS, NULL, payload);
-}
-
-static void
-has(const char *text, const char *part)
-{
-	if (strstr(text, part) == NULL)
-		fail_msg("\"%s\" is not in \"%s\"", part, text);
-}
-
-static void
-has_not(const char *text, const char *part)
-{
-	if (strstr(text, part) != NULL)
-		fail_msg("\"%s\" is in \"%s\"", part, text);
 }
 
 /* A room with its owner, a member and a guest in it. */
