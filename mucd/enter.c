@@ -457,6 +457,10 @@ enter_presence(const struct frame *f, uint64_t now)
 		available(&e, domain, room);
 		return;
 	}
+	if (f->subtype == TYPE_PROBE && room != NULL) {
+		probe_handle(f, room, e.to.resource);
+		return;
+	}
 	client = room != NULL ? client_find(room, f->from) : NULL;
 	if (f->subtype == TYPE_SUBSCRIBE)
 		answer_error(f, STANZA_ERROR_NOT_ALLOWED, "Nobody subscribes to rooms, one enters them");

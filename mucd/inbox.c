@@ -103,6 +103,7 @@ note_heard(const struct frame *f, uint64_t now)
 		return;
 	client->heard = now;
 	client->asked = 0;
+	client->again = false;
 }
 
 static void

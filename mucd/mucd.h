@@ -261,6 +261,7 @@ struct client {
 	uint64_t joined;
 	uint64_t told;               /* when it has sent presence */
 	uint64_t heard, asked;       /* in memory alone: when something came of it, when it was pinged; 0 */
+	bool again;                  /* in memory alone: the ping has not reached it */
 	size_t jid_len;
 	char jid[];                  /* full */
 };
@@ -388,6 +389,8 @@ bool presence_is_shown(const struct occupant *occupant); /* as the room is confi
 void presence_rename(struct occupant *occupant, struct slice nick);
 /* Tells one client, who has entered, of all others. */
 void presence_show_room(const struct client *client);
+/* Tells one client, who may see it, of another occupant. */
+void presence_show_occupant(const struct occupant *occupant, const struct client *client);
 /* Tells that a client is leaving or being removed, then removes it: from the room when it was the last of its
  * occupant (change says why), else its other clients stay and only this one is told. */
 void presence_gone(struct client *client, const struct change *change, struct slice payload);
@@ -401,6 +404,10 @@ void presence_expel(struct occupant *occupant, const struct change *change);
 void enter_presence(const struct frame *f, uint64_t now); /* every presence to room/nick */
 void enter_show_subject(const struct client *client);
 void enter_gone(struct client *client, const char *why, uint64_t now); /* its session or server is away: 333 */
+
+/* -- probe.c: presence probes ---------------------------------------------------------------------------------- */
+
+void probe_handle(const struct frame *f, struct room *room, struct slice nick); /* nick: absent, of the room */
 
 /* -- message.c: messages to a room and to its occupants (7.4, 7.5, 7.8, 7.13, 8.1) --------------------------------- */
 

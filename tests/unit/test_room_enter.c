@@ -117,6 +117,49 @@ test_kept(void **state)
 	assert_true(room_find(SLICE(ROOM))->config.reserved_nicks);
 }
 
+/* What somebody at another server is told after a probe. */
+static const char *
+probes(const char *from, const char *to)
+{
+	ack_all();
+	buf_clear(&answered);
+	presence(from, 0, to, TYPE_PROBE, "");
+	assert_int_equal(inbox_run(now), OK);
+	assert_int_equal(buf_len(&answered), 0);
+	return texts(&sent);
+}
+
+/* Who is in the room is told what it may see, others nothing. */
+static void
+test_probe(void **state)
+{
+	struct room *room = room_find(SLICE(ROOM));
+	const char *text;
+
+	(void)state;
+	sends("hag@a.test/1", 51, "thirdwitch", MUC_X "<show>away</show>");
+	sends("far@b.test/1", 0, "far", MUC_X);
+	text = probes("far@b.test/1", ROOM "/thirdwitch");
+	has(text, "presence  " ROOM "/thirdwitch 0: <show>away</show>");
+	has_not(text, "jid=");
+	has_not(text, "110");
+	has(probes("far@b.test", ROOM "/far"), "<status code='110'/>"); /* in the name of the account */
+	text = probes("far@b.test", ROOM);
+	has(text, ROOM "/owner");
+	has(text, ROOM "/thirdwitch");
+	has(text, "<status code='110'/>");
+	has(probes("far@b.test/1", ROOM "/nobody"), "presence gone " ROOM "/nobody 0: <x");
+	room->config.broadcast = 1u << IN_MODERATOR;
+	has(probes("far@b.test/1", ROOM "/thirdwitch"), "presence gone " ROOM "/thirdwitch 0: <x");
+	room->config.broadcast |= 1u << IN_PARTICIPANT;
+	assert_string_equal(probes("far@b.test/2", ROOM "/thirdwitch"), "");
+	assert_string_equal(probes("stranger@b.test", ROOM), "");
+	assert_string_equal(probes("stranger@b.test", ROOM "/owner"), "");
+	assert_string_equal(probes("stranger@b.test", "none@" DOMAIN), "");
+	assert_string_equal(probes("stranger@b.test", DOMAIN), "");
+	assert_int_equal(room->client_count, 3);
+}
+
 static int
 tests_run(void)
 {
@@ -125,6 +168,7 @@ tests_run(void)
 		cmocka_unit_test_setup_teardown(test_not_reserved, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_later, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_kept, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_probe, set_up, tear_down),
 	};
 
 	open_all();
