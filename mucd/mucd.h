@@ -562,6 +562,8 @@ void vcard_request(const struct frame *f, struct room *room);
 void vcard_show(const struct client *client);
 void mam_request(const struct frame *f, struct room *room);
 void moderate_request(const struct frame *f, struct room *room, uint64_t now);
+/* Whether an answer is that of the archive to a question of ours, and is dealt with. */
+bool moderate_answer(const struct frame *f, uint64_t now);
 /* What a client has said to all: if it takes back a message of its own (XEP-0424) the archive forgets that one. */
 void moderate_retract(const struct client *sender, const struct frame *f, uint64_t now);
 

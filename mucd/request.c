@@ -218,9 +218,12 @@ request_handle(const struct frame *f, uint64_t now)
 		    log_quote(f->to));
 		return;
 	}
-	if (f->subtype != TYPE_GET && f->subtype != TYPE_SET)
-		relay_answer(f, now);
-	else if (!is_well_formed(f))
+	if (f->subtype != TYPE_GET && f->subtype != TYPE_SET) {
+		if (!moderate_answer(f, now))
+			relay_answer(f, now);
+		return;
+	}
+	if (!is_well_formed(f))
 		answer_error(f, STANZA_ERROR_BAD_REQUEST, NULL);
 	else if (to.local.ptr == NULL && to.resource.ptr != NULL)
 		answer_error(f, STANZA_ERROR_ITEM_NOT_FOUND, NULL);
