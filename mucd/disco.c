@@ -171,11 +171,6 @@ info(const struct frame *f, struct room *room)
 
 /* -- items ------------------------------------------------------------------------------------- */
 
-struct listing {
-	struct rsm rsm;
-	struct buf out;
-};
-
 static bool
 is_listed(const struct room *room)
 {
@@ -183,26 +178,19 @@ is_listed(const struct room *room)
 }
 
 static bool
-room_count(void *arg, const struct room *room)
-{
-	struct listing *l = arg;
-
-	if (is_listed(room))
-		rsm_count(&l->rsm, room->number);
-	return true;
-}
-
-static bool
 room_add(void *arg, const struct room *room)
 {
-	struct listing *l = arg;
+	struct rsm *rsm = arg;
+	struct buf item = { 0 };
 
-	if (!is_listed(room) || !rsm_takes(&l->rsm, room->number))
-		return l->rsm.taken < l->rsm.max;
-	buf_add_string(&l->out, "<item");
-	xml_add_attribute(&l->out, "jid", room_jid(room));
-	xml_add_attribute(&l->out, "name", name_of(room));
-	buf_add_string(&l->out, "/>");
+	if (!is_listed(room) || !rsm_takes(rsm, room->number))
+		return true;
+	buf_add_string(&item, "<item");
+	xml_add_attribute(&item, "jid", room_jid(room));
+	xml_add_attribute(&item, "name", name_of(room));
+	buf_add_string(&item, "/>");
+	rsm_add(rsm, room->number, buf_slice(&item));
+	buf_free(&item);
 	return true;
 }
 
@@ -210,20 +198,20 @@ room_add(void *arg, const struct room *room)
 static void
 items_domain(const struct frame *f, const struct domain *domain)
 {
-	struct listing l = { 0 };
-	enum stanza_error error = rsm_read(f->payload, NS_DISCO_ITEMS, PAGE_MAX, &l.rsm);
+	struct rsm rsm;
+	enum stanza_error error = rsm_read(f->payload, NS_DISCO_ITEMS, PAGE_MAX, &rsm);
+	struct buf out = { 0 };
 	size_t head;
 
 	if (error != STANZA_ERROR_NONE) {
 		answer_error(f, error, "The page is not to be found");
 		return;
 	}
-	rooms_walk(domain, 0, room_count, &l);
-	rsm_begin(&l.rsm);
-	head = query_open(f, &l.out);
-	rooms_walk(domain, l.rsm.after, room_add, &l);
-	rsm_write(&l.rsm, &l.out);
-	query_answer(f, &l.out, head);
+	rooms_walk(domain, 0, room_add, &rsm);
+	head = query_open(f, &out);
+	rsm_write(&rsm, &out);
+	rsm_free(&rsm);
+	query_answer(f, &out, head);
 }
 
 /* Whether who asks sees an occupant, as it sees its presence. */

@@ -178,6 +178,13 @@ test_pages(void **state)
 	assert_has(answer, "<first index='1'>2</first><last>3</last>");
 	answer = request(TYPE_GET, C, "rooms.test", PAGE("<max>2</max><index>3</index>"));
 	assert_has(answer, "<first index='3'>4</first><last>4</last>");
+	answer = request(TYPE_GET, C, "rooms.test", PAGE("<max>1</max><before>4</before><after>1</after>"));
+	assert_has(answer, "'><item jid='r3@rooms.test' name='r3'/><set");
+	assert_has(answer, "<first index='2'>3</first><last>3</last><count>4</count>");
+	answer = request(TYPE_GET, C, "rooms.test", PAGE("<max>9</max><before/><after>3</after>"));
+	assert_has(answer, "<first index='3'>4</first><last>4</last>");
+	answer = request(TYPE_GET, C, "rooms.test", PAGE("<max>0</max><before/>"));
+	assert_has(answer, "<set xmlns='" NS_RSM "'><count>4</count></set>");
 	answer = request(TYPE_GET, C, "rooms.test", PAGE("<max>0</max>"));
 	assert_has(answer, "<set xmlns='" NS_RSM "'><count>4</count></set>");
 	assert_has_not(answer, "<item");
