@@ -12,15 +12,14 @@
 #include "authd.h"
 #include "counter.h"
 #include "log.h"
+#include "watermark.h"
 
 #define OUT_BYTES   (1u << 20) /* of answers, after which an iteration is committed */
 #define AGAIN_TIME  1000 /* milliseconds that archived has for an answer */
-#define ORIGINS_MAX 1024 /* watermarks kept over a restart; the oldest give way */
 
 static struct watermarks *marks;
 static struct buf taken;     /* pairs of origin and seq, to be acknowledged */
 static struct buf questions; /* frames that only read, of this iteration */
-static uint64_t origins;
 static bool durable;         /* the transaction has something to commit */
 static bool stopped;         /* the router is not read */
 static uv_timer_t again;     /* to ask archived once more */
@@ -28,45 +27,6 @@ static uv_timer_t scrub;     /* runs while free pages of the store are overwritt
 static uint64_t scrubbed;    /* pages below this one were */
 
 static int commit(void);
-
-/* -- watermarks -- */
-
-static bool
-mark_load(void *arg, struct slice key, struct slice value)
-{
-	struct value_reader k = { key, OK }, r = { value, OK };
-	uint32_t origin = value_u32(&k);
-	uint64_t seq;
-	char copy[4];
-
-	(void)arg;
-	if (key.len == sizeof copy && origins-- > ORIGINS_MAX) {
-		memcpy(copy, key.ptr, sizeof copy);
-		store_remove(state.store, TABLE_WATERMARK, slice_of(copy, sizeof copy));
-		return true;
-	}
-	if (value_u8(&r) != VALUE_VERSION)
-		return true;
-	seq = value_u64(&r);
-	if (k.error == OK && r.error == OK)
-		watermark_set(marks, origin, seq);
-	return true;
-}
-
-static void
-mark_store(void *arg, uint32_t origin, uint64_t seq)
-{
-	struct buf key = { 0 }, value = { 0 };
-
-	(void)arg;
-	durable = true;
-	value_add_u32(&key, origin);
-	value_add_u8(&value, VALUE_VERSION);
-	value_add_u64(&value, seq);
-	store_put(state.store, TABLE_WATERMARK, buf_slice(&key), buf_slice(&value));
-	buf_free(&key);
-	buf_free(&value);
-}
 
 /* -- frames -- */
 
@@ -311,7 +271,8 @@ commit(void)
 	int error;
 	size_t i;
 
-	watermarks_changed(marks, mark_store, NULL);
+	if (watermarks_save(marks, state.store, TABLE_WATERMARK))
+		durable = true;
 	error = store_commit(state.store);
 	if (error == OK)
 		request_committed();
@@ -399,8 +360,7 @@ configure(const struct config *config)
 		return error;
 	command_commit = commit;
 	marks = watermarks_new();
-	origins = store_count(state.store, TABLE_WATERMARK);
-	error = store_walk(state.store, TABLE_WATERMARK, SLICE(""), SLICE(""), mark_load, NULL);
+	error = watermarks_load(marks, state.store, TABLE_WATERMARK);
 	if (error)
 		return error;
 	invite_open(daemon_now());

@@ -76,6 +76,7 @@
 #define NS_MUC_STABLE_ID NS_MUC "#stable_id"
 #define NS_MODERATE   "urn:xmpp:message-moderate:1"           /* XEP-0425 */
 #define NS_HATS       "urn:xmpp:hats:0"                       /* XEP-0317 */
+#define NS_HATS_COMMANDS "urn:xmpp:hats:commands"
 #define NS_VCARD_UPDATE "vcard-temp:x:update"                 /* XEP-0153 */
 #define NS_MUC_USER   "http://jabber.org/protocol/muc#user"   /* XEP-0045 */
 #define NS_CSI        "urn:xmpp:csi:0"                        /* XEP-0352 */

@@ -95,6 +95,26 @@ stanza_classify(struct slice name, struct slice type, enum stanza_kind *kind,
 	return OK;
 }
 
+enum stanza_error
+stanza_error_of(const struct frame *f)
+{
+	struct xmlin_element error, child;
+	struct xmlin in;
+	unsigned i;
+
+	if (f->payload.len == 0 || !xmlin_find(f->payload, SLICE(NS_CLIENT), "error", NS_CLIENT, &error))
+		return STANZA_ERROR_UNDEFINED_CONDITION;
+	xmlin_begin(&in, error.content, error.ns);
+	while (xmlin_child(&in, &child)) {
+		if (!slice_is(child.ns, NS_STANZAS))
+			continue;
+		for (i = STANZA_ERROR_NONE + 1; i < STANZA_ERROR_COUNT; i++)
+			if (slice_is(child.name, errors[i].text))
+				return (enum stanza_error)i;
+	}
+	return STANZA_ERROR_UNDEFINED_CONDITION;
+}
+
 /* Begins the answer to a stanza. */
 static void
 reply_begin(const struct frame *original, enum stanza_type type, struct frame *reply)
@@ -134,6 +154,16 @@ stanza_is_canonical(const struct frame *f)
 	    (f->payload.len == 0 || xmlin_valid(f->payload, SLICE(NS_CLIENT)));
 }
 
+/* Whether a message has the mark of those that came to one alone by way of a room (XEP-0045 section 7.5). */
+static bool
+is_private(const struct frame *f)
+{
+	struct xmlin_element x;
+
+	return f->kind == STANZA_MESSAGE && f->payload.len != 0 &&
+	    xmlin_find(f->payload, SLICE(NS_CLIENT), "x", NS_MUC_USER, &x) && x.content.len == 0;
+}
+
 bool
 stanza_error_reply(const struct frame *original, enum stanza_error error, struct slice text,
     struct buf *scratch, struct frame *reply)
@@ -158,6 +188,8 @@ stanza_error_reply(const struct frame *original, enum stanza_error error, struct
 		buf_add_string(scratch, "</text>");
 	}
 	buf_add_string(scratch, "</error>");
+	if (is_private(original))
+		buf_add_string(scratch, "<x xmlns='" NS_MUC_USER "'/>");
 	reply_begin(original, TYPE_ERROR, reply);
 	reply->flags = FLAG_ERROR;
 	reply->name = SLICE("error");

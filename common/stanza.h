@@ -16,6 +16,8 @@ enum stanza_error {
 };
 
 const char *stanza_error_text(enum stanza_error error); /* "item-not-found" */
+/* The condition of an error that came; UNDEFINED_CONDITION: none that is known. */
+enum stanza_error stanza_error_of(const struct frame *f);
 
 const char *stanza_kind_text(enum stanza_kind kind);    /* "message" */
 /* The type attribute to write, NULL when there is none (available, normal). */
@@ -35,8 +37,8 @@ bool stanza_is_canonical(const struct frame *f);
 
 /*
  * Turns a stanza into the error reply to it: from and to change places, the payload becomes the
- * error element. The original payload is not returned (RFC 6120 section 8.3.1 allows it). text: for
- * people, may be absent. *reply points into *original and into scratch, which must outlive it;
+ * error element. The original payload is not returned (RFC 6120 section 8.3.1 allows it), but for the mark of
+ * a private message of a room, by which the room knows whose error it is. text: for people, may be absent. *reply points into *original and into scratch, which must outlive it;
  * custody fields (origin, seq) are cleared, and handle is that of the original. Returns false when
  * a stanza of this kind gets no error: errors, iq results, presence other than to a subscription or
  * directed one is the caller's matter.

@@ -106,7 +106,7 @@ info_room(const struct frame *f, const struct room *room)
 	static const char *const names[] = { NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_MUC_STABLE_ID,
 		NS_MUC_SELF_PING, NS_MUC_REQUEST, NS_MUC_REGISTER, NS_MUC_ROOMCONFIG, NS_MUC_ROOMINFO,
 		NS_REGISTER, NS_OCCUPANT_ID, NS_SID, NS_RETRACT, NS_RETRACT "#tombstone", NS_VCARD,
-		NS_PING, NS_TIME, NS_VERSION, NULL };
+		NS_PING, NS_TIME, NS_VERSION, NS_COMMANDS, NS_HATS, NULL };
 	static const char *const archive[] = { NS_MAM, NS_MAM_EXTENDED, NS_FULLTEXT, NULL };
 	struct buf out = { 0 };
 	size_t head;
@@ -137,6 +137,21 @@ info_nick(const struct frame *f, const struct room *room)
 	query_answer(f, &out, head);
 }
 
+/* A command of a room (XEP-0050 section 2.3). */
+static void
+info_command(const struct frame *f)
+{
+	struct buf out = { 0 };
+	size_t head = query_open(f, &out);
+
+	buf_add_string(&out, "<identity category='automation' type='command-node'");
+	xml_add_attribute(&out, "name", slice_string(hat_command_name(f->node)));
+	buf_add_string(&out, "/>");
+	feature_add(NS_COMMANDS, &out);
+	feature_add(NS_DATA, &out);
+	query_answer(f, &out, head);
+}
+
 static void
 info(const struct frame *f, struct room *room)
 {
@@ -144,6 +159,8 @@ info(const struct frame *f, struct room *room)
 		info_nick(f, room);
 	else if (room != NULL && slice_is(f->node, NODE_TRAFFIC))
 		answer_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, "All namespaces pass");
+	else if (room != NULL && hat_command_name(f->node) != NULL)
+		info_command(f);
 	else if (f->node.len != 0)
 		answer_error(f, STANZA_ERROR_ITEM_NOT_FOUND, NULL);
 	else if (room != NULL)
@@ -154,11 +171,6 @@ info(const struct frame *f, struct room *room)
 
 /* -- items ------------------------------------------------------------------------------------- */
 
-struct listing {
-	struct rsm rsm;
-	struct buf out;
-};
-
 static bool
 is_listed(const struct room *room)
 {
@@ -166,26 +178,19 @@ is_listed(const struct room *room)
 }
 
 static bool
-room_count(void *arg, const struct room *room)
-{
-	struct listing *l = arg;
-
-	if (is_listed(room))
-		rsm_count(&l->rsm, room->number);
-	return true;
-}
-
-static bool
 room_add(void *arg, const struct room *room)
 {
-	struct listing *l = arg;
+	struct rsm *rsm = arg;
+	struct buf item = { 0 };
 
-	if (!is_listed(room) || !rsm_takes(&l->rsm, room->number))
-		return l->rsm.taken < l->rsm.max;
-	buf_add_string(&l->out, "<item");
-	xml_add_attribute(&l->out, "jid", room_jid(room));
-	xml_add_attribute(&l->out, "name", name_of(room));
-	buf_add_string(&l->out, "/>");
+	if (!is_listed(room) || !rsm_takes(rsm, room->number))
+		return true;
+	buf_add_string(&item, "<item");
+	xml_add_attribute(&item, "jid", room_jid(room));
+	xml_add_attribute(&item, "name", name_of(room));
+	buf_add_string(&item, "/>");
+	rsm_add(rsm, room->number, buf_slice(&item));
+	buf_free(&item);
 	return true;
 }
 
@@ -193,20 +198,20 @@ room_add(void *arg, const struct room *room)
 static void
 items_domain(const struct frame *f, const struct domain *domain)
 {
-	struct listing l = { 0 };
-	enum stanza_error error = rsm_read(f->payload, NS_DISCO_ITEMS, PAGE_MAX, &l.rsm);
+	struct rsm rsm;
+	enum stanza_error error = rsm_read(f->payload, NS_DISCO_ITEMS, PAGE_MAX, &rsm);
+	struct buf out = { 0 };
 	size_t head;
 
 	if (error != STANZA_ERROR_NONE) {
 		answer_error(f, error, "The page is not to be found");
 		return;
 	}
-	rooms_walk(domain, 0, room_count, &l);
-	rsm_begin(&l.rsm);
-	head = query_open(f, &l.out);
-	rooms_walk(domain, l.rsm.after, room_add, &l);
-	rsm_write(&l.rsm, &l.out);
-	query_answer(f, &l.out, head);
+	rooms_walk(domain, 0, room_add, &rsm);
+	head = query_open(f, &out);
+	rsm_write(&rsm, &out);
+	rsm_free(&rsm);
+	query_answer(f, &out, head);
 }
 
 /* Whether who asks sees an occupant, as it sees its presence. */
@@ -245,10 +250,23 @@ items_room(const struct frame *f, const struct room *room)
 	query_answer(f, &out, head);
 }
 
+/* The commands of a room. */
+static void
+items_commands(const struct frame *f, const struct room *room)
+{
+	struct buf out = { 0 };
+	size_t head = query_open(f, &out);
+
+	hat_command_items(room, f->from, &out);
+	query_answer(f, &out, head);
+}
+
 static void
 items(const struct frame *f, struct room *room)
 {
-	if (f->node.len != 0)
+	if (room != NULL && slice_is(f->node, NS_COMMANDS))
+		items_commands(f, room);
+	else if (f->node.len != 0)
 		answer_error(f, STANZA_ERROR_ITEM_NOT_FOUND, NULL);
 	else if (room != NULL)
 		items_room(f, room);

@@ -28,6 +28,8 @@ struct entry {
 	const struct frame *f;
 	struct jid to;
 	struct slice bare;
+	struct slice nick;        /* under which it is to be in */
+	bool given;               /* that is not what it asked for */
 	bool muc;                 /* it knows rooms: <x xmlns='.../muc'/> is there */
 	struct buf password;
 	struct wanted wanted;
@@ -218,6 +220,25 @@ nick_is_taken(const struct room *room, struct slice nick, struct slice bare)
 	    (a != NULL && !slice_equal(slice_of(a->jid, a->jid_len), bare));
 }
 
+/* Where reserved nicks have to be used, whoever has one gets it (section 7.2.2). */
+static void
+nick_choose(const struct room *room, struct entry *e)
+{
+	const struct affiliate *a = room->config.reserved_nicks ? affiliate_find(room, e->bare) : NULL;
+
+	if (a == NULL || a->nick == NULL || slice_is(e->nick, a->nick))
+		return;
+	e->nick = slice_string(a->nick);
+	e->given = true;
+}
+
+/* The status code of who goes by another nick than it asked for. */
+static unsigned
+nick_status(const struct entry *e)
+{
+	return e->given ? STATUS_210 : 0;
+}
+
 /* Takes as long whatever is wrong with it. */
 static bool
 password_fits(struct slice password, struct slice given)
@@ -241,9 +262,9 @@ refusal(const struct room *room, const struct entry *e)
 	if (room->config.password_protected && !domain_is_admin(room->domain, e->bare) &&
 	    !password_fits(buf_slice(&room->config.password), buf_slice(&e->password)))
 		return STANZA_ERROR_NOT_AUTHORIZED;
-	if (nick_is_taken(room, e->to.resource, e->bare))
+	if (nick_is_taken(room, e->nick, e->bare))
 		return STANZA_ERROR_CONFLICT;
-	if (a < AFFILIATION_ADMIN && is_full(room) && occupant_find(room, e->to.resource) == NULL)
+	if (a < AFFILIATION_ADMIN && is_full(room) && occupant_find(room, e->nick) == NULL)
 		return STANZA_ERROR_SERVICE_UNAVAILABLE;
 	return STANZA_ERROR_NONE;
 }
@@ -286,12 +307,12 @@ enter(struct entry *e, struct domain *domain, struct room *room)
 		answer_error(e->f, error, NULL);
 		return;
 	}
-	o = occupant_find(room, e->to.resource);
-	client = client_add(room, e->f->from, e->f->handle, e->to.resource,
+	o = occupant_find(room, e->nick);
+	client = client_add(room, e->f->from, e->f->handle, e->nick,
 	    o != NULL ? o->role : affiliation_role(room, affiliation_of(room, e->bare)), e->now);
 	presence_keep(client, e->f, e->now);
 	COUNT(entries);
-	room_show(client, &e->wanted, made ? STATUS_201 : 0, true);
+	room_show(client, &e->wanted, (made ? STATUS_201 : 0u) | nick_status(e), true);
 }
 
 /* -- who is in -- */
@@ -301,7 +322,7 @@ nick_change(struct client *client, const struct entry *e)
 {
 	struct occupant *o = client->occupant;
 
-	if (nick_is_taken(o->room, e->to.resource, e->bare) || occupant_find(o->room, e->to.resource) != NULL) {
+	if (nick_is_taken(o->room, e->nick, e->bare) || occupant_find(o->room, e->nick) != NULL) {
 		answer_error(e->f, STANZA_ERROR_CONFLICT, NULL);
 		return;
 	}
@@ -313,20 +334,26 @@ nick_change(struct client *client, const struct entry *e)
 		answer_error(e->f, STANZA_ERROR_NOT_ACCEPTABLE, "The presence is too large");
 		return;
 	}
-	presence_rename(o, e->to.resource);
+	presence_rename(o, e->nick);
 	if (e->muc) /* it believes that it enters */
-		room_show(client, &e->wanted, 0, false);
+		room_show(client, &e->wanted, nick_status(e), false);
 }
 
 static void
-is_inside(struct client *client, const struct entry *e)
+is_inside(struct client *client, struct entry *e)
 {
 	static const struct change none;
 	struct occupant *o = client->occupant;
 
 	client->heard = e->now;
 	client_set_handle(client, e->f->handle);
-	if (!slice_equal(occupant_nick(o), e->to.resource)) {
+	if (e->given && !e->muc && !slice_equal(occupant_nick(o), e->to.resource)) {
+		answer_error(e->f, STANZA_ERROR_NOT_ACCEPTABLE, "Here you go by the nick that is reserved for you");
+		return;
+	}
+	if (e->given && !e->muc) /* it was in before the nick was reserved, and stays what it is */
+		e->nick = e->to.resource;
+	if (!slice_equal(occupant_nick(o), e->nick)) {
 		nick_change(client, e);
 		return;
 	}
@@ -336,7 +363,7 @@ is_inside(struct client *client, const struct entry *e)
 	}
 	/* It believes that it is not in: it gets what one who enters gets. */
 	if (e->muc)
-		room_show(client, &e->wanted, 0, false);
+		room_show(client, &e->wanted, nick_status(e), false);
 	else
 		presence_tell(o, &none, NULL);
 }
@@ -403,6 +430,9 @@ available(struct entry *e, struct domain *domain, struct room *room)
 		return;
 	}
 	entry_read(e);
+	e->nick = e->to.resource;
+	if (room != NULL)
+		nick_choose(room, e);
 	if (client != NULL)
 		is_inside(client, e);
 	else
@@ -425,6 +455,10 @@ enter_presence(const struct frame *f, uint64_t now)
 	room = e.to.local.ptr != NULL ? room_find(jid_bare(&e.to)) : NULL;
 	if (f->subtype == TYPE_AVAILABLE) {
 		available(&e, domain, room);
+		return;
+	}
+	if (f->subtype == TYPE_PROBE && room != NULL) {
+		probe_handle(f, room, e.to.resource);
 		return;
 	}
 	client = room != NULL ? client_find(room, f->from) : NULL;

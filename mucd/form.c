@@ -7,6 +7,7 @@
 #include "mucd.h"
 
 #include "ns.h"
+#include "xmlchar.h"
 #include "xmlout.h"
 
 #define FIELDS_MAX 256 /* of one form */
@@ -248,6 +249,23 @@ form_field_close(struct buf *out)
 		return;
 	}
 	buf_add_string(out, "</field>");
+}
+
+bool
+form_is_line(struct slice text)
+{
+	const char *at = text.ptr, *end = text.ptr + text.len;
+	uint32_t point;
+
+	while (at < end) {
+		unsigned len = xmlchar_read(at, end, &point);
+
+		if (len == 0 || point < ' ' || (point >= 0x7f && point < 0xa0) || point == 0x2028 ||
+		    point == 0x2029)
+			return false;
+		at += len;
+	}
+	return true;
 }
 
 void

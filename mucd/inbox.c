@@ -9,61 +9,21 @@
 #include "counter.h"
 #include "log.h"
 #include "mucd.h"
+#include "watermark.h"
 
 #define RUN_BYTES   (1u << 20) /* that rooms say, after which a transaction ends */
-#define ORIGINS_MAX 1024       /* watermarks kept over a restart; the oldest give way */
 
 static struct watermarks *marks;
 static struct buf queue;       /* frames */
 static struct buf taken;       /* pairs of origin and seq, to be acknowledged */
-static uint64_t origins;       /* that are above what is kept, at the start */
 static bool tick_due;
 static bool failing;           /* the last commit failed */
-
-/* -- watermarks -- */
-
-static bool
-mark_load(void *arg, struct slice key, struct slice value)
-{
-	struct value_reader k = { key, OK }, r = { value, OK };
-	uint32_t origin = value_u32(&k);
-	uint64_t seq;
-	char copy[4];
-
-	(void)arg;
-	if (key.len == sizeof copy && origins-- > ORIGINS_MAX) {
-		memcpy(copy, key.ptr, sizeof copy);
-		store_remove(store, TABLE_WATERMARK, slice_of(copy, sizeof copy));
-		return true;
-	}
-	if (value_u8(&r) != VALUE_VERSION)
-		return true;
-	seq = value_u64(&r);
-	if (k.error == OK && r.error == OK)
-		watermark_set(marks, origin, seq);
-	return true;
-}
-
-static void
-mark_store(void *arg, uint32_t origin, uint64_t seq)
-{
-	struct buf key = { 0 }, value = { 0 };
-
-	(void)arg;
-	value_add_u32(&key, origin);
-	value_add_u8(&value, VALUE_VERSION);
-	value_add_u64(&value, seq);
-	store_put(store, TABLE_WATERMARK, buf_slice(&key), buf_slice(&value));
-	buf_free(&key);
-	buf_free(&value);
-}
 
 int
 inbox_open(void)
 {
 	marks = watermarks_new();
-	origins = store_count(store, TABLE_WATERMARK);
-	return store_walk(store, TABLE_WATERMARK, SLICE(""), SLICE(""), mark_load, NULL);
+	return watermarks_load(marks, store, TABLE_WATERMARK);
 }
 
 /* -- frames -- */
@@ -103,6 +63,7 @@ note_heard(const struct frame *f, uint64_t now)
 		return;
 	client->heard = now;
 	client->asked = 0;
+	client->again = false;
 }
 
 static void
@@ -165,7 +126,7 @@ inbox_commit(void)
 
 	if (error == OK)
 		error = outbox_save();
-	watermarks_changed(marks, mark_store, NULL);
+	watermarks_save(marks, store, TABLE_WATERMARK);
 	/* What failed before fails here as well, and leaves nothing of the transaction. */
 	committed = store_commit(store);
 	if (committed != OK || error != OK) {

@@ -241,6 +241,35 @@ private_send(const struct occupant *from, const struct occupant *to, const struc
 	receivers_free(&r);
 }
 
+/* An error of an occupant. It comes to the address of who has said what it is for, and says nothing of whether that was
+ * said to all, when its sender would get an error of each receiver. So only what has the mark of a private message goes
+ * on, and of that the condition alone: there is no privilege for sending errors, and nobody shall write with them. */
+static void
+private_error(struct occupant *from, const struct frame *f, struct slice nick, uint64_t now)
+{
+	struct occupant *to = occupant_find(from->room, nick);
+	struct frame out = { .kind = STANZA_MESSAGE, .subtype = TYPE_NORMAL, .to = f->from, .id = f->id,
+		.payload = SLICE("<x xmlns='" NS_MUC_USER "'/>") }, reply;
+	struct buf scratch = { 0 };
+	struct xmlin_element x;
+	struct receivers r = { 0 };
+	const struct client *client;
+
+	if (to == NULL || !xmlin_find(f->payload, SLICE(NS_CLIENT), "x", NS_MUC_USER, &x) || x.content.len != 0 ||
+	    is_too_fast(from, now))
+		return;
+	buf_clear(&from_buf);
+	occupant_address(from, &from_buf);
+	out.to = buf_slice(&from_buf);
+	stanza_error_reply(&out, stanza_error_of(f), SLICE_NONE, &scratch, &reply);
+	reply.flags |= FLAG_MUC;
+	TAILQ_FOREACH(client, &to->clients, siblings)
+		receivers_add(&r, client);
+	outbox_add(&reply, &r);
+	receivers_free(&r);
+	buf_free(&scratch);
+}
+
 /* A message to an occupant (section 7.5). */
 static void
 private(struct room *room, struct client *sender, struct slice nick, const struct frame *f, uint64_t now)
@@ -253,9 +282,6 @@ private(struct room *room, struct client *sender, struct slice nick, const struc
 		answer_error(f, STANZA_ERROR_BAD_REQUEST, NULL);
 	} else if (to == NULL) {
 		answer_error(f, STANZA_ERROR_ITEM_NOT_FOUND, "Nobody here has this nick");
-	} else if (f->subtype == TYPE_ERROR) {
-		/* For a copy of what was said to all, perhaps, and that would be an error for each receiver. */
-		log_debug("error of an occupant", "room=%s from=%s", log_quote(room_jid(room)), log_quote(f->from));
 	} else if (!privilege_has(room, o->role, PRIVILEGE_PRIVATE)) {
 		answer_error(f, STANZA_ERROR_FORBIDDEN, "You may not send private messages in this room");
 	} else if (is_too_fast(o, now)) {
@@ -281,6 +307,21 @@ to_room(struct room *room, struct client *sender, const struct frame *f, uint64_
 		answer_error(f, STANZA_ERROR_BAD_REQUEST, "Messages to all have the type groupchat");
 }
 
+/* An error of one who is in the room; it may mean that it is not there any more. */
+static void
+error_handle(struct room *room, struct client *sender, const struct frame *f, uint64_t now)
+{
+	struct jid to;
+
+	jid_split(f->to, &to);
+	if (to.resource.ptr != NULL)
+		private_error(sender->occupant, f, to.resource, now);
+	else
+		to_room(room, sender, f, now);
+	if (watch_says_gone(f))
+		enter_gone(sender, "error for a message", now);
+}
+
 void
 message_handle(const struct frame *f, uint64_t now)
 {
@@ -294,8 +335,8 @@ message_handle(const struct frame *f, uint64_t now)
 	if (room == NULL)
 		answer_error(f, to.local.ptr != NULL ? STANZA_ERROR_ITEM_NOT_FOUND :
 		    STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
-	else if (sender != NULL && f->subtype == TYPE_ERROR && watch_says_gone(f))
-		enter_gone(sender, "error for a message", now);
+	else if (sender != NULL && f->subtype == TYPE_ERROR)
+		error_handle(room, sender, f, now);
 	else if (to.resource.ptr == NULL && f->subtype != TYPE_GROUPCHAT)
 		to_room(room, sender, f, now);
 	else if (sender == NULL)

@@ -2,6 +2,9 @@
  * moderate.c: messages that are taken back: by a moderator (XEP-0425), with an iq to the room, or by
  * who has sent them (XEP-0424), with a message to all. Called by request.c and message.c. All are told,
  * and what stays in the archive is a tombstone, which archived puts there (outbox_redact()).
+ *
+ * What a moderator takes back must be there, or all would be told of a message that nobody has. Only
+ * the archive knows, so it is asked first, as by a client; nothing is kept meanwhile (seal.c).
  */
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
@@ -9,10 +12,13 @@
 #include "log.h"
 #include "mucd.h"
 #include "ns.h"
+#include "seal.h"
 #include "xmlout.h"
 
 #define REASON_MAX 1024 /* bytes of a reason */
 #define ID_BYTES   8
+#define ID_MAX     1024 /* of a request's id, which is in that of the question to the archive */
+#define KIND       "moderate"
 
 /* What a request asks for. */
 struct moderation {
@@ -127,29 +133,113 @@ id_make(char text[2 * ID_BYTES + 1])
 	stanza_archive_id(number, text);
 }
 
+/* Asks the archive whether it has the message, in the name of the room. The answer has in its id all that was asked
+ * for. */
+static void
+archive_ask(const struct frame *f, const struct room *room, const struct client *moderator, const struct moderation *m)
+{
+	struct frame query = { .type = FRAME_ROOM_QUERY, .kind = STANZA_IQ, .subtype = TYPE_SET,
+		.jid = room_jid(room), .from = room_jid(room), .name = SLICE("query"), .ns = SLICE(NS_MAM) };
+	struct buf words = { 0 }, id = { 0 }, payload = { 0 };
+	struct seal s = { KIND, moderator->number, SLICE_NONE, f->id };
+
+	buf_add_slice(&words, m->id);
+	buf_add_slice(&words, m->reason);
+	s.words = buf_slice(&words);
+	seal_write(room, &s, room_jid(room), &id);
+	buf_add_string(&payload, "<query xmlns='" NS_MAM "'>");
+	form_open(&payload, "submit", NS_MAM, NULL, NULL);
+	form_field(&payload, "ids", "list-multi", NULL, m->id);
+	form_close(&payload);
+	buf_add_string(&payload, "<set xmlns='" NS_RSM "'><max>0</max></set></query>");
+	query.id = buf_slice(&id);
+	query.payload = buf_slice(&payload);
+	answer_send(&query);
+	buf_free(&words);
+	buf_free(&id);
+	buf_free(&payload);
+}
+
+/* What is wrong with a request, or NONE. */
+static enum stanza_error
+refusal(const struct room *room, const struct client *moderator, const char **text)
+{
+	*text = "Messages are not taken back in this room";
+	if (!room->config.moderation)
+		return STANZA_ERROR_SERVICE_UNAVAILABLE;
+	*text = "Only moderators may take back messages of others";
+	return moderator == NULL || moderator->occupant->role != IN_MODERATOR ? STANZA_ERROR_FORBIDDEN :
+	    STANZA_ERROR_NONE;
+}
+
 void
 moderate_request(const struct frame *f, struct room *room, uint64_t now)
 {
 	const struct client *moderator = client_find(room, f->from);
 	struct moderation m = { 0 };
-	enum stanza_error error = moderation_read(f, &m);
+	const char *text;
+	enum stanza_error error = refusal(room, moderator, &text);
+
+	(void)now;
+	if (error == STANZA_ERROR_NONE) {
+		text = NULL;
+		error = f->id.len > ID_MAX ? STANZA_ERROR_POLICY_VIOLATION : moderation_read(f, &m);
+	}
+	if (error != STANZA_ERROR_NONE)
+		answer_error(f, error, text);
+	else
+		archive_ask(f, room, moderator, &m);
+	moderation_free(&m);
+}
+
+/* Does what was asked for. */
+static void
+moderate(const struct client *moderator, const struct moderation *m, uint64_t now)
+{
+	const struct room *room = moderator->occupant->room;
 	char id[2 * ID_BYTES + 1];
 
-	if (!room->config.moderation) {
-		answer_error(f, STANZA_ERROR_SERVICE_UNAVAILABLE, "Messages are not taken back in this room");
-	} else if (moderator == NULL || moderator->occupant->role != IN_MODERATOR) {
-		answer_error(f, STANZA_ERROR_FORBIDDEN, "Only moderators may take back messages of others");
-	} else if (error != STANZA_ERROR_NONE) {
-		answer_error(f, error, NULL);
-	} else {
-		id_make(id);
-		announce(moderator, &m, slice_string(id), now);
-		tombstone(moderator, &m, true, slice_string(id), now);
-		answer_result(f, SLICE(""));
-		log_info("message taken back", "room=%s by=%s id=%s", log_quote(room_jid(room)),
-		    log_quote(f->from), log_quote(m.id));
+	id_make(id);
+	announce(moderator, m, slice_string(id), now);
+	tombstone(moderator, m, true, slice_string(id), now);
+	log_info("message taken back", "room=%s by=%s id=%s", log_quote(room_jid(room)),
+	    log_quote(client_jid(moderator)), log_quote(m->id));
+}
+
+bool
+moderate_answer(const struct frame *f, uint64_t now)
+{
+	struct room *room = room_find(jid_bare_of(f->to));
+	struct frame request = { .type = FRAME_STANZA, .kind = STANZA_IQ, .subtype = TYPE_SET };
+	struct moderation m = { 0 };
+	struct client *moderator;
+	enum stanza_error error;
+	const char *text;
+	struct seal s;
+
+	if (room == NULL || seal_read(room, KIND, f->id, f->from, &s) != OK)
+		return false;
+	moderator = seal_client(room, &s);
+	m.id = slice_part(s.words, 0, 2 * ID_BYTES);
+	m.reason = slice_part(s.words, m.id.len, s.words.len);
+	if (moderator == NULL || stanza_archive_id_read(m.id, &m.archive_id) != OK)
+		return true;
+	request.from = client_jid(moderator);
+	request.to = room_jid(room);
+	request.handle = moderator->handle;
+	request.id = s.id;
+	error = refusal(room, moderator, &text);
+	if (error == STANZA_ERROR_NONE && f->subtype == TYPE_ERROR) {
+		error = stanza_error_of(f);
+		text = error == STANZA_ERROR_ITEM_NOT_FOUND ? "The room has no such message" : NULL;
 	}
-	moderation_free(&m);
+	if (error != STANZA_ERROR_NONE) {
+		answer_error(&request, error, text);
+		return true;
+	}
+	moderate(moderator, &m, now);
+	answer_result(&request, SLICE(""));
+	return true;
 }
 
 void

@@ -42,6 +42,7 @@ enum table {
 	TABLE_CLIENT,      /* occupant.c: room, number of the client -> a client of an occupant */
 	TABLE_OUTBOX,      /* outbox.c: number -> frame */
 	TABLE_FORGET,      /* room.c: rooms whose archives archived has not forgotten yet */
+	TABLE_HAT,         /* hat.c: room, number of the hat -> the hat, and who wears it */
 	TABLE_COUNT
 };
 
@@ -111,7 +112,7 @@ enum whom { WHOM_NOBODY, WHOM_MODERATORS, WHOM_PARTICIPANTS, WHOM_ANYONE, WHOM_C
 struct room_config {
 	struct buf name, description, lang, contact_ids, subject_lang, password, pubsub, ldapgroup;
 	bool persistent, public_room, members_only, moderated, password_protected, non_anonymous;
-	bool change_subject, invites, logged, member_list_public, moderation;
+	bool change_subject, invites, logged, member_list_public, moderation, reserved_nicks;
 	enum whom private_messages;
 	unsigned broadcast;          /* 1u << role_in_room of those whose presence is shown */
 	unsigned member_list;        /* 1u << role_in_room of those who may read the lists */
@@ -125,6 +126,15 @@ struct affiliate {
 	char *reason;
 	size_t jid_len;
 	char jid[];                  /* a bare JID, or a domain (of outcasts and members) */
+};
+
+/* A hat of a room, and who wears it (XEP-0317): hat.c. */
+struct hat {
+	TAILQ_ENTRY(hat) all;
+	uint64_t number;             /* of its row */
+	char *uri, *title;
+	char *hue;                   /* degrees, as they were given; NULL: none */
+	struct map *wearers;         /* bare JIDs; each is its own value, a string */
 };
 
 struct room {
@@ -147,6 +157,7 @@ struct room {
 	struct buf avatar, avatar_type, vcard; /* sha-1 of the avatar in hexadecimal, or empty; the vCard */
 	TAILQ_HEAD(affiliates, affiliate) affiliates;
 	struct map *by_jid;          /* affiliate of a bare JID or domain */
+	TAILQ_HEAD(hats, hat) hats;  /* in the order in which they were made */
 	TAILQ_HEAD(occupants, occupant) occupants; /* in the order in which they came */
 	struct map *by_nick;         /* occupant */
 	struct map *by_client;       /* client of a full JID */
@@ -167,7 +178,7 @@ struct room *room_find(struct slice jid);    /* of one of our domains; NULL: the
 struct room *room_make(struct domain *domain, struct slice jid, uint64_t now);
 void room_save(struct room *room);           /* its row is written with this transaction */
 int rooms_save(void);                        /* before the commit */
-/* Its end: row, affiliations, clients; archive as well when forget. The occupants were told. */
+/* Its end: row, affiliations, hats, clients; archive as well when forget. The occupants were told. */
 void room_remove(struct room *room, bool forget);
 /* Something was said in it: it is not idle. */
 void room_touch(struct room *room, uint64_t now);
@@ -199,6 +210,28 @@ void affiliations_free(struct room *room);
 size_t affiliation_owned(struct slice bare);
 int affiliations_open(void);
 
+/* -- hat.c: hats of a room, and who wears them (XEP-0317) ------------------------------------------- */
+
+#define HATS_MAX    50           /* of a room */
+#define HATS_ON_MAX 10           /* that one user wears in a room */
+#define HATS_WORN_MAX 1000       /* in a room, by all together */
+
+struct hat *hat_find(const struct room *room, struct slice uri);
+bool hat_is_worn(const struct hat *hat, struct slice bare);
+/* Makes a hat, or gives the one with this URI another title and hue (absent: none). Returns 0 or E_FULL. */
+int hat_make(struct room *room, struct slice uri, struct slice title, struct slice hue);
+void hat_destroy(struct room *room, struct hat *hat); /* nobody wears it any more */
+/* Puts it on somebody. Returns 0, E_EXISTS: it is on already, or E_FULL. */
+int hat_put_on(struct room *room, struct hat *hat, struct slice bare);
+int hat_take_off(struct room *room, struct hat *hat, struct slice bare); /* 0 or E_NOT_FOUND */
+/* Appends the element that a presence has; nothing when there is none. */
+void hats_write(const struct room *room, struct slice bare, struct buf *out);
+#define HATS_HASH_SIZE 41
+void hats_hash(const struct room *room, char text[HATS_HASH_SIZE]); /* other hats, another hash */
+int hats_load(struct room *room);
+int hats_remove(const struct room *room);
+void hats_free(struct room *room);
+
 /* -- occupant.c: who is in a room ------------------------------------------------------------------- */
 
 /* One nick: one user, with one or several clients. */
@@ -228,6 +261,7 @@ struct client {
 	uint64_t joined;
 	uint64_t told;               /* when it has sent presence */
 	uint64_t heard, asked;       /* in memory alone: when something came of it, when it was pinged; 0 */
+	bool again;                  /* in memory alone: the ping has not reached it */
 	size_t jid_len;
 	char jid[];                  /* full */
 };
@@ -355,6 +389,8 @@ bool presence_is_shown(const struct occupant *occupant); /* as the room is confi
 void presence_rename(struct occupant *occupant, struct slice nick);
 /* Tells one client, who has entered, of all others. */
 void presence_show_room(const struct client *client);
+/* Tells one client, who may see it, of another occupant. */
+void presence_show_occupant(const struct occupant *occupant, const struct client *client);
 /* Tells that a client is leaving or being removed, then removes it: from the room when it was the last of its
  * occupant (change says why), else its other clients stay and only this one is told. */
 void presence_gone(struct client *client, const struct change *change, struct slice payload);
@@ -368,6 +404,10 @@ void presence_expel(struct occupant *occupant, const struct change *change);
 void enter_presence(const struct frame *f, uint64_t now); /* every presence to room/nick */
 void enter_show_subject(const struct client *client);
 void enter_gone(struct client *client, const char *why, uint64_t now); /* its session or server is away: 333 */
+
+/* -- probe.c: presence probes ---------------------------------------------------------------------------------- */
+
+void probe_handle(const struct frame *f, struct room *room, struct slice nick); /* nick: absent, of the room */
 
 /* -- message.c: messages to a room and to its occupants (7.4, 7.5, 7.8, 7.13, 8.1) --------------------------------- */
 
@@ -430,6 +470,8 @@ void form_field_close(struct buf *out);
 /* A whole field; values: lines, each ended by a line feed. */
 void form_field(struct buf *out, const char *var, const char *type, const char *label, struct slice values);
 void form_close(struct buf *out);
+/* Whether a text is one line of characters of XML. */
+bool form_is_line(struct slice text);
 
 /* -- setting.c: the configuration of a room, field by field; room_config.def ---------------------------------------- */
 
@@ -489,6 +531,13 @@ void register_request(const struct frame *f, struct room *room, uint64_t now);
 /* Whether a message is an administrator's answer to a request for registration, and is dealt with. */
 bool register_handle(struct room *room, const struct frame *f, uint64_t now);
 
+/* -- hat_command.c: the ad-hoc commands of a room (XEP-0050), which are those about hats ---------------------------- */
+
+void hat_command_request(const struct frame *f, struct room *room, uint64_t now);
+/* Appends the items of those that an address may use (disco#items), and the name of one; NULL: there is none. */
+void hat_command_items(const struct room *room, struct slice full, struct buf *out);
+const char *hat_command_name(struct slice node);
+
 /* -- access.c: what somebody may know of a room who need not be in it (full: its address) ----------------------- */
 
 bool access_inside(const struct room *room, struct slice full); /* with this client, or another one of its user */
@@ -511,6 +560,8 @@ void vcard_request(const struct frame *f, struct room *room);
 void vcard_show(const struct client *client);
 void mam_request(const struct frame *f, struct room *room);
 void moderate_request(const struct frame *f, struct room *room, uint64_t now);
+/* Whether an answer is that of the archive to a question of ours, and is dealt with. */
+bool moderate_answer(const struct frame *f, uint64_t now);
 /* What a client has said to all: if it takes back a message of its own (XEP-0424) the archive forgets that one. */
 void moderate_retract(const struct client *sender, const struct frame *f, uint64_t now);
 

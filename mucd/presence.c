@@ -95,6 +95,8 @@ payload_write(const struct told *t, enum sight sight, struct buf *out)
 	else
 		status &= ~SELF_ONLY;
 	buf_add_slice(out, t->payload);
+	if (!t->gone)
+		hats_write(o->room, occupant_bare(o), out);
 	xml_open(out, "occupant-id", SLICE(NS_OCCUPANT_ID));
 	xml_add_attribute(out, "id", slice_string(o->id));
 	buf_add_string(out, "/>");
@@ -232,17 +234,23 @@ presence_tell_client(const struct client *client, const struct change *change)
 }
 
 void
-presence_show_room(const struct client *client)
+presence_show_occupant(const struct occupant *o, const struct client *client)
 {
 	static const struct change none;
-	const struct occupant *self = client->occupant, *o;
 	struct told t;
 
+	told_state(o, &none, &t);
+	one_tell(&t, sees_jids(client->occupant) ? SIGHT_JID : SIGHT_NICK, client);
+}
+
+void
+presence_show_room(const struct client *client)
+{
+	const struct occupant *self = client->occupant, *o;
+
 	TAILQ_FOREACH(o, &self->room->occupants, all) {
-		if (o == self || !presence_is_shown(o))
-			continue;
-		told_state(o, &none, &t);
-		one_tell(&t, sees_jids(self) ? SIGHT_JID : SIGHT_NICK, client);
+		if (o != self && presence_is_shown(o))
+			presence_show_occupant(o, client);
 	}
 }
 

@@ -158,6 +158,7 @@ static const struct service {
 	{ SCOPE_ROOM, NS_VCARD, "vCard", vcard, vcard, false },
 	{ SCOPE_ROOM, NS_MAM, NULL, mam, mam, false }, /* query, metadata */
 	{ SCOPE_ROOM, NS_MODERATE, "moderate", NULL, moderate_request, false },
+	{ SCOPE_ROOM, NS_COMMANDS, "command", NULL, hat_command_request, false },
 	{ SCOPE_ROOM, NS_MUC_ADMIN, "query", admin, admin, true },
 	{ SCOPE_ROOM, NS_MUC_OWNER, "query", owner, owner, true },
 	{ SCOPE_ROOM, NS_REGISTER, "query", register_request, register_request, true },
@@ -217,9 +218,12 @@ request_handle(const struct frame *f, uint64_t now)
 		    log_quote(f->to));
 		return;
 	}
-	if (f->subtype != TYPE_GET && f->subtype != TYPE_SET)
-		relay_answer(f, now);
-	else if (!is_well_formed(f))
+	if (f->subtype != TYPE_GET && f->subtype != TYPE_SET) {
+		if (!moderate_answer(f, now))
+			relay_answer(f, now);
+		return;
+	}
+	if (!is_well_formed(f))
 		answer_error(f, STANZA_ERROR_BAD_REQUEST, NULL);
 	else if (to.local.ptr == NULL && to.resource.ptr != NULL)
 		answer_error(f, STANZA_ERROR_ITEM_NOT_FOUND, NULL);

@@ -33,7 +33,7 @@ static const size_t config_texts[] = {
 static const size_t config_flags[] = {
 	CONFIG(persistent), CONFIG(public_room), CONFIG(members_only), CONFIG(moderated),
 	CONFIG(password_protected), CONFIG(non_anonymous), CONFIG(change_subject), CONFIG(invites),
-	CONFIG(logged), CONFIG(member_list_public), CONFIG(moderation),
+	CONFIG(logged), CONFIG(member_list_public), CONFIG(moderation), CONFIG(reserved_nicks),
 };
 
 #define MEMBER(type, config, offset) ((type *)(void *)((char *)(config) + (offset)))
@@ -157,6 +157,7 @@ room_new(void)
 	struct room *room = mem_alloc(sizeof *room);
 
 	TAILQ_INIT(&room->affiliates);
+	TAILQ_INIT(&room->hats);
 	TAILQ_INIT(&room->occupants);
 	room->by_jid = map_new();
 	room->by_nick = map_new();
@@ -169,6 +170,7 @@ room_free(struct room *room)
 {
 	clients_free(room);
 	affiliations_free(room);
+	hats_free(room);
 	map_free(&room->by_jid);
 	map_free(&room->by_nick);
 	map_free(&room->by_client);
@@ -212,7 +214,8 @@ room_load(uint64_t number)
 		return NULL;
 	room = room_new();
 	room->number = number;
-	if (row_read(value, room) != OK || affiliations_load(room) != OK || clients_load(room) != OK) {
+	if (row_read(value, room) != OK || affiliations_load(room) != OK || hats_load(room) != OK ||
+	    clients_load(room) != OK) {
 		log_warn("room not read", "number=%llu", (unsigned long long)number);
 		room_free(room);
 		return NULL;
@@ -391,6 +394,7 @@ room_remove(struct room *room, bool forget)
 	room->ended = true;
 	clients_remove(room);
 	affiliations_remove(room);
+	hats_remove(room);
 	store_remove(store, TABLE_NAME, name_key(room_jid(room), key));
 	store_remove(store, TABLE_ROOM, number_key(room->number, key));
 	room->domain->rooms--;

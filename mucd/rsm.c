@@ -92,56 +92,83 @@ rsm_read(struct slice payload, const char *ns, size_t max, struct rsm *r)
 	return error;
 }
 
-void
-rsm_count(struct rsm *r, uint64_t number)
+struct place {
+	uint64_t number;
+	size_t len;
+};
+
+static struct place
+place_at(const struct rsm *r, size_t i)
 {
-	r->count++;
-	r->below += number < r->before;
-	r->up_to += number <= r->after;
+	struct place place;
+
+	memcpy(&place, buf_slice(&r->places).ptr + i * sizeof place, sizeof place);
+	return place;
 }
 
-void
-rsm_begin(struct rsm *r)
+/* How many items are on the page. */
+static size_t
+taken(const struct rsm *r)
 {
-	/* The last page is what is left when all but max of those before it were left out. */
-	if (r->backward)
-		r->skip = r->below > r->up_to + r->max ? r->below - r->up_to - r->max : 0;
-	r->index = r->up_to + r->skip;
+	return buf_len(&r->places) / sizeof(struct place);
 }
 
 bool
 rsm_takes(struct rsm *r, uint64_t number)
 {
-	if (number <= r->after || number >= r->before)
+	r->count++;
+	r->below += number < r->before;
+	r->up_to += number <= r->after;
+	if (number <= r->after || number >= r->before || r->max == 0)
 		return false;
-	if (r->skip != 0) {
-		r->skip--;
+	if (r->backward)
+		return true;
+	if (r->skipped < r->skip) {
+		r->skipped++;
 		return false;
 	}
-	if (r->taken == r->max)
-		return false;
-	if (r->taken++ == 0)
-		r->first = number;
-	r->last = number;
-	return true;
+	return taken(r) < r->max;
+}
+
+void
+rsm_add(struct rsm *r, uint64_t number, struct slice item)
+{
+	struct place place = { number, item.len };
+
+	if (taken(r) == r->max) {
+		buf_consume(&r->items, place_at(r, 0).len);
+		buf_consume(&r->places, sizeof place);
+	}
+	buf_add(&r->places, &place, sizeof place);
+	buf_add_slice(&r->items, item);
 }
 
 void
 rsm_write(const struct rsm *r, struct buf *out)
 {
-	if (!r->asked && r->taken == r->count)
+	size_t count = taken(r);
+
+	buf_add_slice(out, buf_slice(&r->items));
+	if (!r->asked && count == r->count)
 		return;
 	buf_add_string(out, "<set xmlns='" NS_RSM "'>");
-	if (r->taken != 0) {
+	if (count != 0) {
 		buf_add_string(out, "<first index='");
-		buf_add_number(out, r->index);
+		buf_add_number(out, r->backward ? r->below - count : r->up_to + r->skip);
 		buf_add_string(out, "'>");
-		buf_add_number(out, r->first);
+		buf_add_number(out, place_at(r, 0).number);
 		buf_add_string(out, "</first><last>");
-		buf_add_number(out, r->last);
+		buf_add_number(out, place_at(r, count - 1).number);
 		buf_add_string(out, "</last>");
 	}
 	buf_add_string(out, "<count>");
 	buf_add_number(out, r->count);
 	buf_add_string(out, "</count></set>");
+}
+
+void
+rsm_free(struct rsm *r)
+{
+	buf_free(&r->items);
+	buf_free(&r->places);
 }

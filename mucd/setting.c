@@ -11,7 +11,6 @@
 
 #include "log.h"
 #include "ns.h"
-#include "xmlchar.h"
 #include "xmlout.h"
 
 #define LINE_MAX_BYTES  1024   /* of one value */
@@ -25,24 +24,6 @@
 
 /* -- text -- */
 
-/* Whether it is one line of characters of XML. */
-static bool
-is_line(struct slice text)
-{
-	const char *at = text.ptr, *end = text.ptr + text.len;
-	uint32_t point;
-
-	while (at < end) {
-		unsigned len = xmlchar_read(at, end, &point);
-
-		if (len == 0 || point < ' ' || (point >= 0x7f && point < 0xa0) || point == 0x2028 ||
-		    point == 0x2029)
-			return false;
-		at += len;
-	}
-	return true;
-}
-
 /* The only value of a field; none is an empty one. */
 static const char *
 one(const struct slice *values, size_t count, struct slice *value)
@@ -52,7 +33,7 @@ one(const struct slice *values, size_t count, struct slice *value)
 		return "has more than one value";
 	if (value->len > LINE_MAX_BYTES)
 		return "is longer than 1024 bytes";
-	return is_line(*value) ? NULL : "has characters that do not belong into one line";
+	return form_is_line(*value) ? NULL : "has characters that do not belong into one line";
 }
 
 static void
@@ -672,6 +653,7 @@ info_text(struct buf *out, const char *var, const char *type, const char *label,
 void
 form_info(const struct room *room, bool inside, struct buf *out)
 {
+	char hash[HATS_HASH_SIZE];
 	struct buf number = { 0 };
 	struct settings s;
 
@@ -695,6 +677,10 @@ form_info(const struct room *room, bool inside, struct buf *out)
 		form_field(out, "muc#roominfo_avatarhash", "text-multi", "Hash of the avatar",
 		    buf_slice(&room->avatar));
 	info_settings(&s, out);
+	if (!TAILQ_EMPTY(&room->hats)) {
+		hats_hash(room, hash);
+		form_field(out, "hats#hash", "text-single", "Hash of the hats", slice_string(hash));
+	}
 	form_close(out);
 	buf_free(&number);
 	settings_free(&s);

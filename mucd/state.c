@@ -17,6 +17,7 @@ static const char *const tables[] = {
 	[TABLE_CLIENT] = "client",
 	[TABLE_OUTBOX] = "outbox",
 	[TABLE_FORGET] = "forget",
+	[TABLE_HAT] = "hat",
 	[TABLE_COUNT] = NULL,
 };
 

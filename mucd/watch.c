@@ -4,7 +4,7 @@
  *
  * Of sessions here the router knows; it is asked after each WELCOME. An occupant at another server is heard of, or
  * asked with a ping (XEP-0199) after some silence; one that does not answer, or whose server says that it is away,
- * leaves with status 333.
+ * leaves with status 333. That it is not reached is no reason, until it has been silent for as long.
  */
 #include "mucd.h"
 
@@ -21,12 +21,27 @@
 
 /* -- errors -- */
 
-/* Conditions by which a server says that nobody is there (as for a groupchat message in RFC 6121 section
- * 8.5.3.2). */
+/* Conditions by which a server says that nobody is there: those of XEP-0045 section 18.1 (ghost users), and two more
+ * which servers use for what does not exist (RFC 6121 section 8.5). */
 static const char *const gone[] = {
 	"gone", "item-not-found", "recipient-unavailable", "redirect", "remote-server-not-found",
 	"remote-server-timeout", "service-unavailable", "jid-malformed",
 };
+
+/* Whether an error is about a while: a link that is down, most of all. It says nothing of who is at the other end. */
+static bool
+is_wait(const struct frame *f)
+{
+	struct buf scratch = { 0 };
+	struct xmlin_element error;
+	struct slice type;
+	bool wait;
+
+	wait = xmlin_find(f->payload, SLICE(NS_CLIENT), "error", NS_CLIENT, &error) &&
+	    xmlin_attribute(&error, "type", &scratch, &type) == OK && slice_is(type, "wait");
+	buf_free(&scratch);
+	return wait;
+}
 
 static bool
 has_condition(const struct frame *f, const char *condition)
@@ -42,7 +57,7 @@ watch_says_gone(const struct frame *f)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof gone / sizeof gone[0]; i++) {
+	for (i = 0; i < sizeof gone / sizeof gone[0] && !is_wait(f); i++) {
 		if (has_condition(f, gone[i]))
 			return true;
 	}
@@ -94,7 +109,9 @@ ask(struct client *client, bool info, uint64_t now)
 		.ns = info ? SLICE(NS_DISCO_INFO) : SLICE(NS_PING) };
 
 	f.payload = info ? SLICE("<query xmlns='" NS_DISCO_INFO "'/>") : SLICE("<ping xmlns='" NS_PING "'/>");
-	client->asked = now;
+	if (!client->again)
+		client->asked = now;
+	client->again = false;
 	answer_send(&f);
 }
 
@@ -111,10 +128,13 @@ watch_answer(const struct frame *f, uint64_t now)
 	client = room != NULL ? client_find(room, f->from) : NULL;
 	if (client == NULL || client->asked == 0)
 		return true;
-	/* One that is away for a while may come back. */
-	if (f->subtype == TYPE_RESULT || !watch_says_gone(f) || has_condition(f, "recipient-unavailable")) {
+	/* A server that says who is away for a while has answered; one that was not reached has not. */
+	if (f->subtype == TYPE_ERROR && is_wait(f) && !has_condition(f, "recipient-unavailable")) {
+		client->again = true;
+	} else if (f->subtype == TYPE_RESULT || !watch_says_gone(f)) {
 		client->heard = now;
 		client->asked = 0;
+		client->again = false;
 	} else if (ping && has_condition(f, "service-unavailable")) {
 		ask(client, true, now);
 	} else {
@@ -131,7 +151,7 @@ look(struct client *client, uint64_t silence, uint64_t now)
 		return;
 	if (client->asked != 0 && now >= client->asked + ANSWER_TIME)
 		enter_gone(client, "no answer", now);
-	else if (client->asked == 0 && now >= client->heard + silence)
+	else if (client->again || (client->asked == 0 && now >= client->heard + silence))
 		ask(client, false, now);
 }
 

@@ -322,3 +322,19 @@ def test_registration_is_approved(people):
     told = owner.wait(lambda e: local(e) == "message" and e.get("from") == room and item(e) is not None)
     assert item(told).get("affiliation") == "member" and item(told).get("jid") == bare(witch)
     enter(witch, room, "hag")
+
+
+def test_reserved_nick_is_used(people):
+    """Where the room says so, who has reserved a nick gets it whatever it asks for, and cannot take another."""
+    room = people.room(reservednicks=True)
+    witch, other = people.session(), people.enter(room, "other")
+    assert witch.iq("set", registration("hag"), to=room).get("type") == "result"
+    own = enter(witch, room, "crone")
+    assert own.get("from") == room + "/hag" and codes(own) >= {"110", "210"}
+    assert codes(seen(other, room, "hag")) == set()
+    witch.send("<presence to='%s/crone'/>" % room)
+    refused = witch.wait(lambda e: local(e) == "presence" and e.get("type") == "error")
+    assert condition(refused) == "not-acceptable"
+    with pytest.raises(Refused) as reason:
+        enter(people.session(), room, "hag")
+    assert reason.value.condition == "conflict"

@@ -85,11 +85,25 @@ def test_who_may(scene):
     assert tombstone(scene.owner, room, id)[0] is None
 
 
+def test_unknown(scene):
+    """A message that is not there is not taken back, and nobody is told."""
+    room = scene.place
+    assert condition(moderate(scene.owner, room, "0000000000000001")) == "item-not-found"
+    assert condition(moderate(scene.owner, room, scene.id[:-1] + ("0" if scene.id[-1] != "0" else "1"))) == "item-not-found"
+    for client in (scene.owner, scene.second):
+        client.sync()
+        assert [e for e in client.pending("message") if child(e, "retract", "retract") is not None] == []
+    assert moderate(scene.owner, room, scene.id, RETRACT + "<reason>%s</reason>" % ("x" * 1024)).get("type") == "result"
+    assert len(child(retraction(scene.second), "retract", "retract").findtext(q("retract", "reason"))) == 1024
+
+
 def test_another_rooms_message(scene):
     """An id of one room's archive is none of another's, whoever moderates that."""
     mine = scene.room()
-    moderate(scene.owner, mine, scene.id)
-    scene.owner.sync()
+    owner = scene.owner  # of the other room by now
+    assert condition(moderate(owner, mine, scene.id)) == "item-not-found"
+    owner.sync()
+    assert [e for e in owner.pending("message") if child(e, "retract", "retract") is not None] == []
     assert tombstone(scene.second, scene.place, scene.id)[0] is None
 
 

@@ -101,6 +101,16 @@ static const char *const payloads[] = {
 	"<vCard xmlns='" NS_VCARD "'/>",
 	"<vCard xmlns='" NS_VCARD "'><PHOTO><TYPE>image/png</TYPE><BINVAL>aGVsbG8=</BINVAL></PHOTO></vCard>",
 	"<moderate xmlns='" NS_MODERATE "' id='0000000000000001'><retract xmlns='" NS_RETRACT "'/></moderate>",
+	"<command xmlns='" NS_COMMANDS "' node='" NS_HATS_COMMANDS ":create'/>",
+	"<command xmlns='" NS_COMMANDS "' node='" NS_HATS_COMMANDS ":create' sessionid='s'><x xmlns='" NS_DATA
+	    "' type='submit'><field var='hats#uri'><value>urn:h:%n</value></field><field var='hats#title'><value>t</value>"
+	    "</field><field var='hats#hue'><value>1.5</value></field></x></command>",
+	"<command xmlns='" NS_COMMANDS "' node='" NS_HATS_COMMANDS ":assign'><x xmlns='" NS_DATA "' type='submit'>"
+	    "<field var='hats#uri'><value>urn:h:own</value></field><field var='hats#jid'><value>%j</value></field></x>"
+	    "</command>",
+	"<command xmlns='" NS_COMMANDS "' node='" NS_HATS_COMMANDS ":destroy'><x xmlns='" NS_DATA "' type='submit'>"
+	    "<field var='hats#uri'><value>urn:h:own</value></field></x></command>",
+	"<command xmlns='" NS_COMMANDS "' node='" NS_HATS_COMMANDS ":list-assigned'/>",
 };
 
 /* -- in place of the process ---------------------------------------------------------------------- */

@@ -40,6 +40,14 @@ world_log(void)
 
 /* -- what keeps rooms -- */
 
+/* What hats are kept in, which no room here has. */
+struct store *store;
+
+void
+daemon_dirty(void)
+{
+}
+
 struct affiliate *
 affiliate_find(const struct room *room, struct slice bare)
 {
@@ -353,6 +361,7 @@ world_setup(void **state)
 	world->by_nick = map_new();
 	world->by_client = map_new();
 	TAILQ_INIT(&world->affiliates);
+	TAILQ_INIT(&world->hats);
 	TAILQ_INIT(&world->occupants);
 	room_config_default(&world->config, &world_domain);
 	affiliation_set(world, SLICE("owner@a.test"), AFFILIATION_OWNER, SLICE_NONE, SLICE_NONE);

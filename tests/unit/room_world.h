@@ -37,6 +37,7 @@ room_new(size_t i, const char *jid)
 		.jid_len = strlen(jid) };
 	memset(r->occupant_key, (int)i + 1, sizeof r->occupant_key);
 	TAILQ_INIT(&r->affiliates);
+	TAILQ_INIT(&r->hats);
 	TAILQ_INIT(&r->occupants);
 	r->config.public_room = r->config.logged = r->config.moderation = true;
 	r->config.private_messages = WHOM_ANYONE;
@@ -164,6 +165,14 @@ assert_has_not(const char *text, const char *part)
 }
 
 /* -- what the others do, as far as it matters here ------------------------------------------------- */
+
+/* What hats are kept in, which no room here has. */
+struct store *store;
+
+void
+daemon_dirty(void)
+{
+}
 
 struct domain *
 domain_find(struct slice name)

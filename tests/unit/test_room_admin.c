@@ -2,7 +2,7 @@
  * test_room_admin.c: who may change and read which list of a room, and what follows from it (XEP-0045 sections 8 to
  * 10): requests in, what is said to whom out.
  *
- * Links: mucd/form.c mucd/setting.c mucd/owner.c mucd/admin.c mucd/register.c mucd/privilege_change.c mucd/privilege.c
+ * Links: mucd/form.c mucd/setting.c mucd/owner.c mucd/admin.c mucd/register.c mucd/privilege_change.c mucd/privilege.c mucd/hat.c
  */
 #include "mucd_world.h"
 

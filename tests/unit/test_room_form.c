@@ -2,7 +2,7 @@
  * test_room_form.c: data forms, and the configuration of rooms in them: each field there and back, what is
  * refused, and that what is written is canonical.
  *
- * Links: mucd/form.c mucd/setting.c mucd/owner.c mucd/admin.c mucd/privilege_change.c mucd/privilege.c
+ * Links: mucd/form.c mucd/setting.c mucd/owner.c mucd/admin.c mucd/privilege_change.c mucd/privilege.c mucd/hat.c
  */
 #include "mucd_world.h"
 
@@ -94,7 +94,7 @@ static const struct {
 	{ "getmemberlist", "participant\n", "participant\n" }, { "getmemberlist", "\n", "" },
 	{ "enablelogging", "0\n", "0\n" },
 	{ "maxhistoryfetch", "10\n", "10\n" }, { "maxhistoryfetch", "\n", "50\n" }, { "maxhistoryfetch", "0\n", "0\n" },
-	{ "moderation", "0\n", "0\n" },
+	{ "moderation", "0\n", "0\n" }, { "reservednicks", "1\n", "1\n" },
 	{ "roomadmins", "x@a.test\ny@a.test/r\nX@a.test\n", "x@a.test\ny@a.test\n" },
 	{ "roomowners", "x@a.test\n", "x@a.test\n" }, { "roomowners", "\n", "" },
 }, bad[] = {
@@ -207,7 +207,7 @@ test_round_trip(void **state)
 	xmlin_begin(&in, x.content, x.ns);
 	while (xmlin_child(&in, &field))
 		count += slice_is(field.name, "field");
-	assert_int_equal(count, 25); /* all of the table, and FORM_TYPE */
+	assert_int_equal(count, 26); /* all of the table, and FORM_TYPE */
 	buf_printf(&query, "<query xmlns='" NS_MUC_OWNER "'><x xmlns='" NS_DATA "' type='submit'>%.*s</x></query>",
 	    SLICE_ARG(x.content));
 	payload = slice_dup(buf_slice(&query));

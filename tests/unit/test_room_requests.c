@@ -2,7 +2,7 @@
  * test_room_requests.c: requests to rooms, their domain and their occupants: who gets which answer.
  *
  * Links: mucd/request.c mucd/access.c mucd/privilege.c mucd/disco.c mucd/rsm.c mucd/relay.c mucd/seal.c
- * Links: mucd/vcard.c mucd/mam.c mucd/moderate.c
+ * Links: mucd/vcard.c mucd/mam.c mucd/moderate.c mucd/hat.c mucd/hat_command.c mucd/form.c
  */
 #include "room_world.h"
 
@@ -178,6 +178,13 @@ test_pages(void **state)
 	assert_has(answer, "<first index='1'>2</first><last>3</last>");
 	answer = request(TYPE_GET, C, "rooms.test", PAGE("<max>2</max><index>3</index>"));
 	assert_has(answer, "<first index='3'>4</first><last>4</last>");
+	answer = request(TYPE_GET, C, "rooms.test", PAGE("<max>1</max><before>4</before><after>1</after>"));
+	assert_has(answer, "'><item jid='r3@rooms.test' name='r3'/><set");
+	assert_has(answer, "<first index='2'>3</first><last>3</last><count>4</count>");
+	answer = request(TYPE_GET, C, "rooms.test", PAGE("<max>9</max><before/><after>3</after>"));
+	assert_has(answer, "<first index='3'>4</first><last>4</last>");
+	answer = request(TYPE_GET, C, "rooms.test", PAGE("<max>0</max><before/>"));
+	assert_has(answer, "<set xmlns='" NS_RSM "'><count>4</count></set>");
 	answer = request(TYPE_GET, C, "rooms.test", PAGE("<max>0</max>"));
 	assert_has(answer, "<set xmlns='" NS_RSM "'><count>4</count></set>");
 	assert_has_not(answer, "<item");
@@ -359,28 +366,62 @@ test_vcard(void **state)
 #define MODERATE(id, in) "<moderate xmlns='" NS_MODERATE "' id='" id "'>" in "</moderate>"
 #define RETRACT          "<retract xmlns='" NS_RETRACT "'/>"
 
+/* The archive's answer to a question with this text, in which its id is. */
+static const char *
+archive_answers(const char *question, const char *from, const char *payload)
+{
+	const char *id = strstr(question, " id="), *end = strstr(question, " handle=");
+	char copy[512];
+	struct frame f = { .type = FRAME_STANZA, .kind = STANZA_IQ, .subtype = payload[0] == '\0' ? TYPE_RESULT : TYPE_ERROR,
+		.from = slice_string(from), .to = SLICE(ROOM), .payload = slice_string(payload) };
+
+	assert_non_null(id);
+	assert_non_null(end);
+	snprintf(copy, sizeof copy, "%.*s", (int)(end - id - 4), id + 4);
+	f.id = slice_string(copy);
+	request_handle(&f, 1000000);
+	return heard();
+}
+
 static void
 test_moderate(void **state)
 {
 	struct room *r = coven();
 	const char *what = MODERATE("0000000000000011", RETRACT "<reason>Un&lt;kind</reason>");
 	const char *said_then;
+	char asked[1024];
 
 	(void)state;
 	assert_has(request(TYPE_SET, B, ROOM, what), "<forbidden");
 	assert_has(request(TYPE_SET, C, ROOM, what), "<forbidden");
 	assert_has(request(TYPE_SET, A, ROOM, MODERATE("11", RETRACT)), "<item-not-found");
 	assert_has(request(TYPE_SET, A, ROOM, MODERATE("0000000000000011", "<edit/>")), "<feature-not-implemented");
-	said_then = request(TYPE_SET, A, ROOM, what);
+	snprintf(asked, sizeof asked, "%s", request(TYPE_SET, A, ROOM, what));
+	assert_has(asked, "answer ROOM_QUERY set from=" ROOM " to= id=moderate-");
+	assert_has(asked, "type='list-multi'><value>0000000000000011</value></field></x><set xmlns='" NS_RSM
+	    "'><max>0</max></set></query>");
+	/* It is not there: only who has asked is told. */
+	said_then = archive_answers(asked, ROOM, "<error type='cancel'><item-not-found xmlns='" NS_STANZAS "'/></error>");
+	assert_has(said_then, "answer iq error from=" ROOM " to=" A " id=i1 handle=101: <error type='cancel'><item-not-found");
+	assert_has_not(said_then, "redact");
+	assert_has(archive_answers(asked, ROOM, "<error type='wait'><resource-constraint xmlns='" NS_STANZAS "'/></error>"),
+	    "<resource-constraint");
+	assert_string_equal(archive_answers(asked, B, ""), ""); /* not the room's to itself */
+	said_then = archive_answers(asked, ROOM, "");
 	assert_has(said_then, "to 101 102 store message groupchat from=" ROOM);
 	assert_has(said_then, "<retract xmlns='" NS_RETRACT "' id='0000000000000011'><moderated xmlns='" NS_MODERATE
 	    "' by='" ROOM "/anna'><occupant-id xmlns='" NS_OCCUPANT_ID "' id='occupant'/></moderated>"
 	    "<reason>Un&lt;kind</reason></retract>");
 	assert_has(said_then, "redact " ROOM " 17 own= <retracted xmlns='" NS_RETRACT "' id='");
 	assert_has(said_then, "stamp='1970-01-01T00:16:40.000Z'><moderated");
-	assert_has(said_then, "answer iq result");
+	assert_has(said_then, "answer iq result from=" ROOM " to=" A " id=i1 handle=101");
+	/* Who may not any more when the answer comes. */
+	occupant_find(r, SLICE("anna"))->role = IN_PARTICIPANT;
+	assert_has(archive_answers(asked, ROOM, ""), "<forbidden");
+	occupant_find(r, SLICE("anna"))->role = IN_MODERATOR;
 	r->config.moderation = false;
 	assert_has(request(TYPE_SET, A, ROOM, what), "<service-unavailable");
+	assert_has(archive_answers(asked, ROOM, ""), "<service-unavailable");
 }
 
 static void
