@@ -498,6 +498,20 @@ int batch_expire(uint64_t now);
 /* Stores a message of our own making, within the open transaction. */
 int batch_store(struct frame *f);
 
+/* -- refused.c: messages that were refused ---------------------------------------------------------- */
+
+int refused_open(void);
+void refused_close(void);
+bool refused_has(const struct frame *f);
+int refused_add(const struct frame *f);      /* remembers one, with the open transaction */
+void refused_begin(void);                    /* a transaction */
+void refused_revert(void);                   /* it was aborted: what it has refused may be taken when it comes again */
+
+/* -- bounce.c: messages without a receiver ------------------------------------------------------------ */
+
+/* Nothing of the message is left with that account; its error goes into the archive of its sender. */
+int bounce_take(struct account *account, uint64_t id, uint64_t now);
+
 /* -- once.c: messages of other servers that come twice -------------------------------------------- */
 
 /* Notes that a message with an id of its server (its token) is stored; *repeated: it was noted before. */

@@ -9,15 +9,11 @@
  */
 #include "archived.h"
 
-#include <stdlib.h>
-
 #include "counter.h"
 #include "jid.h"
 #include "log.h"
-#include "mem.h"
 
 #define ORIGIN_TIME  (30ull * 86400 * 1000) /* milliseconds for which an origin is remembered */
-#define REFUSED_MAX  1024
 #define BATCH_KEEP   (1 << 20) /* memory kept while there is nothing to do */
 #define BATCH_BYTES  (2 << 20) /* of frames in one transaction */
 #define STORED_MAX   8192      /* messages in one STORED */
@@ -26,7 +22,6 @@
 static struct {
 	uint64_t now;
 	struct out *out;
-	size_t refused_at;                  /* refused_at before it */
 	uint64_t stored, repeated, refused; /* for the counters */
 } run;
 
@@ -39,16 +34,6 @@ static struct {
 	uint32_t origin;
 	struct buf numbers;
 } stored;
-
-/* Messages that were refused lately: if they come again the answer is the same, also after a
- * restart: they are below the watermark, and nobody may take them for stored. Each slot is a row of
- * meta. */
-#define REFUSED_NAME "refused:"
-static struct {
-	uint32_t origin;
-	uint64_t seq;
-} refused[REFUSED_MAX];
-static size_t refused_at;
 
 /* -- answers -- */
 
@@ -85,64 +70,6 @@ ack_add(const struct frame *f)
 	buf_add_u64(&run.out->acks, f->seq);
 }
 
-static bool
-was_refused(const struct frame *f)
-{
-	size_t i;
-
-	for (i = 0; i < REFUSED_MAX; i++) {
-		if (refused[i].seq == f->seq && refused[i].origin == f->origin)
-			return true;
-	}
-	return false;
-}
-
-static struct slice
-refused_key(size_t slot, char out[sizeof REFUSED_NAME - 1 + 8])
-{
-	memcpy(out, REFUSED_NAME, sizeof REFUSED_NAME - 1);
-	store_key_u64(out + sizeof REFUSED_NAME - 1, slot);
-	return slice_of(out, sizeof REFUSED_NAME - 1 + 8);
-}
-
-/* Remembers that a message was refused. */
-static int
-refused_add(const struct frame *f)
-{
-	size_t slot = refused_at++ % REFUSED_MAX;
-	char key[sizeof REFUSED_NAME - 1 + 8], value[17] = { VALUE_VERSION };
-
-	refused[slot].origin = f->origin;
-	refused[slot].seq = f->seq;
-	store_key_u64(value + 1, f->origin);
-	store_key_u64(value + 9, f->seq);
-	return store_put(state.store, TABLE_META, refused_key(slot, key),
-	    slice_of(value, sizeof value));
-}
-
-static bool
-refused_load(void *arg, struct slice key, struct slice value)
-{
-	struct value_reader r = { .rest = value };
-	uint64_t slot, origin, seq;
-
-	(void)arg;
-	value_u8(&r);
-	origin = value_u64(&r);
-	seq = value_u64(&r);
-	if (r.error || key.len != sizeof REFUSED_NAME - 1 + 8)
-		return true;
-	slot = store_key_read_u64(key.ptr + sizeof REFUSED_NAME - 1) % REFUSED_MAX;
-	refused[slot].origin = (uint32_t)origin;
-	refused[slot].seq = seq;
-	/* Incarnations grow, and so do numbers: the newest is the one to go on after. */
-	if (refused_at == 0 || origin > refused[(refused_at - 1) % REFUSED_MAX].origin ||
-	    (origin == refused[(refused_at - 1) % REFUSED_MAX].origin &&
-	    seq > refused[(refused_at - 1) % REFUSED_MAX].seq))
-		refused_at = slot + 1;
-	return true;
-}
-
 /* Refuses a message for good. */
 static int
 refuse(const struct frame *f)
@@ -152,20 +79,8 @@ refuse(const struct frame *f)
 	return f->seq != 0 ? refused_add(f) : OK;
 }
 
-/* What an aborted transaction has refused may be taken when it is tried again. */
-static void
-refused_revert(void)
-{
-	size_t begin = run.refused_at;
-
-	if (refused_at - begin > REFUSED_MAX)
-		begin = refused_at - REFUSED_MAX;
-	while (refused_at > begin)
-		refused[--refused_at % REFUSED_MAX].seq = 0;
-	refused_at = run.refused_at;
-}
-
 /* -- messages -- */
+
 /* What the two sides of a message want: FLAG_FROM_SKIPS, FLAG_TO_SKIPS; *ask: of which of them the
  * roster must be asked, in the same bits. */
 static int
@@ -398,89 +313,6 @@ take_delivered(const struct frame *f, struct slice whole)
 	return error;
 }
 
-/* Removes an account of which nothing is left: it may never have existed. */
-static int
-account_remove_empty(struct account *account)
-{
-	char key[PLACE_SIZE];
-	struct slice prefix = slice_part(place_key(account->id, 0, key), 0, 8), k, v;
-	int error = store_last(state.store, TABLE_ARCHIVE, prefix, &k, &v);
-
-	if (error == E_NOT_FOUND)
-		error = store_last(state.store, TABLE_SPOOL, prefix, &k, &v);
-	if (error != E_NOT_FOUND || prefs_exist(account))
-		return error == E_NOT_FOUND ? OK : error;
-	error = usage_forget(account->id);
-	return error ? error : account_remove(account);
-}
-
-/* Writes the error for the sender's archive when that has the message which comes back. */
-static int
-bounce_write(const struct account *receiver, uint64_t id, struct buf *whole)
-{
-	struct account *sender;
-	struct buf scratch = { 0 };
-	struct frame f, reply;
-	bool waits = false, sent = false;
-	uint64_t stamp;
-	int error = place_has(TABLE_ARCHIVE, receiver->id, id, &waits);
-
-	if (error == OK)
-		error = place_has(TABLE_SPOOL, receiver->id, id, &waits);
-	if (error == OK)
-		error = waits ? message_get(id, &stamp, &f) : E_NOT_FOUND;
-	if (error == OK)
-		error = account_find(jid_bare_of(f.from), &sender);
-	if (error == OK && sender != receiver)
-		error = place_has(TABLE_ARCHIVE, sender->id, id, &sent);
-	if (error == OK && sent && stanza_error_reply(&f, STANZA_ERROR_SERVICE_UNAVAILABLE, SLICE_NONE,
-	    &scratch, &reply)) {
-		reply.flags |= FLAG_STORE | FLAG_TO_LOCAL;
-		error = frame_write(&reply, whole);
-	}
-	buf_free(&scratch);
-	return error == E_NOT_FOUND || error == E_MALFORMED || error == E_TOO_BIG ? OK : error;
-}
-
-/* Puts the error that a sender gets into its archive, so that its message does not look delivered there. */
-static int
-bounce_add(struct slice whole)
-{
-	struct account *from, *to;
-	struct frame f;
-	uint64_t id;
-	int error;
-
-	ASSERT(frame_read(whole, &f) == OK);
-	error = account_sides(&f, &from, &to);
-	if (error)
-		return error;
-	id = id_next(run.now);
-	error = message_add(id, run.now, whole);
-	if (error == OK)
-		index_add(&f, id, from, to);
-	return error;
-}
-
-/* A message has no receiver: nothing of it is left with that account. */
-static int
-bounce(struct account *account, uint64_t id)
-{
-	struct buf whole = { 0 };
-	int error = index_all();
-
-	if (error == OK)
-		error = bounce_write(account, id, &whole);
-	if (error == OK)
-		error = spool_remove(account->id, id);
-	if (error == OK)
-		error = archive_remove(account->id, id);
-	if (error == OK && buf_len(&whole) != 0)
-		error = bounce_add(buf_slice(&whole));
-	buf_free(&whole);
-	return error ? error : account_remove_empty(account);
-}
-
 static int
 take_drop(const struct frame *f, struct slice whole)
 {
@@ -490,7 +322,7 @@ take_drop(const struct frame *f, struct slice whole)
 	(void)whole;
 	if (error)
 		return error == E_NOT_FOUND ? OK : error;
-	return f->flags & FLAG_BOUNCE ? bounce(account, f->archive_id) :
+	return f->flags & FLAG_BOUNCE ? bounce_take(account, f->archive_id, run.now) :
 	    spool_remove(account->id, f->archive_id);
 }
 
@@ -614,7 +446,7 @@ repeat(const struct frame *f)
 		return;
 	}
 	run.repeated++;
-	stored_add(f, was_refused(f) ? STORED_REFUSED : 0, 0);
+	stored_add(f, refused_has(f) ? STORED_REFUSED : 0, 0);
 }
 
 /* Takes one frame, unless it was taken before. */
@@ -688,7 +520,7 @@ batch_run(uint64_t now, struct out *out)
 
 	run.now = now;
 	run.out = out;
-	run.refused_at = refused_at;
+	refused_begin();
 	run.stored = run.repeated = run.refused = 0;
 	account_trim();
 	error = take_all(&used);
@@ -725,7 +557,7 @@ batch_give_up(uint64_t now, struct out *out, bool *more)
 
 	run.now = now;
 	run.out = out;
-	run.refused_at = refused_at;
+	refused_begin();
 	error = undeliverable_expire(now, &out->frames, more);
 	if (error == OK && !*more)
 		error = once_expire(now, more);
@@ -808,9 +640,7 @@ batch_open(uint64_t now)
 	int error;
 
 	marks = watermarks_new();
-	refused_at = 0;
-	error = store_walk(state.store, TABLE_META, SLICE(REFUSED_NAME), SLICE(REFUSED_NAME),
-	    refused_load, NULL);
+	error = refused_open();
 	return error ? error : batch_expire(now);
 }
 
@@ -821,5 +651,5 @@ batch_close(void)
 	buf_free(&frames);
 	stale = 0;
 	watermarks_free(&marks);
-	memset(refused, 0, sizeof refused);
+	refused_close();
 }

@@ -4,7 +4,7 @@
  *
  * Links: mucd/form.c mucd/setting.c mucd/owner.c mucd/admin.c mucd/register.c mucd/privilege_change.c mucd/privilege.c mucd/hat.c
  */
-#include "mucd_world.h"
+#include "room_world.h"
 
 #define ADMIN(content) "<query xmlns='" NS_MUC_ADMIN "'>" content "</query>"
 #define NOTHING(ns) "<query xmlns='" ns "'/>"
@@ -25,7 +25,7 @@ admin(const char *name, const char *payload)
 
 	admin_request(world, &f, 1);
 	buf_free(&address);
-	return world_log();
+	return heard();
 }
 
 static const char *
@@ -33,13 +33,13 @@ list(const char *name, const char *payload)
 {
 	struct buf address = { 0 };
 	struct frame f = world_request(name, TYPE_GET, payload, &address);
-	const char *said;
+	const char *line;
 
 	admin_request(world, &f, 1);
 	buf_free(&address);
-	said = world_log();
-	if (strcmp(said, "result\n") != 0)
-		return said;
+	line = heard();
+	if (strcmp(line, "result\n") != 0)
+		return line;
 	buf_add_char(&world_answer, '\0');
 	return world_answer.bytes;
 }
@@ -52,7 +52,7 @@ owner(const char *name, enum stanza_type type, const char *payload)
 
 	owner_request(world, &f, 1);
 	buf_free(&address);
-	return world_log();
+	return heard();
 }
 
 static const char *
@@ -63,7 +63,7 @@ registers(const char *name, enum stanza_type type, const char *payload, uint64_t
 
 	register_request(&f, world, now);
 	buf_free(&address);
-	return world_log();
+	return heard();
 }
 
 static int
@@ -471,14 +471,14 @@ test_approval(void **state)
 {
 	struct buf address = { 0 };
 	struct frame f;
-	const char *said;
+	const char *line;
 
 	(void)state;
 	world->config.members_only = true;
-	said = registers("new", TYPE_SET, NICK_FORM("newt"), 1000);
-	assert_true(strncmp(said, "message owner@a.test <x ", 24) == 0);
-	assert_non_null(strstr(said, "\nmessage admin@a.test <x "));
-	assert_non_null(strstr(said, "\nresult\n"));
+	line = registers("new", TYPE_SET, NICK_FORM("newt"), 1000);
+	assert_true(strncmp(line, "message owner@a.test <x ", 24) == 0);
+	assert_non_null(strstr(line, "\nmessage admin@a.test <x "));
+	assert_non_null(strstr(line, "\nresult\n"));
 	assert_string_equal(registers("new", TYPE_SET, NICK_FORM("newt"), 2000), "error resource-constraint\n");
 	assert_null(affiliate_find(world, SLICE("new@a.test")));
 #define ANSWER(allow) "<x xmlns='" NS_DATA "' type='submit'><field var='FORM_TYPE'><value>" NS_MUC_REGISTER \
@@ -487,14 +487,14 @@ test_approval(void **state)
 	"<field var='muc#register_allow'><value>" allow "</value></field></x>"
 	f = world_request("member", TYPE_NORMAL, ANSWER("1"), &address);
 	assert_true(register_handle(world, &f, 3000));
-	assert_string_equal(world_log(), "error forbidden\n");
+	assert_string_equal(heard(), "error forbidden\n");
 	f = world_request("admin", TYPE_NORMAL, ANSWER("0"), &address);
 	assert_true(register_handle(world, &f, 3000));
-	assert_string_equal(world_log(), "");
+	assert_string_equal(heard(), "");
 	assert_null(affiliate_find(world, SLICE("new@a.test")));
 	f = world_request("admin", TYPE_NORMAL, ANSWER("true"), &address);
 	assert_true(register_handle(world, &f, 3000));
-	assert_non_null(strstr(world_log(), "jid='new@a.test'"));
+	assert_non_null(strstr(heard(), "jid='new@a.test'"));
 	assert_int_equal(affiliation_of(world, SLICE("new@a.test")), AFFILIATION_MEMBER);
 	assert_string_equal(affiliate_of_nick(world, SLICE("newt"))->jid, "new@a.test");
 	f = world_request("admin", TYPE_NORMAL, "<body>x</body>", &address);
@@ -508,21 +508,21 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_role_table),
 		cmocka_unit_test(test_affiliation_table),
-		cmocka_unit_test_setup_teardown(test_kick, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_voice, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_several, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_bad, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_ban, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_members, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_owners, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_lists, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_configuration, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_types, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_form_lists, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_locked, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_destroy, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_register, setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_approval, setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_kick, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_voice, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_several, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_bad, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_ban, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_members, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_owners, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_lists, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_configuration, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_types, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_form_lists, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_locked, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_destroy, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_register, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_approval, setup, world_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

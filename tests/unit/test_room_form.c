@@ -4,7 +4,7 @@
  *
  * Links: mucd/form.c mucd/setting.c mucd/owner.c mucd/admin.c mucd/privilege_change.c mucd/privilege.c mucd/hat.c
  */
-#include "mucd_world.h"
+#include "room_world.h"
 
 #define FORM(content) "<x xmlns='" NS_DATA "' type='submit'>" content "</x>"
 
@@ -214,7 +214,7 @@ test_round_trip(void **state)
 	f = world_request("owner", TYPE_SET, payload, &address);
 	world_enter("owner@a.test", "own", IN_MODERATOR);
 	owner_request(world, &f, 1);
-	assert_string_equal(world_log(), "result\n");
+	assert_string_equal(heard(), "result\n");
 	free(payload);
 	buf_free(&out);
 	buf_free(&query);
@@ -251,11 +251,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_values),
-		cmocka_unit_test_setup_teardown(test_settings, world_setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_refused, world_setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_long, world_setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_round_trip, world_setup, world_teardown),
-		cmocka_unit_test_setup_teardown(test_info, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_settings, world_setup, world_end),
+		cmocka_unit_test_setup_teardown(test_refused, world_setup, world_end),
+		cmocka_unit_test_setup_teardown(test_long, world_setup, world_end),
+		cmocka_unit_test_setup_teardown(test_round_trip, world_setup, world_end),
+		cmocka_unit_test_setup_teardown(test_info, world_setup, world_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -195,7 +195,7 @@ test_voice(void **state)
 	assert_has(message(A, GRANT("dan", B, "true")), "<item-not-found");
 	assert_string_equal(message(A, GRANT("ben", B, "false")), "");
 	assert_int_equal(ben->role, IN_VISITOR);
-	assert_string_equal(message(A, GRANT("ben", B, "true")), "presence ben role=2 actor=anna\n");
+	assert_string_equal(message(A, GRANT("ben", B, "true")), "presence ben participant none by anna\n");
 	assert_has(message_at(200000, TYPE_NORMAL, B, "i2", ASK), "<not-allowed");
 	assert_string_equal(message(A, GRANT("ben", B, "true")), "");
 }

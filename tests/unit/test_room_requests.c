@@ -345,7 +345,7 @@ test_vcard(void **state)
 	assert_has(request(TYPE_GET, C, ROOM, VCARD), "<item-not-found");
 	assert_has(request(TYPE_SET, B, ROOM, vcard), "<forbidden");
 	said_then = request(TYPE_SET, A, ROOM, vcard);
-	assert_has(said_then, "announce " ROOM " <x xmlns='" NS_MUC_USER "'><status code='104'/></x>");
+	assert_has(said_then, "room <x xmlns='" NS_MUC_USER "'><status code='104'/></x>");
 	assert_has(said_then, "to 101 102 outbox presence - from=" ROOM);
 	assert_has(said_then, "<photo>a9993e364706816aba3e25717850c26c9cd0d89d</photo>");
 	assert_has(said_then, "answer iq result");
