@@ -88,14 +88,14 @@ def test_error_for_a_private_message(scene):
             break
 
 
-def test_error_of_a_component_that_has_gone(scene):
-    """What could not be delivered says itself that it was a private message."""
+def test_a_component_that_has_gone(scene):
+    """What is said meanwhile waits for it, in the order in which it was said."""
     scene.far.close()
+    wait_until(lambda: scene.suite.counter("s2sd", "paths-up") == 0)
     scene.owner.send("<message type='chat' id='pm' to='%s/far'><body>psst</body></message>" % scene.place)
-    error = of(scene.owner, scene.place + "/far", "message")
-    assert error.get("type") == "error" and error.get("id") == "pm" and condition(error) == "remote-server-timeout"
+    scene.owner.say(scene.place, "away", "groupchat")
+    scene.owner.wait(lambda e: local(e) == "message" and e.findtext(q("client", "body")) == "away")
     far = Component(scene.suite, AWAY, SECRET).connect()
-    wait_until(lambda: scene.owner.iq("get", "<query xmlns='http://jabber.org/protocol/disco#items'/>",
-                                      to=scene.place) is not None)
     scene.owner.say(scene.place, "back", "groupchat")
-    assert of(far, scene.place + "/owner", "message").findtext(q("client", "body")) == "back"
+    assert [of(far, scene.place + "/owner", "message").findtext(q("client", "body")) for _ in range(3)] == [
+        "psst", "away", "back"]
