@@ -14,19 +14,15 @@
 
 #define RETRY_TIME  500                /* milliseconds after a failed transaction */
 #define FULL_TIME   10                 /* while the router does not read */
-#define ASK_TIME    10000              /* after which rosters are asked again */
 #define EXPIRE_TIME (24ull * 3600 * 1000)
-#define GIVE_UP_TIME 5000              /* between looks at what has waited for too long */
 #define BATCH_MAX   (8u << 20)         /* bytes of frames that wait, above which nothing is read */
 
 static struct {
 	uv_timer_t wait;   /* until the next try */
 	uv_timer_t expire;
-	uv_timer_t give_up;
 	bool overdue;      /* a look is due */
 	uv_timer_t search; /* until there is something to do for the index of words */
 	uv_work_t work;    /* on that index */
-	uv_timer_t ask;
 	uv_timer_t retention;
 	uv_timer_t scrub;  /* until free pages are to be overwritten */
 	bool waiting;
@@ -143,14 +139,6 @@ give_up_some(void)
 	if (self.overdue)
 		daemon_dirty();
 	return OK;
-}
-
-static void
-on_give_up(uv_timer_t *timer)
-{
-	(void)timer;
-	self.overdue = true;
-	daemon_dirty();
 }
 
 /* Removes some of what is too old or too much. */
@@ -330,11 +318,10 @@ on_expire(uv_timer_t *timer)
 
 /* Asks once more what nobody has answered: authd or the router was away. */
 static void
-on_ask(uv_timer_t *timer)
+rosters_ask(void)
 {
 	int error;
 
-	(void)timer;
 	if (self.failing || !daemon_router_up() || link_full(daemon_router()))
 		return;
 	error = prefs_ask_again(&self.out);
@@ -347,6 +334,13 @@ on_ask(uv_timer_t *timer)
 	else
 		log_warn("rosters not asked", "reason=\"%s\"", error_text(error));
 	buf_clear(&self.out.frames);
+}
+
+static void
+on_tick(void)
+{
+	self.overdue = true;
+	rosters_ask();
 }
 
 static void
@@ -407,10 +401,6 @@ on_start(uv_loop_t *loop)
 	uv_timer_init(loop, &self.expire);
 	uv_timer_init(loop, &self.search);
 	uv_timer_start(&self.expire, on_expire, EXPIRE_TIME, EXPIRE_TIME);
-	uv_timer_init(loop, &self.give_up);
-	uv_timer_start(&self.give_up, on_give_up, GIVE_UP_TIME, GIVE_UP_TIME);
-	uv_timer_init(loop, &self.ask);
-	uv_timer_start(&self.ask, on_ask, ASK_TIME, ASK_TIME);
 	uv_timer_init(loop, &self.retention);
 	uv_timer_start(&self.retention, on_retention, 0, 0);
 	uv_timer_init(loop, &self.scrub);
@@ -444,6 +434,7 @@ main(void)
 		.router_gone = on_router_gone,
 		.frame = on_frame,
 		.flush = on_flush,
+		.tick = on_tick,
 		.gauges = on_gauges,
 	};
 

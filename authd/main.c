@@ -300,22 +300,23 @@ commit(void)
 	return error;
 }
 
-static void
-flush(void)
-{
-	commit();
-	flow_check();
-}
-
 /* Asks archived again about what it has not answered: it may have been away. */
 static void
 ask_again(uv_timer_t *timer)
 {
 	(void)timer;
-	if (!forget_pending() || !daemon_router_up())
-		return;
-	forget_send(true);
+	if (forget_pending() && daemon_router_up())
+		forget_send(true);
 	daemon_dirty();
+}
+
+static void
+flush(void)
+{
+	commit();
+	flow_check();
+	if (forget_pending() && !uv_is_active((uv_handle_t *)&again))
+		uv_timer_start(&again, ask_again, AGAIN_TIME, 0);
 }
 
 static void
@@ -371,7 +372,6 @@ static int
 start(uv_loop_t *loop)
 {
 	uv_timer_init(loop, &again);
-	uv_timer_start(&again, ask_again, AGAIN_TIME, AGAIN_TIME);
 	uv_timer_init(loop, &scrub);
 	scrub_begin();
 	key_start(loop);

@@ -491,6 +491,10 @@ on_ping(const struct process_message *message, int fd)
 	(void)message;
 	(void)fd;
 	tell_supervisor(&pong);
+	if (self.hooks->tick != NULL) {
+		self.hooks->tick();
+		daemon_dirty();
+	}
 	return OK;
 }
 

@@ -23,6 +23,8 @@
  *   router_gone() the router has died; its successor's link comes later
  *   reconfigure() options have changed that option.def says the role takes while it runs; with an
  *                 error nothing has changed, and the daemon is restarted
+ *   tick()        every few seconds, when the supervisor asks whether the process lives: for what is done now and
+ *                 then, so that an idle process is not woken up for it; followed by flush()
  *   gauges()      before the counters are shown: set those gauges that are not kept
  *
  * The router itself runs under daemon_main() as well: it is the hub, has no link to a router, gets
@@ -61,6 +63,7 @@ struct daemon_hooks {
 	void (*frame)(const struct frame *f, struct slice whole);
 	void (*flush)(void);
 	void (*gauges)(void);
+	void (*tick)(void);
 	/* To the router: STATE of each child, and the answer to ASK. All hooks may be NULL. */
 	void (*process)(const struct process_message *message);
 };

@@ -10,10 +10,9 @@
 
 #define RETRY_TIME 1000  /* milliseconds after a failed commit */
 #define CLEAN_TIME 1000  /* until rows of what has arrived are removed, when nothing else is written */
-#define WATCH_TIME 10000 /* between two looks at who is silent */
 
 static struct {
-	uv_timer_t retry, clean, watch;
+	uv_timer_t retry, clean;
 	bool waiting; /* for the next try */
 } self;
 
@@ -35,19 +34,14 @@ on_clean(uv_timer_t *timer)
 }
 
 static void
-on_watch(uv_timer_t *timer)
-{
-	(void)timer;
-	inbox_tick();
-}
-
-static void
 on_flush(void)
 {
-	if (self.waiting || inbox_run(daemon_now()) == OK)
-		return;
-	self.waiting = true;
-	uv_timer_start(&self.retry, on_retry, RETRY_TIME, 0);
+	if (!self.waiting && inbox_run(daemon_now()) != OK) {
+		self.waiting = true;
+		uv_timer_start(&self.retry, on_retry, RETRY_TIME, 0);
+	}
+	if (!outbox_idle() && !uv_is_active((uv_handle_t *)&self.clean))
+		uv_timer_start(&self.clean, on_clean, CLEAN_TIME, 0);
 }
 
 static void
@@ -96,9 +90,6 @@ on_start(uv_loop_t *loop)
 {
 	uv_timer_init(loop, &self.retry);
 	uv_timer_init(loop, &self.clean);
-	uv_timer_start(&self.clean, on_clean, CLEAN_TIME, CLEAN_TIME);
-	uv_timer_init(loop, &self.watch);
-	uv_timer_start(&self.watch, on_watch, WATCH_TIME, WATCH_TIME);
 	return OK;
 }
 
@@ -117,6 +108,7 @@ main(void)
 		.resend = outbox_resend,
 		.frame = on_frame,
 		.flush = on_flush,
+		.tick = inbox_tick, /* who is silent? */
 		.gauges = on_gauges,
 	};
 
