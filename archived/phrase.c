@@ -31,8 +31,18 @@ is_alone(ucs4_t c)
 static bool
 is_letter(ucs4_t c)
 {
+	if (c < 0x80)
+		return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
 	return uc_is_general_category_withtable(c, UC_CATEGORY_MASK_L | UC_CATEGORY_MASK_N |
 	    UC_CATEGORY_MASK_Co);
+}
+
+static void
+add_alone(struct slice piece, struct buf *out)
+{
+	buf_add_char(out, ' ');
+	buf_add_slice(out, piece);
+	buf_add_char(out, ' ');
 }
 
 /* Copies text with spaces around what stands alone, up to limit bytes of it, and never a double
@@ -52,7 +62,7 @@ copy_text(struct slice text, size_t limit, struct buf *out)
 		if (c == 0 || c == '"' || c == 0xfffd)
 			buf_add_char(out, ' ');
 		else if (is_alone(c))
-			buf_printf(out, " %.*s ", SLICE_ARG(piece));
+			add_alone(piece, out);
 		else
 			buf_add_slice(out, piece);
 	}
@@ -65,11 +75,9 @@ void
 phrase_party(struct slice jid, struct buf *out)
 {
 	char hash[32];
-	size_t i;
 
 	store_key_hash(hash, jid_bare_of(jid));
-	for (i = 0; i < 8; i++)
-		buf_printf(out, "%02x", (unsigned char)hash[i]);
+	buf_add_hex(out, hash, 8);
 }
 
 void

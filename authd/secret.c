@@ -65,15 +65,6 @@ secret_of(struct slice domain)
 	return NULL;
 }
 
-static void
-add_hex(struct buf *out, const unsigned char *bytes, size_t len)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		buf_printf(out, "%02x", bytes[i]);
-}
-
 /* XEP-0114 section 3: SHA-1 of the stream's id and the secret. */
 static int
 handshake(const struct secret *secret, struct slice id, struct buf *digest)
@@ -87,7 +78,7 @@ handshake(const struct secret *secret, struct slice id, struct buf *digest)
 	code = gnutls_hash_fast(GNUTLS_DIG_SHA1, buf_slice(&text).ptr, buf_len(&text), hash);
 	buf_free(&text);
 	if (code == 0)
-		add_hex(digest, hash, sizeof hash);
+		buf_add_hex(digest, hash, sizeof hash);
 	return code == 0 ? OK : E_SYSTEM;
 }
 
@@ -139,13 +130,13 @@ secret_dialback(struct slice secret, struct slice text, struct buf *result)
 	int code;
 
 	code = gnutls_hash_fast(GNUTLS_DIG_SHA256, secret.ptr, secret.len, hash);
-	add_hex(&key, hash, sizeof hash);
+	buf_add_hex(&key, hash, sizeof hash);
 	if (code == 0)
 		code = gnutls_hmac_fast(GNUTLS_MAC_SHA256, buf_slice(&key).ptr, buf_len(&key), text.ptr,
 		    text.len, hash);
 	buf_free(&key);
 	if (code == 0)
-		add_hex(result, hash, sizeof hash);
+		buf_add_hex(result, hash, sizeof hash);
 	return code == 0 ? OK : E_SYSTEM;
 }
 

@@ -364,14 +364,13 @@ wishes_resource(const struct wishes *w, struct slice account, struct buf *resour
 	char prepared[JID_PART_MAX + 1];
 	unsigned char word[WORD_BYTES];
 	struct slice part;
-	size_t i, at;
+	size_t at;
 
 	word_make(w, account, word);
 	if (w->tag != NULL && w->tag[0] != '\0')
 		buf_printf(resource, "%s/", w->tag);
 	at = buf_len(resource);
-	for (i = 0; i < WORD_BYTES; i++)
-		buf_printf(resource, "%02x", word[i]);
+	buf_add_hex(resource, word, WORD_BYTES);
 	if (jid_prepare_resource(buf_slice(resource), prepared, &part) != OK) {
 		buf_consume(resource, at); /* without the tag, which no resource can have in it */
 		return;

@@ -256,16 +256,13 @@ send_item(void *arg, const struct outqueue_item *item)
 static void
 add_state(const struct session *s, uint64_t priority, struct buf *text)
 {
-	size_t i;
-
 	buf_printf(text, "sm-id %s\nin %u\nacked %u\nwritten %u\nseconds %u\nlast %llu\n", s->sm_id,
 	    sm_h(&s->sm), s->sm.acked, outqueue_unacknowledged(&s->queue), s->resume_seconds,
 	    (unsigned long long)feed_level(s));
 	buf_printf(text, "copies %llu\n", (unsigned long long)s->copies_since);
 	buf_printf(text, "room %llu\nroom-id %llu\ngrant ", (unsigned long long)s->room_number,
 	    (unsigned long long)s->room_id);
-	for (i = 0; i < sizeof s->first_token; i++)
-		buf_printf(text, "%02x", s->first_token[i]);
+	buf_add_hex(text, s->first_token, sizeof s->first_token);
 	buf_printf(text, "\npriority %u\ninterested %u\ncarbons %u\nblocks %u\npaused %u\n",
 	    (unsigned)priority, s->interested, s->carbons, s->blocks, s->paused);
 }

@@ -155,14 +155,12 @@ send_header(struct conn *c, struct slice from)
 	struct domain *domain = c->domain != NULL ? c->domain : domain_default();
 	unsigned char id[16];
 	struct buf *out = conn_out(c);
-	size_t i;
 
 	gnutls_rnd(GNUTLS_RND_NONCE, id, sizeof id);
 	buf_add_string(out,
 	    "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='"
 	    NS_STREAM "' id='");
-	for (i = 0; i < sizeof id; i++)
-		buf_printf(out, "%02x", id[i]);
+	buf_add_hex(out, id, sizeof id);
 	buf_add_char(out, '\'');
 	if (domain != NULL)
 		xml_add_attribute(out, "from", slice_string(domain->name));

@@ -82,6 +82,21 @@ buf_add_char(struct buf *b, char c)
 }
 
 void
+buf_add_hex(struct buf *b, const void *bytes, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *from = bytes;
+	char *to = buf_reserve(b, 2 * len);
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		to[2 * i] = digits[from[i] >> 4];
+		to[2 * i + 1] = digits[from[i] & 15];
+	}
+	buf_added(b, 2 * len);
+}
+
+void
 buf_add_number(struct buf *b, uint64_t number)
 {
 	char digits[20];

@@ -45,6 +45,7 @@ void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_add_slice(struct buf *b, struct slice s);
 void buf_add_string(struct buf *b, const char *s);
 void buf_add_char(struct buf *b, char c);
+void buf_add_hex(struct buf *b, const void *bytes, size_t len); /* two digits a byte, in lower case */
 void buf_add_number(struct buf *b, uint64_t number); /* in decimal */
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -380,13 +380,12 @@ command_answer(const struct frame *f, const struct hat_command *command, struct 
 {
 	unsigned char bytes[SESSION_BYTES];
 	struct buf out = { 0 }, made = { 0 };
-	size_t i, head;
+	size_t head;
 
 	if (session.len == 0) {
 		if (gnutls_rnd(GNUTLS_RND_NONCE, bytes, sizeof bytes) != 0)
 			log_panic(__FILE__, __LINE__, "no random bytes");
-		for (i = 0; i < sizeof bytes; i++)
-			buf_printf(&made, "%02x", bytes[i]);
+		buf_add_hex(&made, bytes, sizeof bytes);
 		session = buf_slice(&made);
 	}
 	xml_open(&out, "command", SLICE(NS_COMMANDS));

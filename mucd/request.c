@@ -77,7 +77,6 @@ unique(const struct frame *f, struct room *room, uint64_t now)
 	const struct domain *domain = domain_find(f->to);
 	unsigned char bytes[UNIQUE_BYTES];
 	struct buf out = { 0 };
-	size_t i;
 
 	(void)room;
 	(void)now;
@@ -88,8 +87,7 @@ unique(const struct frame *f, struct room *room, uint64_t now)
 	if (gnutls_rnd(GNUTLS_RND_NONCE, bytes, sizeof bytes) != 0)
 		log_panic(__FILE__, __LINE__, "no random bytes");
 	buf_add_string(&out, "<unique xmlns='" NS_MUC_UNIQUE "'>");
-	for (i = 0; i < sizeof bytes; i++)
-		buf_printf(&out, "%02x", bytes[i]);
+	buf_add_hex(&out, bytes, sizeof bytes);
 	buf_add_string(&out, "</unique>");
 	answer_result(f, buf_slice(&out));
 	buf_free(&out);

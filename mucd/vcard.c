@@ -38,8 +38,8 @@ photo_hash(struct slice base64, struct buf *out)
 		error = E_MALFORMED;
 	else if (gnutls_hash_fast(GNUTLS_DIG_SHA1, photo.data, photo.size, hash) != 0)
 		log_panic(__FILE__, __LINE__, "SHA-1 failed");
-	for (i = 0; error == OK && i < sizeof hash; i++)
-		buf_printf(out, "%02x", hash[i]);
+	if (error == OK)
+		buf_add_hex(out, hash, sizeof hash);
 	gnutls_free(photo.data);
 	buf_free(&packed);
 	return error;

@@ -222,11 +222,9 @@ bind_name(const struct session *s, struct slice resource, struct buf *full)
 		buf_add_slice(full, resource);
 	} else {
 		unsigned char random[10];
-		size_t i;
 
 		gnutls_rnd(GNUTLS_RND_NONCE, random, sizeof random);
-		for (i = 0; i < sizeof random; i++)
-			buf_printf(full, "%02x", random[i]);
+		buf_add_hex(full, random, sizeof random);
 	}
 	if (jid_parse(buf_slice(full), &jid) != 0)
 		buf_clear(full);

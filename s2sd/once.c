@@ -21,7 +21,6 @@ once_add(const struct frame *f, struct buf *payload)
 {
 	unsigned char hash[32];
 	struct buf text = { 0 };
-	size_t i;
 
 	/* The archive's id does not leave the house: it tells how much there is in it. */
 	buf_add_u64(&text, f->archive_id);
@@ -34,8 +33,7 @@ once_add(const struct frame *f, struct buf *payload)
 	buf_free(&text);
 	buf_add_slice(payload, f->payload);
 	buf_add_string(payload, "<once xmlns='" NS_ONCE "' id='");
-	for (i = 0; i < ONCE_SIZE; i++)
-		buf_printf(payload, "%02x", hash[i]);
+	buf_add_hex(payload, hash, ONCE_SIZE);
 	buf_add_string(payload, "'/>");
 }
 
