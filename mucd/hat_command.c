@@ -1,6 +1,7 @@
 /*
- * hat_command.c: the ad-hoc commands of a room (XEP-0050), which are those about its hats (XEP-0317 section 3.2 and
- * on). Called by request.c for commands, by disco.c for what there is, and by command.c for files. What is wrong is answered with an error.
+ * hat_command.c: the ad-hoc commands of a room (XEP-0050), which are those about its hats (XEP-0317 section 3.2
+ * and on). Called by request.c for commands, by disco.c for what there is, and by command.c for files. What is
+ * wrong is answered with an error.
  *
  * Nothing is kept between a form and its answer: who sends the form at once gets the same, and the session id is
  * only given back.
