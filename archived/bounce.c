@@ -1,7 +1,7 @@
 /*
- * bounce.c: messages that come back because there is nobody to receive them: they leave the archive of that account, the
- * error for it goes into the sender's, and an account that does not exist is none here either. Called by batch.c. Fails
- * when the store does.
+ * bounce.c: messages that come back because there is nobody to receive them: they leave the archive of that
+ * account, the error goes into the sender's, and an account that does not exist is none here either. Called by
+ * batch.c. Fails when the store does.
  */
 #include "archived.h"
 

@@ -1,7 +1,7 @@
 /*
- * refused.c: messages that were refused lately: if they come again the answer is the same, also after a restart: they are
- * below the watermark, and nobody may take them for stored. Each slot is a row of meta. Called by batch.c. Fails when
- * the store does.
+ * refused.c: messages that were refused lately: if they come again the answer is the same, also after a
+ * restart: they are below the watermark, and nobody may take them for stored. Each slot is a row of meta.
+ * Called by batch.c. Fails when the store does.
  */
 #include "archived.h"
 

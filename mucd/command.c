@@ -452,13 +452,14 @@ room_kick(struct slice *words, size_t count, json_t **result)
 
 /* -- for files -- */
 
-/* The form of the configuration as it would be submitted, and the affiliations; each an element in
- * canonical form. */
+/* The form of the configuration as it would be submitted, the affiliations, and the hats; each an element
+ * in canonical form. */
 static int
 export_state(struct slice *words, size_t count, json_t **result)
 {
 	const struct setting *setting;
 	const struct affiliate *a;
+	const struct hat *hat;
 	struct settings s;
 	struct buf out = { 0 }, lines = { 0 };
 	json_t *rows = json_array();
@@ -486,6 +487,12 @@ export_state(struct slice *words, size_t count, json_t **result)
 		json_array_append_new(rows, json_slice(buf_slice(&out)));
 		bytes += buf_len(&out);
 	}
+	TAILQ_FOREACH (hat, &room->hats, all) {
+		buf_clear(&out);
+		hat_command_export(hat, &out);
+		json_array_append_new(rows, json_slice(buf_slice(&out)));
+		bytes += buf_len(&out);
+	}
 	settings_free(&s);
 	buf_free(&out);
 	buf_free(&lines);
@@ -494,7 +501,7 @@ export_state(struct slice *words, size_t count, json_t **result)
 	if (bytes <= LIST_BYTES)
 		return OK;
 	json_decref(*result);
-	return refuse(result, E_TOO_MANY, "more affiliations than one answer holds");
+	return refuse(result, E_TOO_MANY, "more affiliations and hats than one answer holds");
 }
 
 const struct command mucd_transfers[] = {

@@ -1,6 +1,7 @@
 /*
- * hat_command.c: the ad-hoc commands of a room (XEP-0050), which are those about its hats (XEP-0317 section 3.2 and
- * on). Called by request.c for commands, and by disco.c for what there is. What is wrong is answered with an error.
+ * hat_command.c: the ad-hoc commands of a room (XEP-0050), which are those about its hats (XEP-0317 section 3.2
+ * and on). Called by request.c for commands, by disco.c for what there is, and by command.c for files. What is
+ * wrong is answered with an error.
  *
  * Nothing is kept between a form and its answer: who sends the form at once gets the same, and the session id is
  * only given back.
@@ -168,6 +169,23 @@ reported_open(struct buf *out, const char *title, bool wearers)
 	form_field(out, "hats#title", "text-single", "Title", SLICE(""));
 	form_field(out, "hats#hue", "text-single", "Hue", SLICE(""));
 	buf_add_string(out, "</reported>");
+}
+
+void
+hat_command_export(const struct hat *hat, struct buf *out)
+{
+	const char *bare;
+	size_t at = 0;
+
+	form_open(out, "result", NS_HATS_COMMANDS, NULL, NULL);
+	value_write(out, "hats#uri", hat->uri);
+	value_write(out, "hats#title", hat->title);
+	value_write(out, "hats#hue", hat->hue);
+	form_field_open(out, "hats#jid", "jid-multi", NULL);
+	while ((bare = map_each(hat->wearers, &at)) != NULL)
+		xml_add_element(out, "value", slice_string(bare));
+	form_field_close(out);
+	form_close(out);
 }
 
 static enum stanza_error

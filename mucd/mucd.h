@@ -537,6 +537,7 @@ void hat_command_request(const struct frame *f, struct room *room, uint64_t now)
 /* Appends the items of those that an address may use (disco#items), and the name of one; NULL: there is none. */
 void hat_command_items(const struct room *room, struct slice full, struct buf *out);
 const char *hat_command_name(struct slice node);
+void hat_command_export(const struct hat *hat, struct buf *out); /* appends a form with all of it */
 
 /* -- access.c: what somebody may know of a room who need not be in it (full: its address) ----------------------- */
 

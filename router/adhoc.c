@@ -5,8 +5,8 @@
  * They are the commands of aldisctl(8), which control.c runs. Who may is the configuration's matter:
  * those of `admins` may give all of them; those of a domain's `admins` only what XEP-0133 has, about
  * accounts of that domain. Who may invite says the domain's `invite`; all that others than
- * administrators can do here is to invite to themselves. The address of who asks was stamped by the router. A payload is read
- * only when it comes from one of these.
+ * administrators can do here is to invite to themselves. The address of who asks was stamped by the
+ * router. A payload is read only when it comes from one of these.
  *
  * What commands there are is in adhoc_target.c, who may give them in adhoc_right.c, and adhoc_run.c has those under
  * way. Should the router die meanwhile, there is no answer, and the command is not done twice.

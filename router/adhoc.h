@@ -1,5 +1,6 @@
 /*
- * adhoc.h: what the files of ad-hoc commands know of each other: adhoc.c, adhoc_right.c, adhoc_target.c and adhoc_run.c.
+ * adhoc.h: what the files of ad-hoc commands know of each other: adhoc.c, adhoc_right.c, adhoc_target.c
+ * and adhoc_run.c.
  */
 #ifndef ALDIS_ADHOC_H
 #define ALDIS_ADHOC_H

@@ -1,6 +1,6 @@
 /*
  * ctl_room.c: writes a room into a file: its configuration as a form that could be submitted (muc#roomconfig), its
- * affiliations as items of muc#admin, and its messages as its archive has them, with who has sent each.
+ * affiliations as items of muc#admin, its hats as forms, and its messages as its archive has them, with who has sent each.
  *
  * Called by main.c. mucd gives the state, archived the messages, a page at a time; the form of the file is made
  * here. Fails when the suite or the disk does.

@@ -10,6 +10,7 @@ from raw import NS, condition, local, q, text
 from rooms import DOMAIN, People, Refused, affiliate, bare, codes, configure, enter, item, people, rooms_suite  # noqa: F401
 from suite import CommandFailed, Suite, wait_until
 from test_adhoc import form, run
+from test_rooms_hats import command, done
 
 OWN = "urn:x-aldis:command#"
 
@@ -128,6 +129,8 @@ def test_export(people, rooms_suite, tmp_path):
     room = people.room(persistentroom=True, roomname="Cave & more")
     witch = people.enter(room, "witch")
     affiliate(people.owner, room, bare(witch), "admin")
+    done(command(people.owner, room, "create", title="Scribe", uri="urn:hats:scribe"))
+    done(command(people.owner, room, "assign", jid=bare(witch), uri="urn:hats:scribe"))
     said(people, room, "one", "two <3")
     path = tmp_path / "room.xml"
     assert rooms_suite.ctl("room", "export", room, str(path)) == {"room": room, "messages": 2}
@@ -138,6 +141,7 @@ def test_export(people, rooms_suite, tmp_path):
     assert fields["muc#roomconfig_roomname"] == "Cave & more" and fields["muc#roomconfig_persistentroom"] == "1"
     assert {(i.get("jid"), i.get("affiliation")) for i in root.findall(q("muc#admin", "item"))} == {
         (bare(people.owner), "owner"), (bare(witch), "admin")}
+    assert fields["hats#title"] == "Scribe" and fields["hats#jid"] == bare(witch)
     assert [b.text for b in root.iter(q("client", "body"))] == ["one", "two <3"]
     assert bare(people.owner) in path.read_text()
     assert rooms_suite.ctl("room", "export", room, json_output=False) == path.read_text()
