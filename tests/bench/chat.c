@@ -86,7 +86,7 @@ chat_pump(struct conn *c)
 uint64_t
 chat_next(const struct load *load)
 {
-	uint64_t count = load->o.mode == MODE_ROOMS ? load->turn : load->sent;
+	uint64_t count = load->o.mode == MODE_CHAT ? load->sent : load->turn;
 
 	return load->begin + count * UINT64_C(1000000000) / load->o.rate;
 }

@@ -158,8 +158,10 @@ login_bound(struct conn *c, struct slice s)
 	}
 	if (c->load->o.sm)
 		conn_sends(c, "<enable xmlns='urn:xmpp:sm:3'/>");
+	if (c->load->o.roster)
+		conn_sends(c, "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>");
 	conn_sends(c, "<presence/><iq type='get' id='ready'><ping xmlns='urn:xmpp:ping'/></iq>");
-	c->sm_out = 2;
+	c->sm_out = c->load->o.roster ? 3 : 2;
 	c->step = LOGIN_PING;
 }
 
