@@ -44,3 +44,8 @@ build/tests/bench/archive: tests/bench/archive/archive.c $B/libarchived.a $(LIBA
 .PHONY: bench-archive
 bench-archive: build/tests/bench/archive
 	build/tests/bench/archive $(ARCHIVE_ARGS)
+
+build/tests/bench/fill: tests/bench/archive/fill.c $B/libarchived.a $(LIBALDIS) tests/bench/bench.mk
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Icommon -Iarchived $(DEP_CFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) \
+		-Wl,--start-group $B/libarchived.a $(LIBALDIS) -Wl,--end-group $(SQLITE_LIBS) $(COMMON_LIBS)

@@ -77,6 +77,24 @@ def memory_kb(pids):
     return total, how
 
 
+def activity(pids):
+    """Of each process its name, how often its threads have gone to sleep, and the CPU seconds it has used, by the
+    scheduler's own count."""
+    seen = {}
+    for pid in pids:
+        wakes, used = 0, 0.0
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/status", encoding="utf-8", errors="replace") as f:
+                    wakes += next(int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches"))
+                with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as f:
+                    used += int(f.read().split()[0]) / 1e9
+        except (OSError, StopIteration):
+            continue
+        seen[pid] = (name(pid), wakes, used)
+    return seen
+
+
 def disk_bytes(path):
     """What the files under `path` occupy on disk."""
     total = 0
