@@ -46,6 +46,7 @@ ROWS = (
     ("busy.cpu_us", "  CPU, us a message", "{:.0f}"),
     ("busy.p50_ms", "  latency, p50 ms", "{:.2f}"),
     ("busy.p99_ms", "  latency, p99 ms", "{:.2f}"),
+    ("busy.fsync_ms", "  what the disk takes for fdatasync alone before it, p50 ms", "{:.2f}"),
     ("rooms.cpu_us", "CPU, us a delivered room message, flat out", "{:.1f}"),
     ("rooms.messages_per_second", "delivered room messages a second", "{:.0f}"),
     ("room_paced.rate", "in a large room, messages a second", "{:.0f}"),

@@ -71,7 +71,7 @@ def drive(server, words, at_ready=None, timeout=120):
                 before = proc.cpu_by_name(server.pids())
             elif line == "done\n":
                 after = proc.cpu_by_name(server.pids())
-                used = {name: round(after[name] - before.get(name, 0.0), 2) for name in after}
+                used = {name: round(after[name] - before.get(name, 0.0), 4) for name in after}
                 disk = proc.disk_bytes(server.data()) - disk_before
             else:
                 said.append(line.strip())
@@ -81,8 +81,8 @@ def drive(server, words, at_ready=None, timeout=120):
     finally:
         timer.cancel()
         _end(child)
-    result["server_cpu_seconds"] = round(sum(used.values()), 2)
-    result["server_cpu_by_process"] = {name: seconds for name, seconds in used.items() if seconds}
+    result["server_cpu_seconds"] = round(sum(used.values()), 4)
+    result["server_cpu_by_process"] = {name: seconds for name, seconds in used.items() if seconds >= 0.001}
     result["disk_bytes"] = disk
     if result["exit"] != 0:
         result["server_log"] = server.last_words()[-600:]
@@ -124,9 +124,10 @@ class Held:
 
 def talk(server, words, timeout=120):
     """A run of messages, with what one of them cost."""
+    disk = proc.fsync_ms(server.data())
     result = drive(server, words, timeout=timeout)
     count = max(result["received"], 1)
-    return {"cpu_us": result["server_cpu_seconds"] * 1e6 / count,
+    return {"fsync_ms": disk[0], "fsync_p99_ms": disk[1], "cpu_us": result["server_cpu_seconds"] * 1e6 / count,
             "messages_per_second": result["messages_per_second"],
             "p50_ms": result["latency_us"]["p50"] / 1e3, "p99_ms": result["latency_us"]["p99"] / 1e3,
             "disk_bytes": result["disk_bytes"] / count, "rate": result["rate"], "raw": result}

@@ -205,7 +205,7 @@ struct options {
 	enum load_mode mode;
 	enum load_tls tls;
 	enum load_mech mech;
-	const char *host, *domain, *prefix, *password;
+	const char *host, *domain, *prefix, *password, *resource;
 	unsigned port, number, concurrency, users, first;
 	unsigned rooms, speakers;
 	unsigned sources; /* addresses 127.0.0.1 and following to connect from; 0: the kernel's choice */

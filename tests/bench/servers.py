@@ -400,11 +400,11 @@ class Ejabberd(Server):
                          stdin=subprocess.DEVNULL, **self.identity())
 
     def facts(self):
-        done = self._call('Poll = fun(What) -> rpc:call(ejabberd@localhost, erlang, system_info, [What]) end, '
-                          '[First | _] = Poll(check_io), '
-                          'io:format("~p ~p ~p", [Poll(kernel_poll), proplists:get_value(primary, First, '
-                          'proplists:get_value(name, First)), Poll(schedulers_online)]), halt().', 60)
-        return {"kernel_poll, poll set, schedulers": done.stdout.strip()}
+        done = self._call('Info = fun(What) -> rpc:call(ejabberd@localhost, erlang, system_info, [What]) end, '
+                          'io:format("~p ~p ~p", [Info(kernel_poll), [proplists:get_value(primary, Set) || '
+                          'Set <- Info(check_io), not proplists:get_value(fallback, Set)], '
+                          'Info(schedulers_online)]), halt().', 60)
+        return {"kernel poll, poll sets, schedulers": done.stdout.strip()}
 
     def command(self):
         return self._erl("ejabberd", "+K", "true", "+P", "250000", "-mnesia", "dir",

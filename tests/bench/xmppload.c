@@ -446,6 +446,7 @@ static const char usage_text[] =
     "  -u, --users N          accounts to share among them (N; for logins at most 100)\n"
     "      --first N          number of the first account (0)\n"
     "      --prefix TEXT      account I is TEXT followed by I in five digits (load)\n"
+    "      --resource TEXT    connection I binds the resource TEXT followed by I (load)\n"
     "  -w, --password TEXT    of all accounts (secret)\n"
     "  -t, --seconds T        chat for this long (10)\n"
     "  -M, --messages M       or for this many messages\n"
@@ -463,7 +464,7 @@ static const char usage_text[] =
     "  -T, --timeout S        give up setting up, or the run, after this long (120)\n";
 
 enum { OPT_DIRECT = 256, OPT_PLAIN, OPT_FIRST, OPT_PREFIX, OPT_SERVICE, OPT_SYNC, OPT_ROSTER,
-	OPT_SOURCES };
+	OPT_SOURCES, OPT_RESOURCE };
 
 static const struct option long_options[] = {
     {"host", required_argument, NULL, 'H'},
@@ -489,6 +490,7 @@ static const struct option long_options[] = {
     {"speakers", required_argument, NULL, 'S'},
     {"service", required_argument, NULL, OPT_SERVICE},
     {"roster", no_argument, NULL, OPT_ROSTER},
+    {"resource", required_argument, NULL, OPT_RESOURCE},
     {"sources", required_argument, NULL, OPT_SOURCES},
     {"sync", no_argument, NULL, OPT_SYNC},
     {"timeout", required_argument, NULL, 'T'},
@@ -581,7 +583,7 @@ options_check(struct options *o)
 		o->roster = true;
 	if (o->mode == MODE_ROOMS && (o->rooms == 0 || o->speakers == 0 || o->speakers > o->number))
 		usage();
-	if (strlen(o->service) > 128 || strlen(o->prefix) > 32 || strlen(o->password) > 64 || strlen(o->domain) > 128)
+	if (strlen(o->service) > 128 || strlen(o->resource) > 32 || strlen(o->prefix) > 32 || strlen(o->password) > 64 || strlen(o->domain) > 128)
 		usage();
 }
 
@@ -613,6 +615,9 @@ options_read(struct options *o, int argc, char **argv)
 			break;
 		case OPT_PREFIX:
 			o->prefix = optarg;
+			break;
+		case OPT_RESOURCE:
+			o->resource = optarg;
 			break;
 		case OPT_SERVICE:
 			o->service = optarg;
@@ -699,6 +704,7 @@ main(int argc, char **argv)
 				       .host = "127.0.0.1",
 				       .domain = "localhost",
 				       .prefix = "load",
+				       .resource = "load",
 				       .password = "secret",
 				       .port = 5222,
 				       .number = 100,
