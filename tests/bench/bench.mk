@@ -19,7 +19,6 @@ bench: $(BENCH_BIN)
 
 # GROWTH_ARGS="--parts idle,rooms" and the like
 bench-growth: $(BENCH_BIN) $(BENCH_FILL)
-	@command -v gnuplot >/dev/null || echo "plots need gnuplot: apt-get install gnuplot-nox"
 	/usr/bin/python3 tests/bench/growth.py $(GROWTH_ARGS)
 
 # -- what a TLS handshake costs with the key in authd, and without -------------------------------

@@ -10,7 +10,6 @@ See README.md beside this file.
 
 import argparse
 import datetime
-import math
 import shutil
 import statistics
 import subprocess
@@ -23,49 +22,9 @@ import proc
 import servers
 import targets
 from drive import LOAD, Held, LoadFailed, drive, logins, presence, talk
-from results import DIRECTORY, Results, markdown
+from results import DIRECTORY, Results
 
 DEFAULT = "aldis,prosody,prosody:off,ejabberd,ejabberd:off"
-PING_EVERY = 5  # seconds between the supervisor's looks at its daemons
-
-# (key, what the table says, how to write it)
-ROWS = (
-    ("archive", "archive", "{}"),
-    ("chat.cpu_us", "CPU, us a message, flat out", "{:.0f}"),
-    ("chat.messages_per_second", "messages a second, flat out", "{:.0f}"),
-    ("chat.p50_ms", "  latency then, p50 ms", "{:.1f}"),
-    ("chat.p99_ms", "  latency then, p99 ms", "{:.1f}"),
-    ("chat.disk_bytes", "  bytes on disk a message", "{:.0f}"),
-    ("sm.cpu_us", "CPU, us a message, with XEP-0198", "{:.0f}"),
-    ("sm.messages_per_second", "messages a second, with XEP-0198", "{:.0f}"),
-    ("paced.rate", "at a fixed rate, messages a second", "{:.0f}"),
-    ("paced.cpu_us", "  CPU, us a message", "{:.0f}"),
-    ("paced.p50_ms", "  latency, p50 ms", "{:.2f}"),
-    ("paced.p99_ms", "  latency, p99 ms", "{:.2f}"),
-    ("busy.rate", "at a high rate, messages a second", "{:.0f}"),
-    ("busy.cpu_us", "  CPU, us a message", "{:.0f}"),
-    ("busy.p50_ms", "  latency, p50 ms", "{:.2f}"),
-    ("busy.p99_ms", "  latency, p99 ms", "{:.2f}"),
-    ("busy.fsync_ms", "  what the disk takes for fdatasync alone before it, p50 ms", "{:.2f}"),
-    ("rooms.cpu_us", "CPU, us a delivered room message, flat out", "{:.1f}"),
-    ("rooms.messages_per_second", "delivered room messages a second", "{:.0f}"),
-    ("room_paced.rate", "in a large room, messages a second", "{:.0f}"),
-    ("room_paced.p50_ms", "  until an occupant has it, p50 ms", "{:.2f}"),
-    ("room_paced.p99_ms", "  until an occupant has it, p99 ms", "{:.2f}"),
-    ("presence.change_us", "CPU, us a change of presence to all contacts (--contacts)", "{:.0f}"),
-    ("presence.cpu_us", "  us a delivered presence", "{:.1f}"),
-    ("presence.p99_ms", "  until a contact has it, p99 ms", "{:.1f}"),
-    ("logins.cpu_us", "CPU, us a login", "{:.0f}"),
-    ("logins.logins_per_second", "logins a second", "{:.0f}"),
-    ("idle_tls.kb", "KB an idle connection, TLS, logged in", "{:.1f}"),
-    ("idle_plain.kb", "KB an idle connection, no TLS, logged in", "{:.1f}"),
-    ("idle_stream.kb", "KB an idle connection, no TLS, stream open", "{:.1f}"),
-    ("idle_tls.before_kb", "KB with nobody connected", "{:.0f}"),
-    ("quiet.wakes", "wake-ups a minute, nobody connected", "{:.0f}"),
-    ("quiet.cpu_percent", "  CPU, percent", "{:.2f}"),
-    ("quiet_connected.wakes", "wake-ups a minute, idle connections", "{:.0f}"),
-    ("quiet_connected.cpu_percent", "  CPU, percent", "{:.2f}"),
-)
 
 
 def chat(server, options, *more):
@@ -114,29 +73,12 @@ def idle(server, options, *more):
             "raw": result}
 
 
-def asleep(before, after, seconds):
-    """What processes did between two looks; and of that, what a watchdog that looks at each of them now and then does
-    not explain: a child has to answer it, the first of the processes sets a timer and hears each answer."""
-    rounds = math.ceil(seconds / PING_EVERY) + 1
-    by_process, wakes, unexplained, used = [], 0, 0, 0.0
-    for place, (pid, (name, count, cpu)) in enumerate(sorted(after.items())):
-        _, count_before, cpu_before = before.get(pid, (name, 0, 0.0))
-        woke = count - count_before
-        allowed = rounds * len(after) if place == 0 else rounds
-        by_process.append({"name": name, "wakes": woke, "allowed": allowed, "cpu_ms": round((cpu - cpu_before) * 1e3, 2)})
-        wakes += woke
-        unexplained += max(0, woke - allowed)
-        used += cpu - cpu_before
-    return {"wakes": wakes * 60 / seconds, "unexplained": unexplained * 60 / seconds,
-            "cpu_percent": used * 100 / seconds, "processes": by_process}
-
-
 def look(server, options):
     time.sleep(options.calm)
     before, begin = proc.activity(server.pids()), time.monotonic()
     time.sleep(options.minute)
     after = proc.activity(server.pids())
-    return asleep(before, after, time.monotonic() - begin)
+    return proc.asleep(before, after, time.monotonic() - begin)
 
 
 def quiet(server, options):
@@ -259,21 +201,6 @@ def measure(spec, options, results):
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def cell(figures, key, form):
-    value = figures
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return "-" if value is None else form.format(value)
-
-
-def table(results):
-    """One Markdown table, servers side by side."""
-    names = [f"{spec.partition(':')[0]} {figures['version']}" for spec, figures in results.items()]
-    lines = [["", *names]]
-    lines += [[title, *(cell(f, key, form) for f in results.values())] for key, title, form in ROWS]
-    return markdown([line for line in lines if len(lines) == 1 or set(line[1:]) != {"-"}])
-
-
 def parse(arguments):
     parser = argparse.ArgumentParser(description="Compares XMPP servers under the same load.")
     parser.add_argument("--servers", default=DEFAULT,
@@ -317,7 +244,7 @@ def parse(arguments):
 
 def show(results, options, away):
     """Prints all there is, and writes the tables beside the raw results."""
-    text = targets.page(results, table(results.groups))
+    text = targets.page(results)
     print("\n" + text)
     for spec, why in away.items():
         print(f"{spec}: not measured: {why.splitlines()[0] if why else ''}")

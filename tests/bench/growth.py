@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""growth.py - how what a message costs grows: with idle connections, with the size of a room, of a roster, of the archive.
+"""growth.py - how costs grow: with idle connections, with the size of a room, of a roster, of the archive.
 
 The Aldis developers
 
-`make bench-growth` runs it. Each part starts the suite anew, drives it with xmppload at a constant rate, and writes each
-point to results/growth.json as soon as it is measured; growth_report.py makes the table and the plots. See README.md.
+`make bench-growth` runs it. Each part starts the suite anew, drives it with xmppload at a constant rate, and writes
+each point to results/growth.json as soon as it is measured; growth_report.py makes the table and the plots. See
+README.md.
 """
 
 import argparse
@@ -17,7 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import compare
 import growth_report
 import proc
 import servers
@@ -90,7 +90,8 @@ def repeat(options, server, words):
 def carried(options):
     """(how many idle connections this machine carries, c2sd processes for them)."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE
-    free = next(int(line.split()[1]) for line in open("/proc/meminfo", encoding="ascii") if line.startswith("MemAvailable"))
+    with open("/proc/meminfo", encoding="ascii") as f:
+        free = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable"))
     most = min(options.most, free * 3 // 4 // options.kb)
     cores = int(subprocess.run(["nproc"], capture_output=True, text=True, check=True).stdout)
     # Which of its processes takes a connection is chance: none may be filled up.
@@ -123,7 +124,7 @@ def idle(options, results):
         base = base or memory
         before, begin = proc.activity(server.pids()), time.monotonic()
         time.sleep(options.calm)
-        asleep = compare.asleep(before, proc.activity(server.pids()), time.monotonic() - begin)
+        asleep = proc.asleep(before, proc.activity(server.pids()), time.monotonic() - begin)
         figures = repeat(options, server, chat)
         return {**figures, "memory_kb": memory, "kb": (memory - base) / size if size else 0.0, "workers": workers,
                 "idle_percent": asleep["cpu_percent"], "idle_wakes": asleep["wakes"]}
@@ -147,16 +148,15 @@ def rooms(options, results):
         drive(server, ["-n", 10, "-M", 1000, "chat"])
         for size in options.occupants:
             rate = max(1, options.deliveries // size)
-            words = ["-n", size, "-S", min(10, size), "-r", rate, "-t", options.seconds, "-c", 50, "rooms"]
-            point(results, "rooms", size, options, lambda w=words: repeat(options, server, w))
+            words = ["-n", size, "-S", min(10, size), "-r", rate, "-t", options.long, "-c", 50, "rooms"]
+            point(results, "rooms", size, options, lambda w=words: talk(server, w, timeout=300))
 
 
 # -- rosters --------------------------------------------------------------------------------------
 
 def roster(options, server, size):
     rate = max(1, options.deliveries // size)
-    runs = [presence(server, size, options.seconds, "-c", 50, "-r", rate) for _ in range(options.runs)]
-    figures = median(runs)
+    figures = presence(server, size, options.long, "-c", 50, "-r", rate)
     words = ["-c", 1, "-u", 1, "--roster"]
     away = logins(server, options.logins, *words)
     holder = Held(server, ["-n", size, "-u", size, "--first", 1, "-c", 50], timeout=300)
@@ -165,7 +165,7 @@ def roster(options, server, size):
     finally:
         holder.release()
     return {**figures, "login_us": away["cpu_us"], "login_p99_ms": away["p99_ms"], "login_online_us": online["cpu_us"],
-            "login_online_p99_ms": online["p99_ms"], "logins_raw": [away, online]}
+            "login_online_p99_ms": online["p99_ms"], "logins": [away, online]}
 
 
 def rosters(options, results):
@@ -179,7 +179,8 @@ def rosters(options, results):
 
 def fill(server, messages, options):
     """Puts messages into the archive of a suite that does not run."""
-    words = [FILL, *(["-i"] if options.index else []), server.directory / "state" / "archived", messages, options.chat, 2000]
+    store = server.directory / "state" / "archived"
+    words = [FILL, *(["-i"] if options.index else []), store, messages, options.chat, 2000]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False, timeout=3600)
     if done.returncode != 0:
         raise LoadFailed("fill: " + done.stderr[-300:])
@@ -202,8 +203,8 @@ def archive(options, results):
         drive(server, ["-n", options.chat, "-M", options.chat * 50, "chat"])
         paced = repeat(options, server, ["-n", options.chat, "-r", options.high_rate, "-t", options.seconds, "chat"])
         flat = repeat(options, server, ["-n", options.chat, "-t", options.seconds, "chat"])
-        return {**paced, "flat_us": flat["cpu_us"], "flat_per_second": flat["messages_per_second"], "flat_runs": flat["runs"],
-                "fill_seconds": round(took, 1), "start_seconds": round(started, 1),
+        return {**paced, "flat_us": flat["cpu_us"], "flat_per_second": flat["messages_per_second"],
+                "flat_runs": flat["runs"], "fill_seconds": round(took, 1), "start_seconds": round(started, 1),
                 "disk_mb": round(proc.disk_bytes(server.directory / "state" / "archived") / 1e6)}
 
     with Suite(options, options.chat) as server:
@@ -222,7 +223,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description="How what a message costs grows.")
     parser.add_argument("--parts", default=",".join(PARTS), help="which, with commas (%(default)s)")
     for name, value, text in (
-            ("connections", "100,1000,10000,30000,100000", "idle connections"),
+            ("connections", "100,1000,10000,100000", "idle connections"),
             ("occupants", "10,30,100,300,1000,2000", "of a room"),
             ("contacts", "10,30,100,300,1000,2000", "of an account"),
             ("messages", "0,1e6,1e7", "in the archive")):
@@ -234,7 +235,8 @@ def parse(arguments):
             ("chat", 200, "connections that talk beside the archive"),
             ("high-rate", 2000, "messages a second of these"),
             ("deliveries", 10000, "a second to occupants, and to contacts"), ("logins", 50, "with a roster"),
-            ("seconds", 8, "of each run"), ("runs", 3, "runs; the table has the median"),
+            ("seconds", 5, "of each run"), ("runs", 3, "runs; the table has the median"),
+            ("long", 15, "seconds of a run in a room, or with contacts, of which there is one: entering takes longest"),
             ("settle", 4, "seconds before memory is read"), ("calm", 10, "seconds without messages")):
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{text} (%(default)s)")
     for name, text in (("quick", "small and short: shows that it works, not how fast"),
@@ -249,6 +251,7 @@ def parse(arguments):
         options.connections, options.occupants, options.contacts = [100, 1000], [10, 50], [10, 50]
         options.messages, options.most = [0, 20000], 1000
         options.chat, options.logins, options.seconds, options.runs, options.settle, options.calm = 20, 10, 2, 1, 1, 2
+        options.long = 2
     options.out = options.out or DIRECTORY / ("quick-growth.json" if options.quick else "growth.json")
     return options
 
@@ -257,6 +260,11 @@ def main(arguments):
     options = parse(arguments)
     if not options.report and not (LOAD.exists() and FILL.exists()):
         sys.exit(f"{LOAD} or {FILL} is missing: make bench-tools")
+    if not shutil.which("gnuplot"):
+        try:
+            servers.install("gnuplot-nox")
+        except servers.Unavailable as error:
+            print(f"no plots: {error}", flush=True)
     results = Results(options.out)
     for part in [] if options.report else options.parts.split(","):
         if part not in PARTS:
@@ -265,7 +273,8 @@ def main(arguments):
         if not options.missing:
             results.groups.pop(part, None)
         results.about.setdefault("settings", {})[part] = {
-            key: value for key, value in vars(options).items() if key not in ("out", "missing", "keep", "report", "parts")}
+            key: value for key, value in vars(options).items()
+            if key not in ("out", "missing", "keep", "report", "parts")}
         results.about.setdefault("version", {})[part] = servers.Aldis.version(None)
         began = time.monotonic()
         try:

@@ -11,34 +11,38 @@ import subprocess
 
 from results import machine_text, markdown
 
-# part -> its title, what is counted, (key, head of the column, how to write it), and of its plot the left and right axis.
+P50, P99 = ("p50_ms", "p50, ms", "{:.2f}"), ("p99_ms", "p99, ms", "{:.2f}")
+DISK = ("fsync_ms", "the disk alone, p50, ms", "{:.2f}")
+# part -> its title, what is counted, (key, head of the column, how to write it); what its plot has against the
+# left axis, beside p50 and p99 against the right one.
 SERIES = {
     "idle": ("Idle connections", "idle connections", (
-        ("cpu_us", "CPU a message, us", "{:.0f}"), ("p50_ms", "p50, ms", "{:.2f}"), ("p99_ms", "p99, ms", "{:.2f}"),
-        ("fsync_ms", "the disk alone, p50, ms", "{:.2f}"), ("kb", "KB a connection", "{:.1f}"), ("idle_percent", "CPU without messages, %", "{:.2f}"),
-        ("idle_wakes", "wake-ups a minute then", "{:.0f}")), (("cpu_us", 1),), (("p50_ms", 1), ("p99_ms", 1))),
+        ("cpu_us", "CPU a message, us", "{:.0f}"), P50, P99, DISK,
+        ("kb", "KB a connection", "{:.1f}"), ("idle_percent", "CPU without messages, %", "{:.2f}"),
+        ("idle_wakes", "wake-ups a minute then", "{:.0f}")), ("cpu_us",)),
     "rooms": ("Occupants of a room", "occupants", (
-        ("cpu_us", "CPU a delivered message, us", "{:.1f}"), ("p50_ms", "p50, ms", "{:.2f}"), ("p99_ms", "p99, ms", "{:.2f}"),
-        ("fsync_ms", "the disk alone, p50, ms", "{:.2f}"), ("rate", "said a second", "{:.0f}")), (("cpu_us", 1),), (("p50_ms", 1), ("p99_ms", 1))),
+        ("cpu_us", "CPU a delivered message, us", "{:.1f}"), P50, P99, DISK,
+        ("rate", "said a second", "{:.0f}")), ("cpu_us",)),
     "rosters": ("Contacts of an account", "contacts, all online", (
-        ("cpu_us", "CPU a delivered presence, us", "{:.1f}"), ("change_us", "a change, us", "{:.0f}"),
-        ("p50_ms", "p50, ms", "{:.2f}"), ("p99_ms", "p99, ms", "{:.2f}"), ("rate", "changes a second", "{:.0f}"),
-        ("login_us", "CPU a login, contacts away, us", "{:.0f}"),
-        ("login_online_us", "contacts online, us", "{:.0f}")), (("cpu_us", 1),), (("p50_ms", 1), ("p99_ms", 1))),
+        ("cpu_us", "CPU a delivered presence, us", "{:.1f}"), ("change_us", "a change, us", "{:.0f}"), P50, P99,
+        ("rate", "changes a second", "{:.0f}"), ("login_us", "CPU a login, contacts away, us", "{:.0f}"),
+        ("login_online_us", "contacts online, us", "{:.0f}")), ("cpu_us",)),
     "archive": ("Messages in the archive", "messages", (
-        ("cpu_us", "CPU a message, us", "{:.0f}"), ("p50_ms", "p50, ms", "{:.2f}"), ("p99_ms", "p99, ms", "{:.2f}"),
-        ("fsync_ms", "the disk alone, p50, ms", "{:.2f}"), ("flat_us", "CPU a message flat out, us", "{:.0f}"), ("flat_per_second", "messages a second flat out", "{:.0f}"),
-        ("start_seconds", "start, s", "{:.1f}"), ("disk_mb", "MB on disk", "{:.0f}")),
-        (("cpu_us", 1), ("flat_us", 1)), (("p50_ms", 1), ("p99_ms", 1))),
+        ("cpu_us", "CPU a message, us", "{:.0f}"), P50, P99, DISK,
+        ("flat_us", "CPU a message flat out, us", "{:.0f}"),
+        ("flat_per_second", "messages a second flat out", "{:.0f}"),
+        ("start_seconds", "start, s", "{:.1f}"), ("disk_mb", "MB on disk", "{:.0f}")), ("cpu_us", "flat_us")),
 }
 ABOUT = {
     "idle": "{few} connections say {rate} messages a second to each other beside idle ones, all over TLS and logged in, "
             "{workers} c2sd; idle connections are of 4,000 accounts.",
-    "rooms": "One room; about {deliveries} messages a second are delivered to its occupants, so in a larger room less is said.",
-    "rosters": "One account changes its presence; about {deliveries} presences a second are delivered. A login asks for the "
-               "roster; its contacts are away, or all online, which each of them is told of twice.",
-    "archive": "{chat} connections say {high_rate} messages a second, and then as many as they can. Half of the messages "
-               "that are there already are of the same {chat} accounts, the rest of 2,000 others; all have two copies{index}.",
+    "rooms": "One room; about {deliveries} messages a second are delivered to its occupants, so in a larger room less "
+             "is said.",
+    "rosters": "One account changes its presence; about {deliveries} presences a second are delivered. A login asks "
+               "for the roster; its contacts are away, or all online, which each of them is told of twice.",
+    "archive": "{chat} connections say {high_rate} messages a second, and then as many as they can. Half of the "
+               "messages that are there already are of the same {chat} accounts, the rest of 2,000 others; all have "
+               "two copies{index}.",
 }
 
 
@@ -50,15 +54,16 @@ def points(results, part):
 def faults(part, rows):
     found = []
     for at, figures in rows:
-        raws = [run["raw"] for run in figures.get("runs", ())] + [run["raw"] for run in figures.get("flat_runs", ())]
-        bad = sum(bool(raw.get("exit")) for raw in raws)
+        runs = [*figures.get("runs", [figures]), *figures.get("flat_runs", ())]
+        raws = [run["raw"] for run in [*runs, *figures.get("logins", ())]]
+        bad = sum(bool(raw["exit"]) for raw in raws)
         if bad:
             found.append(f"{part} {at}: the load generator found faults in {bad} of {len(raws)} runs")
     return found
 
 
 def section(results, part):
-    title, counted, columns, _, _ = SERIES[part]
+    title, counted, columns, _ = SERIES[part]
     rows = points(results, part)
     settings = dict(results.about.get("settings", {}).get(part, {}))
     settings.update(workers=rows[0][1].get("workers", "?"),
@@ -66,29 +71,32 @@ def section(results, part):
     lines = [[counted, *(head for _, head, _ in columns)]]
     for at, figures in rows:
         lines.append([f"{at:,}", *(form.format(figures[key]) if key in figures else "-" for key, _, form in columns)])
-    text = [f"## {title}", "", ABOUT[part].format(**settings) + f" Medians of {settings.get('runs', '?')} runs of "
-            f"{settings.get('seconds', '?')} s; version {results.about.get('version', {}).get(part, '?')}.", "",
+    runs = "Medians of {runs} runs of {seconds} s" if "runs" in rows[0][1] else "One run of {long} s"
+    text = [f"## {title}", "", ABOUT[part].format(**settings) + f" {runs.format(**settings)}; version "
+            f"{results.about.get('version', {}).get(part, '?')}.", "",
             markdown(lines), ""]
     if len(rows) > 1:
         first, last = rows[0], rows[-1]
         if first[1]["cpu_us"] and first[1]["p99_ms"]:
-            text += [f"From {first[0]:,} to {last[0]:,}: {columns[0][1].rpartition(',')[0]} times "
-                     f"{last[1]['cpu_us'] / first[1]['cpu_us']:.2f}, p99 times {last[1]['p99_ms'] / first[1]['p99_ms']:.2f}.", ""]
+            cost, late = (last[1][key] / first[1][key] for key in ("cpu_us", "p99_ms"))
+            text += [f"From {first[0]:,} to {last[0]:,}: {columns[0][1].rpartition(',')[0]} times {cost:.2f}, "
+                     f"p99 times {late:.2f}.", ""]
     return text + [f"- {fault}" for fault in faults(part, rows)]
 
 
 def plot(results, part, directory, prefix):
     """Writes an SVG: cost on the left, latency on the right, the size logarithmic; returns its name."""
-    title, counted, columns, left, right = SERIES[part]
+    title, counted, columns, left = SERIES[part]
     heads = {key: head for key, head, _ in columns}
     rows = points(results, part)
-    keys = [key for key, _ in (*left, *right)]
+    keys = [*left, "p50_ms", "p99_ms"]
     # A logarithmic axis has no zero: it is drawn a step before the first.
     positive = [at for at, _ in rows if at > 0]
     if not positive or len(rows) < 2:
         return None
     zero = positive[0] / 10
-    data = "\n".join(" ".join([str(at or zero), *(str(figures.get(key, "NaN")) for key in keys)]) for at, figures in rows)
+    data = "\n".join(" ".join([str(at or zero), *(str(figures.get(key, "NaN")) for key in keys)])
+                     for at, figures in rows)
     tics = ", ".join(f'"{at:,}" {at or zero}' for at, _ in rows)
     styles = []
     for number, key in enumerate(keys):
@@ -122,8 +130,6 @@ def report(results):
         name = plot(results, part, directory, prefix) if drawn else None
         if name:
             text += [f"![{SERIES[part][0]}]({name})", ""]
-    if not drawn:
-        print("no plots: gnuplot is not installed (gnuplot-nox)")
     whole = "\n".join(text).rstrip() + "\n"
     results.path.with_suffix(".md").write_text(whole)
     return whole

@@ -1,10 +1,11 @@
 /*
- * presence.c: owns the presence of one account with contacts: connection 0 is the account, all others are its
- * contacts, each of an account of its own. xmppload.c drives it.
+ * presence.c: owns the presence of one account with contacts: connection 0 is the account, all others are
+ * its contacts, each of an account of its own. xmppload.c drives it.
  *
- * Who is not yet in a mutual subscription subscribes to the other, as clients do, so the same works with every server and
- * a second run finds what the first one made. Then the account changes its presence; what is counted is what contacts
- * get. What a contact misses, gets twice or out of order is counted and makes the run fail. A status is as a body in chat.c.
+ * Who is not yet in a mutual subscription subscribes to the other, as clients do, so the same works with every
+ * server, and a second run finds what the first one made. Then the account changes its presence; what is counted
+ * is what contacts get. What a contact misses, gets twice or out of order is counted and makes the run fail. A
+ * status begins "aldis-load RUN SEQ NANOSECONDS ", as a body in chat.c.
  *
  *   (logged in) -> ASKED -roster-> SUBSCRIBING -all mutual-> PROVING -the first change has come to all-> READY
  *

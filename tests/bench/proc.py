@@ -3,12 +3,14 @@
 The Aldis developers
 """
 
+import math
 import os
 import signal
 import tempfile
 import time
 
 TICK = os.sysconf("SC_CLK_TCK")
+PING_EVERY = 5  # seconds between the looks of the supervisor at its daemons
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -101,6 +103,24 @@ def activity(pids):
             continue
         seen[pid] = (name(pid), wakes, _cpu(pid) or 0.0)
     return seen
+
+
+def asleep(before, after, seconds):
+    """What processes did between two looks; and of that, what a watchdog that looks at each of them now and then does
+    not explain: a child has to answer it, the first of the processes sets a timer and hears each answer."""
+    rounds = math.ceil(seconds / PING_EVERY) + 1
+    by_process, wakes, unexplained, used = [], 0, 0, 0.0
+    for place, (pid, (name, count, cpu)) in enumerate(sorted(after.items())):
+        _, count_before, cpu_before = before.get(pid, (name, 0, 0.0))
+        woke = count - count_before
+        allowed = rounds * len(after) if place == 0 else rounds
+        by_process.append({"name": name, "wakes": woke, "allowed": allowed,
+                           "cpu_ms": round((cpu - cpu_before) * 1e3, 2)})
+        wakes += woke
+        unexplained += max(0, woke - allowed)
+        used += cpu - cpu_before
+    return {"wakes": wakes * 60 / seconds, "unexplained": unexplained * 60 / seconds,
+            "cpu_percent": used * 100 / seconds, "processes": by_process}
 
 
 def fsync_ms(path, count=60):

@@ -216,8 +216,10 @@ class Aldis(Server):
     archives = ("on",)  # there is no other way
 
     def version(self):
-        done = output_of("git", "-C", str(ROOT), "describe", "--always", "--dirty")
-        return done.stdout.strip() or "tree"
+        name = output_of("git", "-C", str(ROOT), "describe", "--always").stdout.strip()
+        changed = output_of("git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", ".",
+                            ":(exclude)tests/bench/results")
+        return name + ("-dirty" if changed.returncode else "") if name else "tree"
 
     def prepare(self):
         if not (ROOT / "Makefile").exists():

@@ -583,7 +583,8 @@ options_check(struct options *o)
 		o->roster = true;
 	if (o->mode == MODE_ROOMS && (o->rooms == 0 || o->speakers == 0 || o->speakers > o->number))
 		usage();
-	if (strlen(o->service) > 128 || strlen(o->resource) > 32 || strlen(o->prefix) > 32 || strlen(o->password) > 64 || strlen(o->domain) > 128)
+	if (strlen(o->service) > 128 || strlen(o->resource) > 32 || strlen(o->prefix) > 32
+	    || strlen(o->password) > 64 || strlen(o->domain) > 128)
 		usage();
 }
 
