@@ -140,21 +140,28 @@ def repeat(what, call, server, options, *more):
     return merge([attempt(what, call, server, options, *more) for _ in range(options.runs)])
 
 
-def needless(name, server, options, results, spec):
+def skip(name, server, options, results, spec):
     """Why a figure is not measured for a server; None when it is."""
+    there = results.groups.get(spec, {})
     if name in AT_REST and server.archive == "off" and not options.all:
         return "the archive has no part in it"
     if name == "idle_plain" and not server.plain_logins:
         return "no passwords without TLS"
     if name.startswith("quiet") and server.name != "aldis" and not options.all:
         return "no target"
-    if name == "busy":
-        most = (results.groups[spec].get("chat") or {}).get("messages_per_second", 0)
-        if most < 1.2 * options.high_rate:
-            return f"it makes {most:.0f} messages a second flat out"
-    if options.missing and results.has(spec, name):
+    if options.missing and there.get(name):
         return "it is there"
+    if name == "busy" and there.get("chat") and there["chat"]["messages_per_second"] < 1.2 * options.high_rate:
+        return f"it makes {there['chat']['messages_per_second']:.0f} messages a second flat out"
     return None
+
+
+def accounts(names, options):
+    """How many of them these figures need."""
+    need = {"rooms": options.occupants, "room_paced": options.crowd, "presence": options.contacts + 1,
+            "idle_tls": options.connections, "idle_plain": options.connections, "idle_stream": 0,
+            "quiet_connected": options.quiet_connections}
+    return max([options.chat, 100, *(need.get(name, 0) for name in names)])
 
 
 def measure_part(name, server, options):
@@ -164,37 +171,54 @@ def measure_part(name, server, options):
     return attempt(name, call, server, options, *more) if once else repeat(name, call, server, options, *more)
 
 
+def unskipped(names, server, options, results, spec):
+    """Those of the figures that are to be measured; tells why the others are not."""
+    left = []
+    for name in names:
+        why = skip(name, server, options, results, spec)
+        if why:
+            print(f"  {spec} {name}: {why}", flush=True)
+        else:
+            left.append(name)
+    return left
+
+
+def measure_all(server, names, spec, options, results):
+    """Starts a server and measures it."""
+    server.prepare()
+    server.start()
+    for name, value in (("version", server.version()), ("archive", server.archive), ("facts", server.facts())):
+        results.groups.setdefault(spec, {})[name] = value
+    print(f"{server.name} {server.version()}, archive {server.archive}", flush=True)
+    server.add_users(accounts(names, options))
+    # Fills caches and loads code before anything counts.
+    attempt("warm-up", drive, server, ["-n", options.chat, "-M", options.chat * 10, "chat"])
+    for name in names:
+        if not unskipped([name], server, options, results, spec):
+            continue
+        began = time.monotonic()
+        figures = measure_part(name, server, options)
+        if figures:
+            figures["took"] = round(time.monotonic() - began)
+            print(f"    {figures['took']} s", flush=True)
+        results.put(spec, name, figures)
+
+
 def measure(spec, options, results):
     """All figures of one server; `spec` is NAME or NAME:ARCHIVE."""
     kind, _, archive = spec.partition(":")
-    wanted = [name for name in MEASURES if name in options.figures.split(",")]
-    if options.missing and all(name in results.groups.get(spec, {}) for name in wanted):
-        return
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
     directory.chmod(0o755)
-    server = servers.KINDS[kind](directory, archive or None)
     try:
-        server.prepare()
-        server.start()
-        for name, value in (("version", server.version()), ("archive", server.archive), ("facts", server.facts())):
-            results.groups.setdefault(spec, {})[name] = value
-        print(f"{server.name} {server.version()}, archive {server.archive}", flush=True)
-        server.add_users(max(options.chat, options.connections, options.occupants, options.crowd,
-                             options.contacts + 1, options.quiet_connections, 100))
-        # Fills caches and loads code before anything counts.
-        attempt("warm-up", drive, server, ["-n", options.chat, "-M", options.chat * 10, "chat"])
-        for name in wanted:
-            why = needless(name, server, options, results, spec)
-            if why:
-                print(f"  {name}: {why}", flush=True)
-                continue
-            began = time.monotonic()
-            figures = measure_part(name, server, options)
-            if figures:
-                figures["took"] = round(time.monotonic() - began)
-            results.put(spec, name, figures)
+        server = servers.KINDS[kind](directory, archive or None)
+        names = [name for name in MEASURES if name in options.figures.split(",")]
+        names = unskipped(names, server, options, results, spec)
+        try:
+            if names:
+                measure_all(server, names, spec, options, results)
+        finally:
+            server.stop()
     finally:
-        server.stop()
         if options.keep:
             print(f"  kept: {directory}", flush=True)
         else:
@@ -256,6 +280,9 @@ def main(arguments):
     options = parse(arguments)
     if not LOAD.exists():
         sys.exit(f"{LOAD} is missing: make bench-tools")
+    unknown = set(options.figures.split(",")) - set(MEASURES)
+    if unknown:
+        sys.exit(f"no figure {', '.join(unknown)}; there are: " + ", ".join(MEASURES))
     results, away = Results(options.out), {}
     if not options.missing and not options.add:
         results.groups = {}

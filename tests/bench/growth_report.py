@@ -31,7 +31,8 @@ SERIES = {
         ("cpu_us", "CPU a message, us", "{:.0f}"), P50, P99, DISK,
         ("flat_us", "CPU a message flat out, us", "{:.0f}"),
         ("flat_per_second", "messages a second flat out", "{:.0f}"),
-        ("start_seconds", "start, s", "{:.1f}"), ("disk_mb", "MB on disk", "{:.0f}")), ("cpu_us", "flat_us")),
+        ("start_seconds", "start, s", "{:.1f}"), ("disk_mb", "MB on disk", "{:.0f}")),
+        ("cpu_us", "flat_us")),
 }
 ABOUT = {
     "idle": "{few} connections say {rate} messages a second to each other beside idle ones, all over TLS and logged in, "
@@ -86,7 +87,7 @@ def section(results, part):
 
 def plot(results, part, directory, prefix):
     """Writes an SVG: cost on the left, latency on the right, the size logarithmic; returns its name."""
-    title, counted, columns, left = SERIES[part]
+    _, counted, columns, left = SERIES[part]
     heads = {key: head for key, head, _ in columns}
     rows = points(results, part)
     keys = [*left, "p50_ms", "p99_ms"]
@@ -104,11 +105,14 @@ def plot(results, part, directory, prefix):
         styles.append(f"$data using 1:{number + 2} axes {axis} with linespoints lw 2 pt {5 + 2 * (number % 2)} ps 0.6 "
                       f"{'dt 1' if axis == 'x1y1' else 'dt 2'} lc {number + 1} title \"{heads[key]}\"")
     name = f"{prefix}-{part}.svg"
-    script = (f'set terminal svg size 760,400 dynamic font "sans,12" background "white"\nset output "{directory / name}"\n'
+    script = ('set terminal svg size 760,400 dynamic font "sans,12" background "white"\n'
+              f'set output "{directory / name}"\n'
               f"$data << END\n{data}\nEND\n"
-              f'set title "{title}"\nset xlabel "{counted}"\nset logscale x\nset xtics ({tics})\n'
-              'set ylabel "CPU, microseconds"\nset y2label "latency, milliseconds"\nset yrange [0:*]\nset y2range [0:*]\n'
-              'set ytics nomirror\nset y2tics\nset grid ytics lc "gray80"\nset key outside bottom center horizontal\n'
+              f'set xlabel "{counted}"\nset logscale x\nset xtics ({tics})\n'
+              f"set xrange [{(rows[0][0] or zero) / 1.5}:{rows[-1][0] * 1.5}]\n"
+              'set ylabel "CPU, microseconds"\nset y2label "latency, milliseconds"\n'
+              'set yrange [0:*]\nset y2range [0:*]\n'
+              'set ytics nomirror\nset y2tics\nset grid ytics lc "gray80"\nset key outside top center horizontal\n'
               "set datafile missing \"NaN\"\nplot " + ", \\\n ".join(styles) + "\n")
     done = subprocess.run(["gnuplot"], input=script, capture_output=True, text=True, check=False)
     if done.returncode != 0:

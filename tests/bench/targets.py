@@ -138,6 +138,8 @@ def row(groups, settings, target):
     value = own[0] / other[0] if to and other[0] else own[0]
     said = number(value) if to else number(value, unit)
     detail = f"{number(own[0])} / {number(other[0], unit)}" if to else ""
+    if path.startswith("aldis/busy.p"):
+        detail = f"the disk alone takes {number(figure(groups, 'aldis/busy.fsync_ms')[0], 'ms')}"
     if own[1] != own[2]:
         detail += f" ({number(own[1])} to {number(own[2])}"
         detail += f" / {number(other[1])} to {number(other[2])})" if to and other[1] != other[2] else ")"

@@ -1,11 +1,11 @@
 /*
- * fill.c: puts many messages into the store of an archived that does not run, through its own engine, so that a server
- * with a large archive can be measured: fill [-i] directory messages accounts others. growth.py runs it.
+ * fill.c: puts many messages into the store of an archived that does not run, through its own engine, so that a
+ * server with a large archive can be measured: fill [-i] directory messages accounts others. growth.py runs it.
  *
- * Every second message is between two of the accounts that xmppload uses (load00000@localhost and its pair, and so on),
- * the rest between accounts that nobody else uses; both sides have a copy, and it is taken off the spool as when
- * its receiver has got it. Transactions are of a few thousand messages. The index of words is told that it has seen
- * them, unless -i: then they are indexed, which takes five times as long as the rest.
+ * Every second message is between two of the accounts that xmppload uses (load00000@localhost and its pair, and so
+ * on), the rest between accounts that nobody else uses. Both sides have a copy, and each message is taken off the
+ * spool as when its receiver has got it. The index of words is told that it has seen them, unless -i: then they are
+ * indexed, which takes five times as long as the rest.
  *
  * Fails, with a word of why and exit status 1, when the store does.
  *
