@@ -67,7 +67,7 @@ def idle(server, options, *more):
         time.sleep(options.settle)
         after = proc.memory_kb(server.pids())[0]
 
-    result = drive(server, ["-n", options.connections, "-c", 50, *more, "idle"], at_ready=look)
+    result = drive(server, ["-n", options.connections, "-c", 50, *more, "idle"], at_ready=look, timeout=600)
     up = max(result["logged_in"], 1)
     return {"kb": (after - before) / up, "before_kb": before, "after_kb": after, "how": how,
             "raw": result}
@@ -227,7 +227,7 @@ def measure(spec, options, results):
 
 def parse(arguments):
     parser = argparse.ArgumentParser(description="Compares XMPP servers under the same load.")
-    parser.add_argument("--servers", default=DEFAULT,
+    parser.add_argument("--servers",
                         help=f"NAME or NAME:ARCHIVE, with commas ({DEFAULT})")
     for name, value, text in (
             ("connections", 10000, "idle connections"), ("chat", 200, "connections that chat"),
@@ -249,13 +249,11 @@ def parse(arguments):
                        ("all", "also what the archive has no part in where it is off, and wake-ups of the others"),
                        ("keep", "keep the servers' directories")):
         parser.add_argument(f"--{name}", action="store_true", help=text)
-    parser.add_argument("--figures", default=",".join(MEASURES),
-                        help="which, with commas (%(default)s)")
+    parser.add_argument("--figures", help="which, with commas (" + ",".join(MEASURES) + ")")
     parser.add_argument("--out", type=Path, help="file of raw results (results/targets.json)")
     options = parser.parse_args(arguments)
-    if options.targets:
-        options.figures = ",".join(FOR_TARGETS)
-        options.servers = "aldis,ejabberd,ejabberd:off"
+    options.figures = options.figures or ",".join(FOR_TARGETS if options.targets else MEASURES)
+    options.servers = options.servers or ("aldis,ejabberd,ejabberd:off" if options.targets else DEFAULT)
     if options.quick:
         options.connections, options.chat, options.logins = 200, 50, 100
         options.seconds, options.runs, options.settle = 3, 1, 2
