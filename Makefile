@@ -74,6 +74,7 @@ help:
 #: make unit         the unit tests alone
 #: make fuzz         fuzz targets, FUZZ_TIME seconds each; FUZZ_ARGS
 #: make bench        compare with other servers; BENCH_ARGS
+#: make bench-growth   how costs grow with connections, rooms, rosters, archives; GROWTH_ARGS
 #: make bench-handshake  what a TLS handshake costs with keys in authd; HANDSHAKE_ARGS
 #: make bench-archive    what messages and pages of large archives take; ARCHIVE_ARGS
 #: make storm        kill processes under chatting clients, for long; STORM_ARGS

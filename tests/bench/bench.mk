@@ -2,18 +2,24 @@
 
 BENCH_SRC := $(wildcard tests/bench/*.c)
 BENCH_BIN := build/tests/bench/xmppload
+BENCH_FILL := build/tests/bench/fill
 BENCH_ARGS ?=
+GROWTH_ARGS ?=
 
 $(BENCH_BIN): $(BENCH_SRC) tests/bench/load.h tests/bench/bench.mk
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $$(pkg-config --cflags gnutls) -o $@ $(BENCH_SRC) $(LDFLAGS) $$(pkg-config --libs gnutls)
 
-.PHONY: bench bench-tools
-bench-tools: $(BENCH_BIN)
+.PHONY: bench bench-growth bench-tools
+bench-tools: $(BENCH_BIN) $(BENCH_FILL)
 
 # BENCH_ARGS="--quick --servers aldis" and the like: see tests/bench/README.md
 bench: $(BENCH_BIN)
 	/usr/bin/python3 tests/bench/compare.py $(BENCH_ARGS)
+
+# GROWTH_ARGS="--parts idle,rooms" and the like
+bench-growth: $(BENCH_BIN) $(BENCH_FILL)
+	/usr/bin/python3 tests/bench/growth.py $(GROWTH_ARGS)
 
 # -- what a TLS handshake costs with the key in authd, and without -------------------------------
 
@@ -44,3 +50,8 @@ build/tests/bench/archive: tests/bench/archive/archive.c $B/libarchived.a $(LIBA
 .PHONY: bench-archive
 bench-archive: build/tests/bench/archive
 	build/tests/bench/archive $(ARCHIVE_ARGS)
+
+$(BENCH_FILL): tests/bench/archive/fill.c $B/libarchived.a $(LIBALDIS) tests/bench/bench.mk
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Icommon -Iarchived $(DEP_CFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) \
+		-Wl,--start-group $B/libarchived.a $(LIBALDIS) -Wl,--end-group $(SQLITE_LIBS) $(COMMON_LIBS)

@@ -53,9 +53,9 @@ chat_send(struct conn *c)
 	int len;
 
 	len = snprintf(text, sizeof text,
-	    "<message to='%s%05u@%s/load%u' type='chat' id='m%x-%x'>"
+	    "<message to='%s%05u@%s/%s%u' type='chat' id='m%x-%x'>"
 	    "<body>" MARK "%08x %08x %08x %016llx %s</body></message>",
-	    load->o.prefix, peer->user, load->o.domain, peer->index, c->index, (unsigned)c->seq,
+	    load->o.prefix, peer->user, load->o.domain, load->o.resource, peer->index, c->index, (unsigned)c->seq,
 	    load->run, c->index, (unsigned)c->seq, (unsigned long long)load_now(), load->filler);
 	if (len < 0 || (size_t)len >= sizeof text)
 		return;
@@ -86,7 +86,7 @@ chat_pump(struct conn *c)
 uint64_t
 chat_next(const struct load *load)
 {
-	uint64_t count = load->o.mode == MODE_ROOMS ? load->turn : load->sent;
+	uint64_t count = load->o.mode == MODE_CHAT ? load->sent : load->turn;
 
 	return load->begin + count * UINT64_C(1000000000) / load->o.rate;
 }

@@ -10,114 +10,25 @@ See README.md beside this file.
 
 import argparse
 import datetime
-import json
-import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import proc
 import servers
+import targets
+from drive import LOAD, Held, LoadFailed, drive, logins, presence, talk
+from results import DIRECTORY, Results
 
-HERE = Path(__file__).resolve().parent
-LOAD = servers.ROOT / "build" / "tests" / "bench" / "xmppload"
 DEFAULT = "aldis,prosody,prosody:off,ejabberd,ejabberd:off"
-
-# (key, what the table says, how to write it)
-ROWS = (
-    ("archive", "archive", "{}"),
-    ("chat.cpu_us", "CPU, us a message, flat out", "{:.0f}"),
-    ("chat.messages_per_second", "messages a second, flat out", "{:.0f}"),
-    ("chat.p50_ms", "  latency then, p50 ms", "{:.1f}"),
-    ("chat.p99_ms", "  latency then, p99 ms", "{:.1f}"),
-    ("chat.disk_bytes", "  bytes on disk a message", "{:.0f}"),
-    ("sm.cpu_us", "CPU, us a message, with XEP-0198", "{:.0f}"),
-    ("sm.messages_per_second", "messages a second, with XEP-0198", "{:.0f}"),
-    ("paced.rate", "at a fixed rate, messages a second", "{:.0f}"),
-    ("paced.cpu_us", "  CPU, us a message", "{:.0f}"),
-    ("paced.p50_ms", "  latency, p50 ms", "{:.2f}"),
-    ("paced.p99_ms", "  latency, p99 ms", "{:.2f}"),
-    ("rooms.cpu_us", "CPU, us a delivered room message, flat out", "{:.1f}"),
-    ("rooms.messages_per_second", "delivered room messages a second", "{:.0f}"),
-    ("room_paced.rate", "in a large room, messages a second", "{:.0f}"),
-    ("room_paced.p50_ms", "  until an occupant has it, p50 ms", "{:.2f}"),
-    ("room_paced.p99_ms", "  until an occupant has it, p99 ms", "{:.2f}"),
-    ("logins.cpu_us", "CPU, us a login", "{:.0f}"),
-    ("logins.logins_per_second", "logins a second", "{:.0f}"),
-    ("idle_tls.kb", "KB an idle connection, TLS, logged in", "{:.1f}"),
-    ("idle_plain.kb", "KB an idle connection, no TLS, logged in", "{:.1f}"),
-    ("idle_stream.kb", "KB an idle connection, no TLS, stream open", "{:.1f}"),
-    ("base_kb", "KB with nobody connected", "{:.0f}"),
-)
-
-
-class LoadFailed(Exception):
-    """The load generator found an error; the text says which."""
-
-
-def drive(server, words, at_ready=None):
-    """Runs xmppload; returns its result with what the server used between "ready" and "done"."""
-    command = [str(LOAD), "--sync", "-T", "120", "-p", str(server.port), "-w", servers.PASSWORD]
-    child = subprocess.Popen(command + [str(word) for word in words], stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    timer = threading.Timer(300, child.kill)
-    timer.start()
-    said, used, disk = [], {}, 0
-    before, disk_before = {}, 0
-    try:
-        for line in child.stderr:
-            if line == "ready\n":
-                if at_ready:
-                    at_ready()
-                disk_before = proc.disk_bytes(server.data())
-                before = proc.cpu_by_name(server.pids())
-            elif line == "done\n":
-                after = proc.cpu_by_name(server.pids())
-                used = {name: round(after[name] - before.get(name, 0.0), 2) for name in after}
-                disk = proc.disk_bytes(server.data()) - disk_before
-            else:
-                said.append(line.strip())
-                continue
-            child.stdin.write("\n")
-            child.stdin.flush()
-        text = child.stdout.read()
-        child.wait(30)
-    finally:
-        timer.cancel()
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-    if not text.startswith("{"):
-        raise LoadFailed(f"xmppload ended with {child.returncode}: " + "; ".join(said[-3:]))
-    result = json.loads(text)
-    result["server_cpu_seconds"] = round(sum(used.values()), 2)
-    result["server_cpu_by_process"] = used
-    result["disk_bytes"] = disk
-    result["errors"] = said
-    result["exit"] = child.returncode
-    if child.returncode != 0:
-        print(f"    xmppload found faults: {'; '.join(said[-2:])} {text.strip()[:400]}", flush=True)
-    return result
 
 
 def chat(server, options, *more):
     return talk(server, ["-n", options.chat, "-W", options.window, "-t", options.seconds, *more, "chat"])
-
-
-def talk(server, words):
-    result = drive(server, words)
-    count = max(result["received"], 1)
-    return {"cpu_us": result["server_cpu_seconds"] * 1e6 / count,
-            "messages_per_second": result["messages_per_second"],
-            "p50_ms": result["latency_us"]["p50"] / 1e3,
-            "p99_ms": result["latency_us"]["p99"] / 1e3,
-            "disk_bytes": result["disk_bytes"] / count, "rate": result["rate"], "raw": result}
 
 
 def rooms(server, options, *more):
@@ -133,11 +44,13 @@ def room_paced(server, options):
                          "-t", options.seconds, "rooms"])
 
 
-def logins(server, options):
-    users = min(100, options.logins)
-    result = drive(server, ["-n", options.logins, "-c", 20, "-u", users, "logins"])
-    return {"cpu_us": result["server_cpu_seconds"] * 1e6 / max(result["logged_in"], 1),
-            "logins_per_second": result["logins_per_second"], "raw": result}
+def log_in(server, options):
+    return logins(server, options.logins, "-c", 20, "-u", min(100, options.logins))
+
+
+def contacts(server, options):
+    """One account changes its presence, and its contacts, all online, get it."""
+    return presence(server, options.contacts, options.seconds)
 
 
 def idle(server, options, *more):
@@ -154,21 +67,52 @@ def idle(server, options, *more):
         time.sleep(options.settle)
         after = proc.memory_kb(server.pids())[0]
 
-    result = drive(server, ["-n", options.connections, "-c", 50, *more, "idle"], at_ready=look)
+    result = drive(server, ["-n", options.connections, "-c", 50, *more, "idle"], at_ready=look, timeout=600)
     up = max(result["logged_in"], 1)
     return {"kb": (after - before) / up, "before_kb": before, "after_kb": after, "how": how,
             "raw": result}
 
 
+def look(server, options):
+    time.sleep(options.calm)
+    before, begin = proc.activity(server.pids()), time.monotonic()
+    time.sleep(options.minute)
+    after = proc.activity(server.pids())
+    return proc.asleep(before, after, time.monotonic() - begin)
+
+
+def quiet(server, options):
+    """A server started anew that has nothing to do."""
+    server.stop()
+    server.start()
+    return look(server, options)
+
+
+def quiet_connected(server, options):
+    """The same with idle connections, which have logged in before."""
+    server.stop()
+    server.start()
+    held = Held(server, ["-n", options.quiet_connections, "-c", 50])
+    try:
+        figures = look(server, options)
+    finally:
+        raw = held.release()
+    return {**figures, "raw": raw}
+
+
 # name -> what measures it, whether once is enough, and with what it is called.
 MEASURES = {
     "chat": (chat, False, ()), "sm": (chat, False, ("--sm",)), "paced": (chat, False, ("-r",)),
-    "rooms": (rooms, False, ()), "room_paced": (room_paced, True, ()), "logins": (logins, False, ()),
+    "busy": (chat, False, ("-r",)), "rooms": (rooms, False, ()), "room_paced": (room_paced, True, ()),
+    "presence": (contacts, False, ()), "logins": (log_in, False, ()),
     "idle_tls": (idle, True, ()), "idle_plain": (idle, True, ("--plain",)),
     "idle_stream": (idle, True, ("--plain", "-m", "none")),
+    "quiet": (quiet, True, ()), "quiet_connected": (quiet_connected, True, ()),
 }
 # The archive has no part in these.
-AT_REST = ("logins", "idle_tls", "idle_plain", "idle_stream")
+AT_REST = ("logins", "presence", "idle_tls", "idle_plain", "idle_stream", "quiet", "quiet_connected")
+# What the table of targets needs.
+FOR_TARGETS = ("chat", "busy", "rooms", "presence", "logins", "idle_tls", "quiet", "quiet_connected")
 
 
 def merge(runs):
@@ -196,120 +140,165 @@ def repeat(what, call, server, options, *more):
     return merge([attempt(what, call, server, options, *more) for _ in range(options.runs)])
 
 
-def measure(spec, options):
+def skip(name, server, options, results, spec):
+    """Why a figure is not measured for a server; None when it is."""
+    there = results.groups.get(spec, {})
+    if name in AT_REST and server.archive == "off" and not options.all:
+        return "the archive has no part in it"
+    if name == "idle_plain" and not server.plain_logins:
+        return "no passwords without TLS"
+    if name.startswith("quiet") and server.name != "aldis" and not options.all:
+        return "no target"
+    if options.missing and there.get(name):
+        return "it is there"
+    if name == "busy" and there.get("chat") and there["chat"]["messages_per_second"] < 1.2 * options.high_rate:
+        return f"it makes {there['chat']['messages_per_second']:.0f} messages a second flat out"
+    return None
+
+
+def accounts(names, options):
+    """How many of them these figures need."""
+    need = {"rooms": options.occupants, "room_paced": options.crowd, "presence": options.contacts + 1,
+            "idle_tls": options.connections, "idle_plain": options.connections, "idle_stream": 0,
+            "quiet_connected": options.quiet_connections}
+    return max([options.chat, 100, *(need.get(name, 0) for name in names)])
+
+
+def measure_part(name, server, options):
+    call, once, more = MEASURES[name]
+    if name in ("paced", "busy"):
+        more = (*more, options.rate if name == "paced" else options.high_rate)
+    return attempt(name, call, server, options, *more) if once else repeat(name, call, server, options, *more)
+
+
+def unskipped(names, server, options, results, spec):
+    """Those of the figures that are to be measured; tells why the others are not."""
+    left = []
+    for name in names:
+        why = skip(name, server, options, results, spec)
+        if why:
+            print(f"  {spec} {name}: {why}", flush=True)
+        else:
+            left.append(name)
+    return left
+
+
+def measure_all(server, names, spec, options, results):
+    """Starts a server and measures it."""
+    server.prepare()
+    server.start()
+    for name, value in (("version", server.version()), ("archive", server.archive), ("facts", server.facts())):
+        results.groups.setdefault(spec, {})[name] = value
+    print(f"{server.name} {server.version()}, archive {server.archive}", flush=True)
+    server.add_users(accounts(names, options))
+    # Fills caches and loads code before anything counts.
+    attempt("warm-up", drive, server, ["-n", options.chat, "-M", options.chat * 10, "chat"])
+    for name in names:
+        if not unskipped([name], server, options, results, spec):
+            continue
+        began = time.monotonic()
+        figures = measure_part(name, server, options)
+        if figures:
+            figures["took"] = round(time.monotonic() - began)
+            print(f"    {figures['took']} s", flush=True)
+        results.put(spec, name, figures)
+
+
+def measure(spec, options, results):
     """All figures of one server; `spec` is NAME or NAME:ARCHIVE."""
     kind, _, archive = spec.partition(":")
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
     directory.chmod(0o755)
-    server = servers.KINDS[kind](directory, archive or None)
     try:
-        server.prepare()
-        server.start()
-        figures = {"version": server.version(), "archive": server.archive}
-        print(f"{server.name} {figures['version']}, archive {server.archive}", flush=True)
-        server.add_users(max(options.chat, options.connections, options.occupants, options.crowd, 100))
-        # Fills caches and loads code before anything counts.
-        attempt("warm-up", drive, server, ["-n", options.chat, "-M", options.chat * 10, "chat"])
-        for name, (call, once, more) in MEASURES.items():
-            if name not in options.figures.split(",") or (name in AT_REST and server.archive == "off" and not options.all):
-                continue
-            if name == "idle_plain" and not server.plain_logins:
-                continue
-            if name == "paced":
-                more = (*more, options.rate)
-            figures[name] = attempt(name, call, server, options, *more) if once else \
-                repeat(name, call, server, options, *more)
-        figures["base_kb"] = (figures.get("idle_tls") or {}).get("before_kb")
-        return figures
+        server = servers.KINDS[kind](directory, archive or None)
+        names = [name for name in MEASURES if name in options.figures.split(",")]
+        names = unskipped(names, server, options, results, spec)
+        try:
+            if names:
+                measure_all(server, names, spec, options, results)
+        finally:
+            server.stop()
     finally:
-        server.stop()
         if options.keep:
             print(f"  kept: {directory}", flush=True)
         else:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def cell(figures, key, form):
-    value = figures
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return "-" if value is None else form.format(value)
-
-
-def table(results):
-    """One Markdown table, servers side by side."""
-    names = [f"{spec.partition(':')[0]} {figures['version']}" for spec, figures in results.items()]
-    lines = [["", *names]]
-    lines += [[title, *(cell(f, key, form) for f in results.values())] for key, title, form in ROWS]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = []
-    for number, line in enumerate(lines):
-        text.append("| " + " | ".join(w.ljust(n) if i == 0 else w.rjust(n)
-                                      for i, (w, n) in enumerate(zip(line, widths))) + " |")
-        if number == 0:
-            rules = ("-" * (n + 1) + (":" if i else "-") for i, n in enumerate(widths))
-            text.append("|" + "|".join(rules) + "|")
-    return "\n".join(text)
-
-
 def parse(arguments):
     parser = argparse.ArgumentParser(description="Compares XMPP servers under the same load.")
-    parser.add_argument("--servers", default=DEFAULT,
+    parser.add_argument("--servers",
                         help=f"NAME or NAME:ARCHIVE, with commas ({DEFAULT})")
     for name, value, text in (
-            ("connections", 2000, "idle connections"), ("chat", 200, "connections that chat"),
+            ("connections", 10000, "idle connections"), ("chat", 200, "connections that chat"),
             ("window", 5, "messages under way a connection"),
             ("occupants", 100, "occupants of a room"), ("speakers", 10, "of them speak"),
             ("crowd", 1000, "occupants of the large room"), ("room-rate", 1, "messages a second in it"),
-            ("rate", 200, "messages a second of the paced run"), ("logins", 1000, "logins a run"),
+            ("rate", 200, "messages a second of the paced run"),
+            ("high-rate", 2000, "and of the busy one, for servers that can"), ("logins", 1000, "logins a run"),
+            ("contacts", 500, "contacts that get a presence"),
+            ("quiet-connections", 1000, "connections of a suite that has nothing to do"),
+            ("calm", 15, "seconds before it is looked at"), ("minute", 60, "seconds for which it is"),
             ("seconds", 10, "of each chat run"), ("settle", 4, "seconds before memory is read"),
-            ("runs", 3, "runs; the table has the median")):
+            ("runs", 5, "runs; the table has the median")):
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{text} (%(default)s)")
     for name, text in (("quick", "small and short: shows that it works, not how fast"),
-                       ("all", "logins and memory also where the archive is off"),
+                       ("targets", "only what the table of targets needs: those servers and figures"),
+                       ("add", "keep what the file of results has and is not measured now"),
+                       ("missing", "measure only what the file of results does not have"),
+                       ("all", "also what the archive has no part in where it is off, and wake-ups of the others"),
                        ("keep", "keep the servers' directories")):
         parser.add_argument(f"--{name}", action="store_true", help=text)
-    parser.add_argument("--figures", default=",".join(MEASURES),
-                        help="which, with commas (%(default)s)")
-    parser.add_argument("--out", type=Path, help="file of raw results (results/DATE.json)")
+    parser.add_argument("--figures", help="which, with commas (" + ",".join(MEASURES) + ")")
+    parser.add_argument("--out", type=Path, help="file of raw results (results/targets.json)")
     options = parser.parse_args(arguments)
+    options.figures = options.figures or ",".join(FOR_TARGETS if options.targets else MEASURES)
+    options.servers = options.servers or ("aldis,ejabberd,ejabberd:off" if options.targets else DEFAULT)
     if options.quick:
         options.connections, options.chat, options.logins = 200, 50, 100
         options.seconds, options.runs, options.settle = 3, 1, 2
-        options.occupants, options.crowd = 50, 100
+        options.occupants, options.crowd, options.contacts = 50, 100, 50
+        options.quiet_connections, options.calm, options.minute = 50, 3, 10
     options.chat += options.chat % 2
+    options.out = options.out or DIRECTORY / ("quick.json" if options.quick else "targets.json")
     return options
+
+
+def show(results, options, away):
+    """Prints all there is, and writes the tables beside the raw results."""
+    text = targets.page(results)
+    print("\n" + text)
+    for spec, why in away.items():
+        print(f"{spec}: not measured: {why.splitlines()[0] if why else ''}")
+    options.out.with_suffix(".md").write_text(text)
+    print(f"raw results: {options.out}")
 
 
 def main(arguments):
     options = parse(arguments)
     if not LOAD.exists():
         sys.exit(f"{LOAD} is missing: make bench-tools")
-    started = datetime.datetime.now(datetime.timezone.utc)
-    results, away = {}, {}
+    unknown = set(options.figures.split(",")) - set(MEASURES)
+    if unknown:
+        sys.exit(f"no figure {', '.join(unknown)}; there are: " + ", ".join(MEASURES))
+    results, away = Results(options.out), {}
+    if not options.missing and not options.add:
+        results.groups = {}
+    results.about = {"started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                     "settings": {k: v for k, v in vars(options).items() if k not in ("out", "add", "missing", "keep")}}
     for spec in options.servers.split(","):
         if spec.partition(":")[0] not in servers.KINDS:
             sys.exit(f"no server {spec}; there are: " + ", ".join(servers.KINDS))
         try:
-            results[spec] = measure(spec, options)
+            measure(spec, options, results)
         except servers.Unavailable as error:
             away[spec] = str(error)
             print(f"{spec}: not measured: {error}", flush=True)
-    settings = {k: v for k, v in vars(options).items() if k != "out"}
-    machine = {"cpus": os.cpu_count(), "kernel": platform.release(),
-               "load_average": os.getloadavg()}
-    out = options.out or HERE / "results" / started.strftime("%Y-%m-%dT%H%M%SZ.json")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    everything = {"started": started.isoformat(), "settings": settings, "machine": machine,
-                  "results": results, "not_measured": away}
-    out.write_text(json.dumps(everything, indent=1) + "\n")
-    if results:
-        print("\n" + table(results) + "\n")
-    for spec, why in away.items():
-        print(f"{spec}: not measured: {why.splitlines()[0] if why else ''}")
-    print(f"{os.cpu_count()} CPUs shared with the load generator, median of {options.runs}; "
-          f"raw results: {out}")
-    return 0 if results else 1
+    if not results.groups:
+        return 1
+    results.write()
+    show(results, options, away)
+    return 0
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ conn_setup(struct load *load)
 	if (gnutls_certificate_allocate_credentials(&load->credentials) != 0)
 		return -1;
 	return gnutls_priority_init(
-	    &load->priority, "NORMAL:-VERS-ALL:+VERS-TLS1.3:-GROUP-ALL:+GROUP-X25519", NULL);
+	    &load->priority, "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:-GROUP-ALL:+GROUP-X25519", NULL);
 }
 
 void
@@ -91,6 +91,21 @@ conn_poll(struct conn *c, bool out)
 		conn_fail(c, strerror(errno));
 }
 
+/* Connects from one of many addresses, so that ports suffice for more than some ten thousand. */
+static int
+conn_bind(const struct conn *c)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET};
+	int one = 1;
+
+	if (c->load->o.sources == 0)
+		return 0;
+	from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + c->index % c->load->o.sources);
+	if (setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one) != 0)
+		return -1;
+	return bind(c->fd, (const struct sockaddr *)&from, sizeof from);
+}
+
 void
 conn_open(struct conn *c)
 {
@@ -105,7 +120,8 @@ conn_open(struct conn *c)
 		return;
 	}
 	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	if ((connect(c->fd, (struct sockaddr *)&c->load->address, sizeof c->load->address) != 0
+	if (conn_bind(c) != 0
+	    || (connect(c->fd, (struct sockaddr *)&c->load->address, sizeof c->load->address) != 0
 		&& errno != EINPROGRESS)
 	    || epoll_ctl(c->load->epoll, EPOLL_CTL_ADD, c->fd, &event) != 0)
 		conn_fail(c, strerror(errno));
@@ -354,6 +370,12 @@ conn_read(struct conn *c)
 		if (rc > 0 && c->in.len > before)
 			conn_deliver(c);
 	} while (rc > 0 && c->phase == CONN_OPEN && c->tls != NULL);
+	/* A hundred thousand idle connections are to fit into the memory of one machine. */
+	if (c->load->o.mode == MODE_IDLE && c->step == LOGIN_DONE && c->in.len == 0) {
+		buf_free(&c->in);
+		if (c->out.len == 0)
+			buf_free(&c->out);
+	}
 }
 
 /* The socket is connected, or not. */

@@ -3,7 +3,7 @@
  * live in.
  *
  * Layers, downward only: framer, scram, histogram (no input/output) - conn (socket and TLS) -
- * login, chat, rooms (what is said over a connection) - xmppload (options, loop, result).
+ * login, chat, rooms, presence (what is said over a connection) - xmppload (options, loop, result).
  *
  * The Aldis developers
  */
@@ -185,9 +185,17 @@ void rooms_stanza(struct conn *c, struct slice s);
 void rooms_pump(struct conn *c);
 void rooms_due(struct load *load, uint64_t now);
 
+/* presence.c: one account and its contacts */
+
+void presence_begin(struct load *load); /* all are logged in: they subscribe to each other */
+bool presence_ready(void);
+void presence_stanza(struct conn *c, struct slice s);
+void presence_pump(struct load *load);
+void presence_due(struct load *load, uint64_t now);
+
 /* xmppload.c: options, the loop, the result */
 
-enum load_mode { MODE_LOGINS, MODE_IDLE, MODE_CHAT, MODE_ROOMS };
+enum load_mode { MODE_LOGINS, MODE_IDLE, MODE_CHAT, MODE_ROOMS, MODE_PRESENCE };
 enum load_tls { TLS_START, TLS_DIRECT, TLS_NONE };
 enum load_mech { MECH_SCRAM, MECH_PLAIN, MECH_NONE };
 /* WARM (setting up) - "ready" - RUN - DRAIN (chat: what is under way) - "done" - CLOSE - END */
@@ -197,12 +205,13 @@ struct options {
 	enum load_mode mode;
 	enum load_tls tls;
 	enum load_mech mech;
-	const char *host, *domain, *prefix, *password;
+	const char *host, *domain, *prefix, *password, *resource;
 	unsigned port, number, concurrency, users, first;
 	unsigned rooms, speakers;
+	unsigned sources; /* addresses 127.0.0.1 and following to connect from; 0: the kernel's choice */
 	const char *service; /* the domain of the rooms */
 	unsigned seconds, messages, window, rate, body, timeout, sm_every;
-	bool sm, sync;
+	bool sm, sync, roster;
 };
 
 struct load {
@@ -226,7 +235,8 @@ struct load {
 	unsigned turn; /* round robin of a fixed rate */
 	uint64_t sent, received, in_window, duplicate, disordered, bounced, stale, lag;
 	unsigned dropped, stream_errors;
-	bool entering;  /* rooms */
+	uint64_t changes; /* of presence */
+	bool entering;    /* rooms, presence: what comes before the run has begun */
 	struct histogram latency, login_time;
 	char tls_text[96];
 };

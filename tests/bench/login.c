@@ -93,7 +93,7 @@ login_auth(struct conn *c)
 static void
 login_features(struct conn *c, struct slice s)
 {
-	char text[160];
+	char text[224];
 	int len;
 
 	(void)s;
@@ -104,8 +104,8 @@ login_features(struct conn *c, struct slice s)
 		len = snprintf(text, sizeof text,
 		    "<iq type='set' id='bind'>"
 		    "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
-		    "<resource>load%u</resource></bind></iq>",
-		    c->index);
+		    "<resource>%s%u</resource></bind></iq>",
+		    c->load->o.resource, c->index);
 		conn_send(c, text, (size_t)len);
 		c->step = LOGIN_BIND;
 	} else if (c->load->o.mech == MECH_NONE) {
@@ -158,8 +158,10 @@ login_bound(struct conn *c, struct slice s)
 	}
 	if (c->load->o.sm)
 		conn_sends(c, "<enable xmlns='urn:xmpp:sm:3'/>");
+	if (c->load->o.roster)
+		conn_sends(c, "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>");
 	conn_sends(c, "<presence/><iq type='get' id='ready'><ping xmlns='urn:xmpp:ping'/></iq>");
-	c->sm_out = 2;
+	c->sm_out = c->load->o.roster ? 3 : 2;
 	c->step = LOGIN_PING;
 }
 

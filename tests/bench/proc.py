@@ -3,11 +3,14 @@
 The Aldis developers
 """
 
+import math
 import os
 import signal
+import tempfile
 import time
 
 TICK = os.sysconf("SC_CLK_TCK")
+PING_EVERY = 5  # seconds between the looks of the supervisor at its daemons
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -45,14 +48,23 @@ def name(pid):
     return stat[0] if stat else "?"
 
 
+def _cpu(pid):
+    """CPU seconds of all threads of a process, those that have ended too, by clock_getcpuclockid(3)."""
+    try:
+        return time.clock_gettime(((~pid) << 3) | 2)
+    except OSError:
+        return None
+
+
 def cpu_by_name(pids):
     """CPU seconds by process name, with those of reaped children: a restart loses nothing."""
     used = {}
     for pid in pids:
         stat = _stat(pid)
         if stat:
-            ticks = sum(int(stat[1][i]) for i in (11, 12, 13, 14))
-            used[stat[0]] = used.get(stat[0], 0.0) + ticks / TICK
+            own = _cpu(pid)
+            ticks = sum(int(stat[1][i]) for i in ((13, 14) if own is not None else (11, 12, 13, 14)))
+            used[stat[0]] = used.get(stat[0], 0.0) + ticks / TICK + (own or 0.0)
     return used
 
 
@@ -75,6 +87,54 @@ def memory_kb(pids):
         except OSError:
             pass
     return total, how
+
+
+def activity(pids):
+    """Of each process its name, how often its threads have gone to sleep, and the CPU seconds it has used, by the
+    scheduler's own count."""
+    seen = {}
+    for pid in pids:
+        wakes = 0
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/status", encoding="utf-8", errors="replace") as f:
+                    wakes += next(int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches"))
+        except (OSError, StopIteration):
+            continue
+        seen[pid] = (name(pid), wakes, _cpu(pid) or 0.0)
+    return seen
+
+
+def asleep(before, after, seconds):
+    """What processes did between two looks; and of that, what a watchdog that looks at each of them now and then does
+    not explain: a child has to answer it, the first of the processes sets a timer and hears each answer."""
+    rounds = math.ceil(seconds / PING_EVERY) + 1
+    by_process, wakes, unexplained, used = [], 0, 0, 0.0
+    for place, (pid, (name, count, cpu)) in enumerate(sorted(after.items())):
+        _, count_before, cpu_before = before.get(pid, (name, 0, 0.0))
+        woke = count - count_before
+        allowed = rounds * len(after) if place == 0 else rounds
+        by_process.append({"name": name, "wakes": woke, "allowed": allowed,
+                           "cpu_ms": round((cpu - cpu_before) * 1e3, 2)})
+        wakes += woke
+        unexplained += max(0, woke - allowed)
+        used += cpu - cpu_before
+    return {"wakes": wakes * 60 / seconds, "unexplained": unexplained * 60 / seconds,
+            "cpu_percent": used * 100 / seconds, "processes": by_process}
+
+
+def fsync_ms(path, count=60):
+    """(p50, p99) of appending 4 KB to a file under `path` and having it on stable storage."""
+    times = []
+    with tempfile.TemporaryFile(dir=path) as f:
+        for _ in range(count):
+            f.write(b"x" * 4096)
+            f.flush()
+            begin = time.monotonic()
+            os.fdatasync(f.fileno())
+            times.append((time.monotonic() - begin) * 1e3)
+    times.sort()
+    return times[count // 2], times[count * 99 // 100]
 
 
 def disk_bytes(path):

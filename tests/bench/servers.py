@@ -7,6 +7,7 @@ leads a session of its own, so that whatever it starts can be counted and ended 
 """
 
 import base64
+import collections
 import hashlib
 import hmac
 import os
@@ -104,7 +105,8 @@ class Server:
     plain_logins = True  # whether it lets a client log in without TLS
     archives = ()        # what `archive` may be, the one to measure first
 
-    def __init__(self, directory, archive=None):
+    def __init__(self, directory, archive=None, **settings):
+        self.settings = settings  # what a measurement wants of the configuration
         self.directory = Path(directory)
         self.archive = archive or self.archives[0]
         if self.archive not in self.archives:
@@ -132,6 +134,10 @@ class Server:
 
     def data(self):
         return self.directory
+
+    def facts(self):
+        """What else is worth to be known about the server that runs."""
+        return {}
 
     # What is the same for all.
     def become(self, user):
@@ -210,15 +216,18 @@ class Aldis(Server):
     archives = ("on",)  # there is no other way
 
     def version(self):
-        done = output_of("git", "-C", str(ROOT), "describe", "--always", "--dirty")
-        return done.stdout.strip() or "tree"
+        name = output_of("git", "-C", str(ROOT), "describe", "--always").stdout.strip()
+        changed = output_of("git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", ".",
+                            ":(exclude)tests/bench/results")
+        return name + ("-dirty" if changed.returncode else "") if name else "tree"
 
     def prepare(self):
         if not (ROOT / "Makefile").exists():
             raise Unavailable("no Makefile: nothing to run yet")
         self.directory = self.directory / "run"
         self.directory.mkdir(exist_ok=True)
-        (self.directory / "aldis.conf").write_text(self.template("aldis.conf.in", {}))
+        words = {"WORKERS": self.settings.get("workers", 0), "IDLE_TIME": self.settings.get("idle_time", 300)}
+        (self.directory / "aldis.conf").write_text(self.template("aldis.conf.in", words))
 
     def command(self):
         return ["make", "--no-print-directory", "-C", str(ROOT), "run", f"RUN={self.directory}",
@@ -227,7 +236,7 @@ class Aldis(Server):
     def start(self):
         self.process = None
         ready = threading.Event()
-        words = []
+        words = self.words = collections.deque(maxlen=2000)
         self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                         env=self.environment(), start_new_session=True)
@@ -235,8 +244,7 @@ class Aldis(Server):
 
         def listen():
             for line in output:
-                if len(words) < 2000:
-                    words.append(line)
+                words.append(line)
                 if line.startswith("ready: c2s"):
                     self.port = int(line.split()[2])
                     self.direct_port = self.port + 1
@@ -247,7 +255,13 @@ class Aldis(Server):
         while not ready.wait(0.1):
             if self.process.poll() is not None or time.monotonic() > end:
                 self.stop()
-                raise Unavailable("`make run` did not get ready: " + "".join(words)[-600:])
+                raise Unavailable("`make run` did not get ready: " + self.last_words())
+
+    def facts(self):
+        return {"c2sd": sum(proc.name(pid) == "aldis-c2sd" for pid in self.pids())}
+
+    def last_words(self):
+        return "".join(list(self.words))[-600:]
 
     def _daemon(self):
         """The pid of aldisd itself, below make and the shell."""
@@ -381,19 +395,34 @@ class Ejabberd(Server):
                 "-start_epmd", "false", "-erl_epmd_port", str(self.dist_port),
                 "-kernel", "inet_dist_use_interface", "{127,0,0,1}", *words]
 
+    def _call(self, script, timeout=600):
+        """What Erlang code says that asks the server."""
+        words = self._erl("bench", "-hidden", "-dist_listen", "false", "-eval", script)
+        return output_of(*words, env=self.environment(), cwd=self.directory, timeout=timeout,
+                         stdin=subprocess.DEVNULL, **self.identity())
+
+    def facts(self):
+        done = self._call('Info = fun(What) -> rpc:call(ejabberd@localhost, erlang, system_info, [What]) end, '
+                          'io:format("~p ~p ~p", [Info(kernel_poll), [proplists:get_value(primary, Set) || '
+                          'Set <- Info(check_io), not proplists:get_value(fallback, Set)], '
+                          'Info(schedulers_online)]), halt().', 60)
+        return {"kernel poll, poll sets, schedulers": done.stdout.strip()}
+
     def command(self):
         return self._erl("ejabberd", "+K", "true", "+P", "250000", "-mnesia", "dir",
                          f'"{self.directory / "spool"}"', "-s", "ejabberd")
 
     def add_users(self, count):
-        """ejabberdctl takes a second an account; this calls the same function for all at once."""
-        script = ('Add = fun(I, N) -> User = iolist_to_binary(io_lib:format("load~5..0b", [I])), '
-                  f'case rpc:call(ejabberd@localhost, ejabberd_auth, try_register, '
-                  f'[User, <<"localhost">>, <<"{PASSWORD}">>]) of ok -> N + 1; _ -> N end end, '
-                  f'io:format("~p~n", [lists:foldl(Add, 0, lists:seq(0, {count - 1}))]), halt().')
-        words = self._erl("bench", "-hidden", "-dist_listen", "false", "-eval", script)
-        done = output_of(*words, env=self.environment(), cwd=self.directory, timeout=600,
-                         stdin=subprocess.DEVNULL, **self.identity())
+        """ejabberdctl takes a second an account, and deriving keys ten milliseconds. So one is registered by the
+        function that it calls, and the others get that one's row of passwords: they all have the same."""
+        script = ('Name = fun(I) -> iolist_to_binary(io_lib:format("load~5..0b", [I])) end, '
+                  'Ask = fun(M, F, A) -> rpc:call(ejabberd@localhost, M, F, A) end, '
+                  f'ok = Ask(ejabberd_auth, try_register, [Name(0), <<"localhost">>, <<"{PASSWORD}">>]), '
+                  '[Row] = Ask(mnesia, dirty_read, [passwd, {Name(0), <<"localhost">>}]), '
+                  '[ok = Ask(mnesia, dirty_write, [setelement(2, Row, {Name(I), <<"localhost">>})]) || '
+                  f'I <- lists:seq(1, {count - 1})], '
+                  'io:format("~p~n", [Ask(mnesia, table_info, [passwd, size])]), halt().')
+        done = self._call(script)
         if done.stdout.strip() != str(count):
             raise Unavailable("cannot register: " + (done.stdout + done.stderr)[-400:])
 

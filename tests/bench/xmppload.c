@@ -106,6 +106,8 @@ on_stanza(struct conn *c, enum framer_event event, struct slice s)
 		login_stanza(c, s);
 	} else if (c->load->o.mode == MODE_ROOMS) {
 		rooms_stanza(c, s);
+	} else if (c->load->o.mode == MODE_PRESENCE) {
+		presence_stanza(c, s);
 	} else {
 		chat_stanza(c, s);
 	}
@@ -115,7 +117,7 @@ on_stanza(struct conn *c, enum framer_event event, struct slice s)
 static bool
 load_talks(const struct load *load)
 {
-	return load->o.mode == MODE_CHAT || load->o.mode == MODE_ROOMS;
+	return load->o.mode != MODE_LOGINS && load->o.mode != MODE_IDLE;
 }
 
 static void
@@ -191,12 +193,29 @@ load_run(struct load *load)
 	}
 	load->end = load->begin + load->o.seconds * SECOND;
 	load->phase = LOAD_RUN;
+	if (load->o.mode == MODE_PRESENCE)
+		presence_pump(load);
 	for (unsigned i = 0; i < load->o.number; i++) {
 		if (load->o.mode == MODE_CHAT)
 			chat_pump(&load->conns[i]);
-		else
+		else if (load->o.mode == MODE_ROOMS)
 			rooms_pump(&load->conns[i]);
 	}
+}
+
+/* Brings about what must be before the run, when all are logged in; true when there is nothing left to do. */
+static bool
+load_prepared(struct load *load)
+{
+	bool presence = load->o.mode == MODE_PRESENCE;
+
+	if ((!presence && load->o.mode != MODE_ROOMS) || load->failed + load->dropped > 0)
+		return true;
+	if (!load->entering && presence)
+		presence_begin(load);
+	else if (!load->entering)
+		rooms_begin(load);
+	return presence ? presence_ready() : rooms_entered(load);
 }
 
 /* The load has passed, or the time for it. */
@@ -242,10 +261,8 @@ load_step(struct load *load)
 	if (load->phase == LOAD_WARM) {
 		if (!load_settled(load))
 			load_fill(load);
-		else if (load->o.mode != MODE_ROOMS || load->failed + load->dropped > 0 || rooms_entered(load))
+		else if (load_prepared(load))
 			load_run(load);
-		else if (!load->entering)
-			rooms_begin(load);
 	} else if (load->phase == LOAD_RUN && load->o.mode == MODE_LOGINS) {
 		if (load_settled(load))
 			load_finish(load);
@@ -254,6 +271,8 @@ load_step(struct load *load)
 	} else if (load->phase == LOAD_RUN) {
 		if (load->o.rate > 0 && load->o.mode == MODE_ROOMS)
 			rooms_due(load, now);
+		else if (load->o.rate > 0 && load->o.mode == MODE_PRESENCE)
+			presence_due(load, now);
 		else if (load->o.rate > 0)
 			chat_due(load, now);
 		if (now >= load->end || (load->o.messages > 0 && load->sent >= load->o.messages))
@@ -370,6 +389,8 @@ print_chat(const struct load *load, double seconds, uint64_t lost)
 	print_count("bounced", load->bounced);
 	print_count("unacknowledged", load_unacknowledged(load));
 	print_count("stale", load->stale);
+	if (o->mode == MODE_PRESENCE)
+		print_count("changes", load->changes);
 	print_count("window", o->window);
 	print_count("rate", o->rate);
 	print_real("messages_per_second", seconds > 0 ? (double)load->in_window / seconds : 0.0);
@@ -382,7 +403,7 @@ print_chat(const struct load *load, double seconds, uint64_t lost)
 static int
 load_report(const struct load *load)
 {
-	static const char *const modes[] = {"logins", "idle", "chat", "rooms"};
+	static const char *const modes[] = {"logins", "idle", "chat", "rooms", "presence"};
 	static const char *const ways[] = {"starttls", "direct", "none"};
 	static const char *const mechs[] = {"scram-sha-1", "plain", "none"};
 	const struct options *o = &load->o;
@@ -413,7 +434,7 @@ load_report(const struct load *load)
 }
 
 static const char usage_text[] =
-    "usage: xmppload [options] logins|idle|chat|rooms\n"
+    "usage: xmppload [options] logins|idle|chat|rooms|presence\n"
     "  -H, --host ADDRESS     IPv4 address of the server (127.0.0.1)\n"
     "  -p, --port PORT        (5222)\n"
     "  -d, --domain DOMAIN    (localhost)\n"
@@ -425,6 +446,7 @@ static const char usage_text[] =
     "  -u, --users N          accounts to share among them (N; for logins at most 100)\n"
     "      --first N          number of the first account (0)\n"
     "      --prefix TEXT      account I is TEXT followed by I in five digits (load)\n"
+    "      --resource TEXT    connection I binds the resource TEXT followed by I (load)\n"
     "  -w, --password TEXT    of all accounts (secret)\n"
     "  -t, --seconds T        chat for this long (10)\n"
     "  -M, --messages M       or for this many messages\n"
@@ -435,11 +457,14 @@ static const char usage_text[] =
     "  -a, --ask K            with it, ask for an acknowledgement after each K messages (10)\n"
     "  -R, --rooms R          rooms that the connections share (1)\n"
     "  -S, --speakers S       connections that speak in them (10)\n"
+    "      --roster           each login asks for the roster, as clients do\n"
+    "      --sources N        connect from N addresses, 127.0.0.1 and following\n"
     "      --service DOMAIN   where the rooms are (rooms.localhost)\n"
     "      --sync             wait for a line on stdin at \"ready\" and \"done\"\n"
     "  -T, --timeout S        give up setting up, or the run, after this long (120)\n";
 
-enum { OPT_DIRECT = 256, OPT_PLAIN, OPT_FIRST, OPT_PREFIX, OPT_SERVICE, OPT_SYNC };
+enum { OPT_DIRECT = 256, OPT_PLAIN, OPT_FIRST, OPT_PREFIX, OPT_SERVICE, OPT_SYNC, OPT_ROSTER,
+	OPT_SOURCES, OPT_RESOURCE };
 
 static const struct option long_options[] = {
     {"host", required_argument, NULL, 'H'},
@@ -464,6 +489,9 @@ static const struct option long_options[] = {
     {"rooms", required_argument, NULL, 'R'},
     {"speakers", required_argument, NULL, 'S'},
     {"service", required_argument, NULL, OPT_SERVICE},
+    {"roster", no_argument, NULL, OPT_ROSTER},
+    {"resource", required_argument, NULL, OPT_RESOURCE},
+    {"sources", required_argument, NULL, OPT_SOURCES},
     {"sync", no_argument, NULL, OPT_SYNC},
     {"timeout", required_argument, NULL, 'T'},
     {NULL, 0, NULL, 0},
@@ -522,6 +550,7 @@ static const struct {
     {'T', offsetof(struct options, timeout), 86400},
     {'R', offsetof(struct options, rooms), 10000},
     {'S', offsetof(struct options, speakers), 10000},
+    {OPT_SOURCES, offsetof(struct options, sources), 250},
 };
 
 /* Takes the option when it is one of those. */
@@ -548,9 +577,14 @@ options_check(struct options *o)
 	    || (o->mode == MODE_CHAT && o->number % 2 != 0)
 	    || (o->mode != MODE_IDLE && o->mech == MECH_NONE))
 		usage();
+	if (o->mode == MODE_PRESENCE && (o->number < 2 || o->users != o->number))
+		usage();
+	if (o->mode == MODE_PRESENCE)
+		o->roster = true;
 	if (o->mode == MODE_ROOMS && (o->rooms == 0 || o->speakers == 0 || o->speakers > o->number))
 		usage();
-	if (strlen(o->service) > 128 || strlen(o->prefix) > 32 || strlen(o->password) > 64 || strlen(o->domain) > 128)
+	if (strlen(o->service) > 128 || strlen(o->resource) > 32 || strlen(o->prefix) > 32
+	    || strlen(o->password) > 64 || strlen(o->domain) > 128)
 		usage();
 }
 
@@ -583,6 +617,9 @@ options_read(struct options *o, int argc, char **argv)
 		case OPT_PREFIX:
 			o->prefix = optarg;
 			break;
+		case OPT_RESOURCE:
+			o->resource = optarg;
+			break;
 		case OPT_SERVICE:
 			o->service = optarg;
 			break;
@@ -591,6 +628,9 @@ options_read(struct options *o, int argc, char **argv)
 			break;
 		case OPT_PLAIN:
 			o->tls = TLS_NONE;
+			break;
+		case OPT_ROSTER:
+			o->roster = true;
 			break;
 		case OPT_SYNC:
 			o->sync = true;
@@ -607,6 +647,8 @@ options_read(struct options *o, int argc, char **argv)
 		o->mode = MODE_CHAT;
 	else if (strcmp(argv[optind], "rooms") == 0)
 		o->mode = MODE_ROOMS;
+	else if (strcmp(argv[optind], "presence") == 0)
+		o->mode = MODE_PRESENCE;
 	else if (strcmp(argv[optind], "idle") != 0)
 		usage();
 	options_check(o);
@@ -620,6 +662,12 @@ load_setup(struct load *load)
 	unsigned places = o->number > o->concurrency ? o->number : o->concurrency;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		if (files.rlim_max < places + 100u) {
+			struct rlimit more = {places + 100u, places + 100u};
+
+			(void)setrlimit(RLIMIT_NOFILE, &more); /* root may */
+			(void)getrlimit(RLIMIT_NOFILE, &files);
+		}
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
@@ -657,6 +705,7 @@ main(int argc, char **argv)
 				       .host = "127.0.0.1",
 				       .domain = "localhost",
 				       .prefix = "load",
+				       .resource = "load",
 				       .password = "secret",
 				       .port = 5222,
 				       .number = 100,
