@@ -115,13 +115,19 @@ children_filter(struct slice payload, struct buf *out)
 	}
 }
 
+static bool
+presence_fits(const struct frame *f)
+{
+	return f->payload.len + f->lang.len <= PRESENCE_BYTES;
+}
+
 /* Keeps the presence of a client; false when it is too large. */
 static bool
 presence_keep(struct client *client, const struct frame *f, uint64_t now)
 {
 	struct buf children = { 0 };
 
-	if (f->payload.len > PRESENCE_BYTES)
+	if (!presence_fits(f))
 		return false;
 	children_filter(f->payload, &children);
 	client_set_presence(client, buf_slice(&children), f->lang, now);
@@ -266,6 +272,9 @@ refusal(const struct room *room, const struct entry *e)
 		return STANZA_ERROR_CONFLICT;
 	if (a < AFFILIATION_ADMIN && is_full(room) && occupant_find(room, e->nick) == NULL)
 		return STANZA_ERROR_SERVICE_UNAVAILABLE;
+	/* With it what is said to all might not be one frame, and the longest addresses are nobody's. */
+	if (!client_fits(room, e->f->from))
+		return STANZA_ERROR_SERVICE_UNAVAILABLE;
 	return STANZA_ERROR_NONE;
 }
 
@@ -296,7 +305,7 @@ enter(struct entry *e, struct domain *domain, struct room *room)
 
 	if (clients_of_account(e->bare) >= domain->joined_max)
 		error = STANZA_ERROR_RESOURCE_CONSTRAINT;
-	else if (e->f->payload.len > PRESENCE_BYTES)
+	else if (!presence_fits(e->f))
 		error = STANZA_ERROR_NOT_ACCEPTABLE;
 	else if (made)
 		error = room_create(e, domain, &room);

@@ -332,7 +332,9 @@ message_handle(const struct frame *f, uint64_t now)
 	jid_split(f->to, &to);
 	room = to.local.ptr != NULL ? room_find(jid_bare(&to)) : NULL;
 	sender = room != NULL ? client_find(room, f->from) : NULL;
-	if (room == NULL)
+	if (f->payload.len + f->id.len + f->lang.len > SAID_BYTES)
+		answer_error(f, STANZA_ERROR_POLICY_VIOLATION, "The message is too large for a room");
+	else if (room == NULL)
 		answer_error(f, to.local.ptr != NULL ? STANZA_ERROR_ITEM_NOT_FOUND :
 		    STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
 	else if (sender != NULL && f->subtype == TYPE_ERROR)

@@ -97,6 +97,10 @@ enum stanza_error privilege_role(enum role_in_room actor, enum affiliation actor
 bool privilege_reads_list(const struct room *room, enum affiliation reader, enum role_in_room role,
     enum affiliation list);
 
+/* What a room says is one frame with all who get it (FRAME_MAX): half of it is for what is said, half for whom. */
+#define SAID_BYTES     (FRAME_MAX / 2 - (64u << 10))
+#define ADDRESSES_MOST (FRAME_MAX / 2)
+
 /* Receivers of what a room says. */
 struct receivers {
 	struct buf handles;          /* numbers */
@@ -162,6 +166,7 @@ struct room {
 	struct map *by_nick;         /* occupant */
 	struct map *by_client;       /* client of a full JID */
 	size_t occupant_count, client_count;
+	size_t address_bytes;        /* that its clients take as receivers, at most */
 	struct receivers everyone;   /* who is in it, when everyone_known */
 	bool everyone_known;
 };
@@ -285,6 +290,8 @@ occupant_bare(const struct occupant *occupant)
 struct occupant *occupant_find(const struct room *room, struct slice nick);
 struct occupant *occupant_of(const struct room *room, struct slice bare); /* its first; NULL */
 struct client *client_find(const struct room *room, struct slice full);
+/* Whether a room has place for one more address among those to whom it speaks. */
+bool client_fits(const struct room *room, struct slice full);
 /* Adds a client under a nick, which is free or its user's. */
 struct client *client_add(struct room *room, struct slice full, uint64_t handle, struct slice nick,
     enum role_in_room role, uint64_t now);
