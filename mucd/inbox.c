@@ -11,8 +11,6 @@
 #include "mucd.h"
 #include "watermark.h"
 
-#define RUN_BYTES   (1u << 20) /* that rooms say, after which a transaction ends */
-
 static struct watermarks *marks;
 static struct buf queue;       /* frames */
 static struct buf taken;       /* pairs of origin and seq, to be acknowledged */
@@ -153,7 +151,8 @@ handle_some(uint64_t now)
 	size_t done = 0;
 	struct frame f;
 
-	while (outbox_pending() < RUN_BYTES && !outbox_full() && frame_next(rest, &whole) == OK) {
+	while (outbox_pending() < RUN_BYTES && answers_pending() < RUN_BYTES && !outbox_full() &&
+	    frame_next(rest, &whole) == OK) {
 		rest = slice_part(rest, whole.len, rest.len);
 		done += whole.len;
 		if (frame_read(whole, &f) != OK)
@@ -171,16 +170,19 @@ inbox_run(uint64_t now)
 {
 	bool full = daemon_router() != NULL && link_full(daemon_router());
 	size_t done = full ? 0 : handle_some(now);
+	bool tick = tick_due && !full && !outbox_full();
 	int error;
 
-	if (done == 0 && !tick_due)
+	if (done == 0 && !tick)
 		return OK;
-	if (tick_due)
-		watch_tick(now);
+	tick_due &= !tick;
+	if (tick && watch_tick(now))
+		inbox_tick();
 	error = inbox_commit();
-	if (error)
+	if (error) {
+		tick_due |= tick;
 		return error;
-	tick_due = false;
+	}
 	buf_consume(&queue, done);
 	buf_trim(&queue, RUN_BYTES);
 	if (buf_len(&queue) != 0 && outbox_full())

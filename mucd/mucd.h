@@ -347,14 +347,18 @@ void outbox_gauges(void);
 
 /* -- answer.c: answers, which are not kept -------------------------------------------------------------- */
 
+/* With a payload that is too large it is an error. */
 void answer_result(const struct frame *request, struct slice payload);
 void answer_error(const struct frame *stanza, enum stanza_error error, const char *text);
-/* Any stanza that may be lost with us: f->from, f->to are set. */
-void answer_send(const struct frame *f);
+/* Any stanza that may be lost with us: f->from, f->to are set. Returns OK, or E_TOO_BIG and nothing is sent. */
+int answer_send(const struct frame *f);
+size_t answers_pending(void);                /* bytes of this iteration */
 void answers_flush(void);                    /* after the commit */
 void answers_clear(void);                    /* it failed */
 
 /* -- inbox.c: what comes --------------------------------------------------------------------------------- */
+
+#define RUN_BYTES (1u << 20) /* that rooms say, or that is answered, after which a transaction ends */
 
 int inbox_open(void);
 bool inbox_add(const struct frame *f, struct slice whole); /* false: not for mucd */
@@ -574,7 +578,7 @@ void moderate_retract(const struct client *sender, const struct frame *f, uint64
 
 /* -- watch.c: who does not answer, rooms that nobody uses -------------------------------------------------------------- */
 
-void watch_tick(uint64_t now);
+bool watch_tick(uint64_t now);                            /* there is more to do */
 void watch_ask_router(void);                              /* which sessions are gone: OCCUPANTS */
 void watch_gone(const struct frame *f, uint64_t now);     /* its answer */
 /* Whether an iq is the answer of somebody whom we have asked, and is dealt with. */

@@ -48,11 +48,57 @@ test_long_addresses(void **state)
 	room->domain->occupants_max = most;
 }
 
+/* A request to a room, with an id of some length. */
+static void
+ask(const char *from, const char *room, const char *payload, size_t id_len)
+{
+	struct buf id = { 0 };
+
+	while (buf_len(&id) < id_len)
+		buf_add_char(&id, 'i');
+	give((struct frame){ .kind = STANZA_IQ, .subtype = TYPE_GET, .handle = 72, .from = slice_string(from),
+		.to = slice_string(room), .id = buf_slice(&id), .payload = slice_string(payload),
+		.name = SLICE("query"), .ns = slice_string(strstr(payload, NS_MUC_OWNER) ? NS_MUC_OWNER : NS_DISCO_INFO) });
+	buf_free(&id);
+}
+
+/* What is answered in one iteration is bounded, and an answer that is larger than a frame is an error. */
+static void
+test_answers(void **state)
+{
+	struct room *room = room_with("asked@" DOMAIN, "z@a.test/1", 81);
+	char jid[2100];
+	struct frame f;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 40; i++)
+		ask("b@a.test/1", "asked@" DOMAIN, "<query xmlns='" NS_DISCO_INFO "'/>", 60000);
+	assert_int_equal(inbox_run(now), OK);
+	assert_in_range(count(&answered), 1, 20);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(inbox_run(now), OK);
+	assert_int_equal(count(&answered), 40);
+	buf_clear(&answered);
+	for (i = 0; i < 4200; i++) {
+		snprintf(jid, sizeof jid, "%01023zu@b.test", i);
+		affiliation_set(room, slice_string(jid), AFFILIATION_OWNER, SLICE_NONE, SLICE_NONE);
+	}
+	ask("z@a.test/1", "asked@" DOMAIN, "<query xmlns='" NS_MUC_OWNER "'/>", 1);
+	assert_int_equal(inbox_run(now), OK);
+	assert_int_equal(frame_read(buf_slice(&answered), &f), OK);
+	assert_int_equal(f.subtype, TYPE_ERROR);
+	assert_true(slice_is(f.to, "z@a.test/1"));
+	assert_non_null(memmem(f.payload.ptr, f.payload.len, "<resource-constraint", 20));
+	buf_clear(&answered);
+}
+
 static int
 tests_run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_long_addresses),
+		cmocka_unit_test(test_answers),
 	};
 
 	open_all();
