@@ -96,6 +96,7 @@ revert(int error)
 	watermarks_revert(marks);
 	outbox_revert();
 	answers_clear();
+	register_revert();
 	rooms_forget();
 	buf_clear(&taken);
 }
@@ -137,6 +138,7 @@ inbox_commit(void)
 	failing = false;
 	COUNT(commits);
 	acknowledge();
+	register_committed();
 	outbox_send();
 	answers_flush();
 	rooms_trim();

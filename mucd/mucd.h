@@ -541,6 +541,8 @@ void owner_destroy(struct room *room, struct slice alternative, struct slice rea
 void register_request(const struct frame *f, struct room *room, uint64_t now);
 /* Whether a message is an administrator's answer to a request for registration, and is dealt with. */
 bool register_handle(struct room *room, const struct frame *f, uint64_t now);
+void register_committed(void);
+void register_revert(void);                  /* nobody has asked in this transaction */
 
 /* -- hat_command.c: the ad-hoc commands of a room (XEP-0050), which are those about hats ---------------------------- */
 

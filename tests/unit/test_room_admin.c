@@ -479,6 +479,12 @@ test_approval(void **state)
 	assert_true(strncmp(line, "message owner@a.test <x ", 24) == 0);
 	assert_non_null(strstr(line, "\nmessage admin@a.test <x "));
 	assert_non_null(strstr(line, "\nresult\n"));
+	/* Unless the commit fails: then it is handled again. */
+	register_revert();
+	line = registers("new", TYPE_SET, NICK_FORM("newt"), 1500);
+	assert_true(strncmp(line, "message owner@a.test <x ", 24) == 0);
+	register_committed();
+	register_revert();
 	assert_string_equal(registers("new", TYPE_SET, NICK_FORM("newt"), 2000), "error resource-constraint\n");
 	assert_null(affiliate_find(world, SLICE("new@a.test")));
 #define ANSWER(allow) "<x xmlns='" NS_DATA "' type='submit'><field var='FORM_TYPE'><value>" NS_MUC_REGISTER \
