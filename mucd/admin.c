@@ -17,7 +17,6 @@
 
 #define ITEMS_MAX      1000          /* changes in one request */
 #define REASON_MAX     1024          /* bytes */
-#define AFFILIATES_MAX 10000         /* of one room */
 #define LIST_BYTES_MAX (2u << 20)    /* of a list in an answer, which must fit a frame */
 
 /* Who asks. */

@@ -120,6 +120,9 @@ invitation_admit(struct room *room, const struct client *sender, const struct in
 
 	if (!room->config.members_only || affiliation_of(room, bare) != AFFILIATION_NONE)
 		return STANZA_ERROR_NONE;
+	if (map_count(room->by_jid) >= AFFILIATES_OPEN &&
+	    affiliation_of(room, occupant_bare(sender->occupant)) < AFFILIATION_ADMIN)
+		return STANZA_ERROR_RESOURCE_CONSTRAINT;
 	error = admin_affiliate(room, bare, AFFILIATION_MEMBER, SLICE_NONE, SLICE_NONE,
 	    occupant_nick(sender->occupant), now);
 	if (error == E_FULL)

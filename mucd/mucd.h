@@ -198,6 +198,9 @@ void rooms_gauges(void);
 
 /* -- affiliation.c: who is what in a room (section 5.2) --------------------------------------------- */
 
+#define AFFILIATES_MAX  10000 /* of one room */
+#define AFFILIATES_OPEN 5000  /* above which admins and owners alone add to them, who find room so */
+
 /* Of a bare JID; admins of the domain are owners. A domain that was banned has all its users banned. */
 enum affiliation affiliation_of(const struct room *room, struct slice bare);
 struct affiliate *affiliate_find(const struct room *room, struct slice bare);

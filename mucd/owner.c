@@ -14,7 +14,6 @@
 #include "xmlout.h"
 
 #define TEXT_MAX       1024   /* bytes of a reason or a password */
-#define AFFILIATES_MAX 10000
 
 /* -- what follows from another configuration -- */
 

@@ -228,6 +228,8 @@ submitted(struct room *room, const struct frame *f, const struct form *form, uin
 	else if (needs_approval(room, affiliation)) {
 		approval_ask(room, form, nick, bare);
 		answer_result(f, SLICE(""));
+	} else if (a == NULL && affiliation < AFFILIATION_ADMIN && map_count(room->by_jid) >= AFFILIATES_OPEN) {
+		answer_error(f, STANZA_ERROR_RESOURCE_CONSTRAINT, "administrators alone add to the list");
 	} else {
 		if (a != NULL)
 			affiliation = a->affiliation;

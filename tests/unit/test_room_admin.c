@@ -465,6 +465,25 @@ test_register(void **state)
 	assert_string_equal(registers("x", TYPE_GET, NOTHING(NS_REGISTER), 1), "error not-allowed\n");
 }
 
+/* However many register, admins and owners find room in the list. */
+static void
+test_register_many(void **state)
+{
+	char jid[32];
+	unsigned i;
+
+	(void)state;
+	for (i = 0; map_count(world->by_jid) < AFFILIATES_OPEN; i++) {
+		snprintf(jid, sizeof jid, "u%u@a.test", i);
+		affiliation_set(world, slice_string(jid), AFFILIATION_MEMBER, SLICE_NONE, SLICE_NONE);
+	}
+	assert_string_equal(registers("some", TYPE_SET, NICK_FORM("witch"), 1), "error resource-constraint\n");
+	assert_null(affiliate_find(world, SLICE("some@a.test")));
+	assert_string_equal(registers("u1", TYPE_SET, NICK_FORM("witch"), 1), "result\n");
+	assert_non_null(strstr(admin("admin", ADMIN("<item affiliation='member' jid='some@a.test'/>")), "result\n"));
+	assert_int_equal(affiliation_of(world, SLICE("some@a.test")), AFFILIATION_MEMBER);
+}
+
 /* In a room for members only admins have a say, and are not asked twice. */
 static void
 test_approval(void **state)
@@ -528,6 +547,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_locked, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_destroy, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_register, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_register_many, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_approval, setup, world_end),
 	};
 

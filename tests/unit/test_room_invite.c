@@ -95,6 +95,8 @@ static void
 test_members_only(void **state)
 {
 	struct room *r = coven();
+	char jid[32];
+	unsigned i;
 
 	(void)state;
 	r->config.members_only = true;
@@ -105,6 +107,13 @@ test_members_only(void **state)
 	assert_has(message(B, X("<invite to='c@x.test'/>")), "<forbidden");
 	r->config.invites = true;
 	assert_has(message(B, X("<invite to='c@x.test'/>")), "affiliate " ROOM " c@x.test 2");
+	/* What is left of the list is for admins. */
+	for (i = 0; map_count(r->by_jid) < AFFILIATES_OPEN; i++) {
+		snprintf(jid, sizeof jid, "u%u@x.test", i);
+		affiliate(r, jid, AFFILIATION_MEMBER, NULL);
+	}
+	assert_has(message(B, X("<invite to='c@x.test'/>")), "<resource-constraint");
+	assert_has(message(A, X("<invite to='c@x.test'/>")), "affiliate " ROOM " c@x.test 2");
 }
 
 /* Somebody in another room is invited by the address there, which tells nobody who that is. */
