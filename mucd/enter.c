@@ -93,14 +93,6 @@ entry_read(struct entry *e)
 	}
 }
 
-/* Whether a child of a presence is the client's to say: what rooms say is not. */
-static bool
-is_passed_on(const struct xmlin_element *e)
-{
-	return !slice_starts(e->ns, SLICE(NS_MUC)) && !slice_is(e->ns, NS_OCCUPANT_ID) &&
-	    !slice_is(e->ns, NS_HATS) && !slice_is(e->ns, NS_DELAY);
-}
-
 /* Appends what of a stanza is passed on. */
 static void
 children_filter(struct slice payload, struct buf *out)
@@ -110,7 +102,7 @@ children_filter(struct slice payload, struct buf *out)
 
 	xmlin_begin(&in, payload, SLICE(NS_CLIENT));
 	while (xmlin_child(&in, &e)) {
-		if (is_passed_on(&e))
+		if (pass_presence(&e))
 			buf_add_slice(out, e.whole);
 	}
 }

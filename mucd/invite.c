@@ -218,6 +218,7 @@ invite_failed(const struct room *room, const struct frame *f)
 {
 	struct frame out = *f;
 	struct client *client;
+	struct buf payload = { 0 };
 	struct seal s;
 
 	if (seal_read(room, KIND, f->id, jid_bare_of(f->from), &s) != OK)
@@ -232,7 +233,12 @@ invite_failed(const struct room *room, const struct frame *f)
 	out.flags = FLAG_ERROR;
 	out.origin = 0;
 	out.seq = 0;
+	pass_error(f->payload, &payload);
+	out.payload = buf_slice(&payload);
+	out.name = SLICE("error");
+	out.ns = SLICE(NS_CLIENT);
 	answer_send(&out);
+	buf_free(&payload);
 	return true;
 }
 

@@ -413,6 +413,15 @@ void presence_broadcast_changed(struct room *room, unsigned before);
 /* The same of all clients of an occupant. */
 void presence_expel(struct occupant *occupant, const struct change *change);
 
+/* -- pass.c: what of a stanza a room passes on ------------------------------------------------------------- */
+
+/* Whether a child of a message or presence is the sender's to say. */
+bool pass_message(const struct room *room, const struct xmlin_element *e);
+bool pass_presence(const struct xmlin_element *e);
+/* Appends the error of a payload without the addresses that it tells: who has said it, and where to somebody has gone
+ * (RFC 6120 sections 8.3.2, 8.3.3.5, 8.3.3.14). */
+void pass_error(struct slice payload, struct buf *out);
+
 /* -- enter.c, leave in it: sections 7.2, 7.14, 7.6, 7.7 ------------------------------------------------------ */
 
 void enter_presence(const struct frame *f, uint64_t now); /* every presence to room/nick */

@@ -150,7 +150,12 @@ relay_answer(const struct frame *f, uint64_t now)
 	out.flags = f->flags & FLAG_ERROR;
 	out.origin = 0;
 	out.seq = 0;
-	if (!access_real_jids(room, out.to) &&
+	if (f->subtype == TYPE_ERROR) {
+		pass_error(f->payload, &payload);
+		out.payload = buf_slice(&payload);
+		out.name = SLICE("error");
+		out.ns = SLICE(NS_CLIENT);
+	} else if (!access_real_jids(room, out.to) &&
 	    xmlin_find(f->payload, SLICE(NS_CLIENT), "vCard", NS_VCARD, &vcard)) {
 		vcard_copy(&vcard, &payload);
 		out.payload = buf_slice(&payload);

@@ -1,7 +1,7 @@
 /*
  * test_room_invite.c: invitations, how they are declined, and requests for voice.
  *
- * Links: mucd/invite.c mucd/access.c mucd/privilege.c mucd/seal.c mucd/form.c
+ * Links: mucd/invite.c mucd/access.c mucd/privilege.c mucd/seal.c mucd/pass.c mucd/form.c
  */
 #include "room_world.h"
 
@@ -157,8 +157,8 @@ test_invitation_fails(void **state)
 	assert_false(taken);
 	assert_string_equal(message_at(1000, TYPE_ERROR, "c@x.test", "i1", "<error type='cancel'/>"), "");
 	assert_false(taken);
-	assert_string_equal(message_at(1000, TYPE_ERROR, "c@x.test", id, "<error type='cancel'/>"),
-	    "answer message error from=" ROOM " to=" B " id=i1 handle=102: <error type='cancel'/>\n");
+	assert_string_equal(message_at(1000, TYPE_ERROR, "c@x.test", id,
+	    "<error by='c@x.test' type='cancel'/>"), "answer message error from=" ROOM " to=" B " id=i1 handle=102: <error type='cancel'/>\n");
 	assert_true(taken);
 }
 

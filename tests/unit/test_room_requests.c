@@ -1,7 +1,7 @@
 /*
  * test_room_requests.c: requests to rooms, their domain and their occupants: who gets which answer.
  *
- * Links: mucd/request.c mucd/access.c mucd/privilege.c mucd/disco.c mucd/rsm.c mucd/relay.c mucd/seal.c
+ * Links: mucd/request.c mucd/access.c mucd/privilege.c mucd/disco.c mucd/rsm.c mucd/relay.c mucd/seal.c mucd/pass.c
  * Links: mucd/vcard.c mucd/mam.c mucd/moderate.c mucd/hat.c mucd/hat_command.c mucd/form.c
  */
 #include "room_world.h"
@@ -248,8 +248,8 @@ test_relay(void **state)
 	assert_string_equal(answered(TYPE_RESULT, "b@x.test/2", ROOM "/anna", "i1", ""), "");
 	assert_string_equal(answered(TYPE_RESULT, "b@x.test/2", ROOM "/anna", id, "<b xmlns='urn:a'/>"),
 	    "answer iq result from=" ROOM "/ben to=" A " id=i1 handle=101: <b xmlns='urn:a'/>\n");
-	assert_has(answered(TYPE_ERROR, "b@x.test/2", ROOM "/anna", id, "<error type='cancel'/>"),
-	    "answer iq error from=" ROOM "/ben to=" A " id=i1");
+	assert_has(answered(TYPE_ERROR, "b@x.test/2", ROOM "/anna", id, "<error by='b@x.test' type='cancel'/>"),
+	    "answer iq error from=" ROOM "/ben to=" A " id=i1 handle=101: <error type='cancel'/>\n");
 	/* What cannot be sent on is an error to who waits for it. */
 	long_line(&large, FRAME_MAX / 2 + 1);
 	line = answered(TYPE_RESULT, "b@x.test/2", ROOM "/anna", id, large.bytes);
