@@ -18,6 +18,7 @@
 #define ITEMS_MAX      1000          /* changes in one request */
 #define REASON_MAX     1024          /* bytes */
 #define LIST_BYTES_MAX (2u << 20)    /* of a list in an answer, which must fit a frame */
+#define ABSENT_BYTES   (2u << 20)    /* said in a transaction, after which changes of who is absent are not told */
 
 /* Who asks. */
 struct actor {
@@ -56,7 +57,9 @@ actor_nick(const struct actor *actor)
 
 /* -- changes of affiliations -- */
 
-/* Tells those in the room of somebody who is not: where addresses are hidden, moderators alone (10.3 to 10.7). */
+/* Tells those in the room of somebody who is not: where addresses are hidden, moderators alone (10.3 to 10.7). Nobody
+ * has to be told (a room MAY), and thousands of changes in one form for thousands of occupants would be gigabytes:
+ * what is much already is not added to. The first of a stanza always is told, since none begins above RUN_BYTES. */
 static void
 absent_tell(struct room *room, struct slice bare, enum affiliation affiliation, const struct change *change)
 {
@@ -67,6 +70,8 @@ absent_tell(struct room *room, struct slice bare, enum affiliation affiliation, 
 	const struct occupant *o;
 	const struct client *client;
 
+	if (outbox_pending() >= ABSENT_BYTES)
+		return;
 	TAILQ_FOREACH (o, &room->occupants, all) {
 		if (!room->config.non_anonymous && o->role != IN_MODERATOR)
 			continue;

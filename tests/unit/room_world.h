@@ -580,6 +580,12 @@ outbox_add(struct frame *f, const struct receivers *r)
 		say(f->flags & FLAG_STORE ? " store" : " outbox", f);
 }
 
+size_t
+outbox_pending(void)
+{
+	return buf_len(&said);
+}
+
 void
 outbox_message(struct frame *f)
 {

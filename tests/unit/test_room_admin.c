@@ -410,6 +410,34 @@ test_form_lists(void **state)
 	    "room <x xmlns='" NS_MUC_USER "'><status code='104'/></x>\ngone adm none 322\ngone mod none 322\nresult\n");
 }
 
+/* Thousands of changes at once are made all, and told as long as it is not too much. */
+static void
+test_form_many(void **state)
+{
+	struct buf form = { 0 };
+	const char *line;
+	size_t told = 0;
+	unsigned i;
+
+	(void)state;
+	buf_add_string(&form, "<query xmlns='" NS_MUC_OWNER "'><x xmlns='" NS_DATA "' type='submit'>"
+	    "<field var='muc#roomconfig_roomadmins'>");
+	for (i = 0; i < 9600; i++)
+		buf_printf(&form, "<value>%098u@a.test</value>", i);
+	buf_add_string(&form, "</field></x></query>");
+	buf_add_char(&form, '\0');
+	line = owner("owner", TYPE_SET, form.bytes);
+	assert_in_range(strlen(line), 1u << 20, 3u << 20);
+	assert_non_null(strstr(line, "\nresult\n"));
+	for (; (line = strstr(line, "outbox ")) != NULL; line++)
+		told++;
+	assert_in_range(told, 3000, 9500);
+	assert_int_equal(affiliation_count(world, AFFILIATION_ADMIN), 9600);
+	buf_free(&form);
+	/* One change is told. */
+	assert_true(strncmp(admin("owner", ADMIN("<item affiliation='admin' jid='new@a.test'/>")), "outbox own", 10) == 0);
+}
+
 static void
 test_locked(void **state)
 {
@@ -544,6 +572,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_configuration, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_types, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_form_lists, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_form_many, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_locked, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_destroy, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_register, setup, world_end),
