@@ -338,6 +338,8 @@ void outbox_forget(struct slice room);
 /* Puts payload in the place of a message in the archive. own: the bare JID that must have sent it; absent: whoever
  * has. */
 void outbox_redact(const struct room *room, uint64_t archive_id, struct slice own, struct slice payload);
+/* Whether something is to leave the archive of a room that the router has not acknowledged. */
+bool outbox_erases(struct slice room);
 int outbox_save(void);                       /* rows, before the commit */
 void outbox_send(void);                      /* after it */
 size_t outbox_pending(void);                 /* bytes that this transaction adds */
@@ -357,6 +359,7 @@ void answer_error(const struct frame *stanza, enum stanza_error error, const cha
 int answer_send(const struct frame *f);
 size_t answers_pending(void);                /* bytes of this iteration */
 void answers_flush(void);                    /* after the commit */
+void answers_release(void);                  /* an ACK has come */
 void answers_clear(void);                    /* it failed */
 
 /* -- inbox.c: what comes --------------------------------------------------------------------------------- */

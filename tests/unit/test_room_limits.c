@@ -93,12 +93,67 @@ test_answers(void **state)
 	buf_clear(&answered);
 }
 
+static void
+iq(const char *from, const char *room, enum stanza_type type, const char *ns, const char *payload)
+{
+	give((struct frame){ .kind = STANZA_IQ, .subtype = type, .handle = 91, .from = slice_string(from),
+		.to = slice_string(room), .id = SLICE("q"), .payload = slice_string(payload), .name = SLICE("query"),
+		.ns = slice_string(ns) });
+}
+
+#define QUERY "<query xmlns='" NS_MAM "'/>"
+
+/* Who asks a new room for its archive is not answered out of that of the old one, whose end has not arrived. */
+static void
+test_archive_of_the_dead(void **state)
+{
+	const struct rlimit none = { 4096, RLIM_INFINITY }, all = { RLIM_INFINITY, RLIM_INFINITY };
+	struct room *room = room_with("grave@" DOMAIN, "y@a.test/1", 91);
+
+	(void)state;
+	outbox_resend();
+	ack_all();
+	answers_release();
+	say("y@a.test/1", 91, "grave@" DOMAIN, "<body>a secret</body>");
+	iq("y@a.test/1", "grave@" DOMAIN, TYPE_GET, NS_MAM, QUERY);
+	assert_int_equal(inbox_run(now), OK);
+	assert_string_equal(words(&answered), "ROOM_QUERY::0");
+	buf_clear(&answered);
+	iq("y@a.test/1", "grave@" DOMAIN, TYPE_SET, NS_MUC_OWNER, "<query xmlns='" NS_MUC_OWNER "'><destroy/></query>");
+	assert_int_equal(inbox_run(now), OK);
+	room_with("grave@" DOMAIN, "x@a.test/1", 91);
+	room = room_find(SLICE("grave@" DOMAIN));
+	assert_int_equal(affiliation_of(room, SLICE("y@a.test")), AFFILIATION_NONE);
+	iq("x@a.test/1", "grave@" DOMAIN, TYPE_GET, NS_MAM, QUERY);
+	iq("x@a.test/1", "asked@" DOMAIN, TYPE_GET, NS_MAM, QUERY);
+	assert_int_equal(inbox_run(now), OK);
+	assert_string_equal(words(&answered), "ROOM_QUERY::0"); /* of the other room */
+	answers_release();
+	assert_string_equal(words(&answered), "ROOM_QUERY::0");
+	outbox_resend();
+	ack_all();
+	answers_release();
+	assert_string_equal(words(&answered), "ROOM_QUERY::0 ROOM_QUERY::0");
+	/* What was not committed does not go. */
+	iq("x@a.test/1", "grave@" DOMAIN, TYPE_SET, NS_MUC_OWNER, "<query xmlns='" NS_MUC_OWNER "'><destroy/></query>");
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	assert_int_not_equal(inbox_run(now), OK);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+	assert_false(outbox_erases(SLICE("grave@" DOMAIN)));
+	assert_int_equal(inbox_run(now), OK);
+	assert_true(outbox_erases(SLICE("grave@" DOMAIN)));
+	ack_all();
+	assert_false(outbox_erases(SLICE("grave@" DOMAIN)));
+	buf_clear(&answered);
+}
+
 static int
 tests_run(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_long_addresses),
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_archive_of_the_dead),
 	};
 
 	open_all();
