@@ -134,7 +134,7 @@ inbox_commit(void)
 		return error;
 	}
 	if (failing)
-		log_info("commits again", NULL);
+		log_info("commits again", "said-bytes=%zu", outbox_pending());
 	failing = false;
 	COUNT(commits);
 	acknowledge();
