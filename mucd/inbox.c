@@ -118,8 +118,8 @@ acknowledge(void)
 	buf_clear(&taken);
 }
 
-int
-inbox_commit(void)
+static int
+commit(void)
 {
 	int error = rooms_save(), committed;
 
@@ -133,9 +133,6 @@ inbox_commit(void)
 		revert(error);
 		return error;
 	}
-	if (failing)
-		log_info("commits again", "said-bytes=%zu", outbox_pending());
-	failing = false;
 	COUNT(commits);
 	acknowledge();
 	register_committed();
@@ -143,6 +140,31 @@ inbox_commit(void)
 	answers_flush();
 	rooms_trim();
 	return OK;
+}
+
+int
+inbox_commit(void)
+{
+	size_t bytes = outbox_pending();
+	int error = commit();
+
+	if (error == OK && failing) {
+		log_info("commits again", "said-bytes=%zu", bytes);
+		failing = false;
+	}
+	return error;
+}
+
+/* What was said may be what fills the disk: rows of what has arrived go alone, and make room. The store gives what
+ * one transaction has freed to the one after the next, so there is another. */
+static int
+make_room(void)
+{
+	int error = commit();
+
+	if (error == OK)
+		error = state_touch();
+	return error == OK ? commit() : error;
 }
 
 /* Handles what has come, as much as one transaction takes. Returns how many bytes of it. */
@@ -170,11 +192,14 @@ handle_some(uint64_t now)
 int
 inbox_run(uint64_t now)
 {
-	bool full = daemon_router() != NULL && link_full(daemon_router());
-	size_t done = full ? 0 : handle_some(now);
-	bool tick = tick_due && !full && !outbox_full();
+	bool full = daemon_router() != NULL && link_full(daemon_router()), tick;
+	size_t done;
 	int error;
 
+	if (failing && !outbox_idle() && (error = make_room()) != OK)
+		return error;
+	done = full ? 0 : handle_some(now);
+	tick = tick_due && !full && !outbox_full();
 	if (done == 0 && !tick)
 		return OK;
 	tick_due &= !tick;

@@ -52,6 +52,7 @@ extern struct store *store;
 int state_open(const char *directory);
 int meta_get(const char *name, uint64_t fallback, uint64_t *number);
 int meta_put(const char *name, uint64_t number);
+int state_touch(void);                       /* writes something, so that a commit is one */
 
 /* -- domain.c: the domains with rooms, and what may be done in them ------------------------------ */
 
