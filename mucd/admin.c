@@ -113,6 +113,15 @@ role_after(const struct room *room, const struct occupant *o, enum affiliation f
 	return role > o->role ? role : o->role;
 }
 
+/* The status with which somebody must leave who is this now; 0: it may stay. */
+static unsigned
+status_of(const struct room *room, enum affiliation affiliation)
+{
+	if (affiliation == AFFILIATION_OUTCAST)
+		return STATUS_301;
+	return affiliation == AFFILIATION_NONE && room->config.members_only ? STATUS_321 : 0;
+}
+
 /* What follows for one in the room: it leaves, or all are told. */
 static void
 occupant_changed(struct room *room, struct occupant *o, enum affiliation from, enum affiliation to,
@@ -121,10 +130,7 @@ occupant_changed(struct room *room, struct occupant *o, enum affiliation from, e
 	struct change change = *why;
 
 	change.affiliation = to;
-	if (to == AFFILIATION_OUTCAST)
-		change.status = STATUS_301;
-	else if (to == AFFILIATION_NONE && room->config.members_only)
-		change.status = STATUS_321;
+	change.status = status_of(room, to);
 	if (change.status != 0) {
 		presence_expel(o, &change);
 		return;
@@ -148,6 +154,15 @@ covers(struct slice bare, const struct occupant *o)
 	return slice_equal(jid.domain, bare);
 }
 
+/* Whether somebody must leave who was something else before. */
+static bool
+leaves(const struct room *room, const struct occupant *o, enum affiliation from)
+{
+	enum affiliation now = affiliation_of(room, slice_of(o->bare, o->bare_len));
+
+	return now != from && status_of(room, now) != 0;
+}
+
 /* Notes what those that it is about are before a change, does it, and lets what follows follow. */
 static bool
 affiliation_change(struct room *room, struct slice bare, enum affiliation to, struct slice nick,
@@ -163,6 +178,12 @@ affiliation_change(struct room *room, struct slice bare, enum affiliation to, st
 			buf_add_char(&before, (char)affiliation_of(room, slice_of(o->bare, o->bare_len)));
 	}
 	affiliation_set(room, bare, to, nick, change->reason);
+	TAILQ_FOREACH (o, &room->occupants, all) {
+		if (buf_len(&before) <= 1)
+			break; /* nobody leaves with another one */
+		o->leaving = covers(bare, o) && leaves(room, o, (enum affiliation)buf_slice(&before).ptr[i++]);
+	}
+	i = 0;
 	for (o = TAILQ_FIRST(&room->occupants); o != NULL; o = next) {
 		enum affiliation from, now;
 

@@ -254,6 +254,7 @@ struct occupant {
 	enum role_in_room role;
 	char id[65];                 /* XEP-0421 */
 	bool shown;                  /* in memory alone: the others have been told that it is there */
+	bool leaving;                /* in memory alone: it leaves with others, and need not be told of them */
 	TAILQ_HEAD(clients, client) clients;
 	uint64_t voice_asked;        /* in memory alone: when it has asked for voice */
 	uint64_t rate_time, rate;    /* in memory alone */

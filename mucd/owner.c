@@ -70,9 +70,11 @@ strangers_expel(struct room *room)
 	const struct change change = { .status = STATUS_322, .affiliation = AFFILIATION_NONE };
 	struct occupant *o, *next;
 
+	TAILQ_FOREACH (o, &room->occupants, all)
+		o->leaving = affiliation_of(room, slice_of(o->bare, o->bare_len)) == AFFILIATION_NONE;
 	for (o = TAILQ_FIRST(&room->occupants); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, all);
-		if (affiliation_of(room, slice_of(o->bare, o->bare_len)) == AFFILIATION_NONE)
+		if (o->leaving)
 			presence_expel(o, &change);
 	}
 }

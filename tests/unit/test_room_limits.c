@@ -1,5 +1,5 @@
 /*
- * test_room_limits.c: what rooms say, answer and ask archives at once is bounded, and in order, on a store in a
+ * test_room_limits.c: what rooms say, answer and ask archives is bounded and in order, on a store in a
  * temporary directory.
  *
  * Links: mucd
@@ -147,6 +147,42 @@ test_archive_of_the_dead(void **state)
 	buf_clear(&answered);
 }
 
+/* Who leaves is told to those who stay, and not to those who leave with it: a room that many are to leave at once
+ * would say so to each about each. */
+static void
+test_leaving_together(void **state)
+{
+	struct room *room;
+
+	(void)state;
+	room_with("raid@" DOMAIN, "w@a.test/1", 95);
+	presence("v@b.test/1", 96, "raid@" DOMAIN "/v", TYPE_AVAILABLE, MUC_X);
+	presence("u@b.test/1", 97, "raid@" DOMAIN "/u", TYPE_AVAILABLE, MUC_X);
+	assert_int_equal(inbox_run(now), OK);
+	ack_all();
+	iq("w@a.test/1", "raid@" DOMAIN, TYPE_SET, NS_MUC_OWNER, "<query xmlns='" NS_MUC_OWNER "'><x xmlns='" NS_DATA
+	    "' type='submit'><field var='muc#roomconfig_membersonly'><value>1</value></field></x></query>");
+	assert_int_equal(inbox_run(now), OK);
+	assert_string_equal(words(&sent), "message::3 presence-:v:1 presence-:v:1 presence-:u:1 presence-:u:1");
+	ack_all();
+	room = room_find(SLICE("raid@" DOMAIN));
+	room->config.members_only = false;
+	room_save(room);
+	presence("v@b.test/1", 96, "raid@" DOMAIN "/v", TYPE_AVAILABLE, MUC_X);
+	presence("u@b.test/1", 97, "raid@" DOMAIN "/u", TYPE_AVAILABLE, MUC_X);
+	assert_int_equal(inbox_run(now), OK);
+	assert_int_equal(room->client_count, 3);
+	ack_all();
+	iq("w@a.test/1", "raid@" DOMAIN, TYPE_SET, NS_MUC_ADMIN, "<query xmlns='" NS_MUC_ADMIN
+	    "'><item affiliation='outcast' jid='b.test'/></query>");
+	assert_int_equal(inbox_run(now), OK);
+	assert_string_equal(words(&sent), "presence-:v:1 presence-:v:1 presence-:u:1 presence-:u:1");
+	/* The owner was told, and each of them. */
+	assert_int_equal(room->client_count, 1);
+	ack_all();
+	buf_clear(&answered);
+}
+
 static int
 tests_run(void)
 {
@@ -154,6 +190,7 @@ tests_run(void)
 		cmocka_unit_test(test_long_addresses),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_archive_of_the_dead),
+		cmocka_unit_test(test_leaving_together),
 	};
 
 	open_all();
