@@ -18,7 +18,7 @@ void log_set_level(enum log_level level);
 int log_level_of(struct slice text, enum log_level *level); /* "error", "warn", "info", "debug" */
 
 void log_line(enum log_level level, const char *event, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4), nonnull(2, 3)));
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_line(LOG_LEVEL_WARN, __VA_ARGS__)

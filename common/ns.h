@@ -52,6 +52,7 @@
 #define NS_REGISTER   "jabber:iq:register"                    /* XEP-0077 */
 #define NS_REGISTER_FEATURE "http://jabber.org/features/iq-register"
 #define NS_DELAY      "urn:xmpp:delay"                        /* XEP-0203 */
+#define NS_X_DELAY    "jabber:x:delay"                        /* XEP-0091 */
 #define NS_SID        "urn:xmpp:sid:0"                        /* XEP-0359 */
 #define NS_HINTS      "urn:xmpp:hints"                        /* XEP-0334 */
 #define NS_CHATSTATES "http://jabber.org/protocol/chatstates" /* XEP-0085 */
@@ -86,6 +87,7 @@
 #define NS_EXTDISCO   "urn:xmpp:extdisco:2"                   /* XEP-0215 */
 #define NS_REPORTING  "urn:xmpp:reporting:1"                  /* XEP-0377 */
 #define NS_BLOCKING   "urn:xmpp:blocking"                     /* XEP-0191 */
+#define NS_HATS_ANY   "urn:xmpp:hats:"                        /* all versions of it */
 #define NS_OCCUPANT_ID "urn:xmpp:occupant-id:0"               /* XEP-0421 */
 #define NS_FORWARD    "urn:xmpp:forward:0"                    /* XEP-0297 */
 #define NS_OFFLINE    "msgoffline"                            /* XEP-0160, a feature only */

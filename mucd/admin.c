@@ -17,8 +17,8 @@
 
 #define ITEMS_MAX      1000          /* changes in one request */
 #define REASON_MAX     1024          /* bytes */
-#define AFFILIATES_MAX 10000         /* of one room */
 #define LIST_BYTES_MAX (2u << 20)    /* of a list in an answer, which must fit a frame */
+#define ABSENT_BYTES   (2u << 20)    /* said in a transaction, after which changes of who is absent are not told */
 
 /* Who asks. */
 struct actor {
@@ -57,7 +57,9 @@ actor_nick(const struct actor *actor)
 
 /* -- changes of affiliations -- */
 
-/* Tells those in the room of somebody who is not: where addresses are hidden, moderators alone (10.3 to 10.7). */
+/* Tells those in the room of somebody who is not: where addresses are hidden, moderators alone (10.3 to 10.7). Nobody
+ * has to be told (a room MAY), and thousands of changes in one form for thousands of occupants would be gigabytes:
+ * what is much already is not added to. The first of a stanza always is told, since none begins above RUN_BYTES. */
 static void
 absent_tell(struct room *room, struct slice bare, enum affiliation affiliation, const struct change *change)
 {
@@ -68,6 +70,8 @@ absent_tell(struct room *room, struct slice bare, enum affiliation affiliation, 
 	const struct occupant *o;
 	const struct client *client;
 
+	if (outbox_pending() >= ABSENT_BYTES)
+		return;
 	TAILQ_FOREACH (o, &room->occupants, all) {
 		if (!room->config.non_anonymous && o->role != IN_MODERATOR)
 			continue;
@@ -109,6 +113,15 @@ role_after(const struct room *room, const struct occupant *o, enum affiliation f
 	return role > o->role ? role : o->role;
 }
 
+/* The status with which somebody must leave who is this now; 0: it may stay. */
+static unsigned
+status_of(const struct room *room, enum affiliation affiliation)
+{
+	if (affiliation == AFFILIATION_OUTCAST)
+		return STATUS_301;
+	return affiliation == AFFILIATION_NONE && room->config.members_only ? STATUS_321 : 0;
+}
+
 /* What follows for one in the room: it leaves, or all are told. */
 static void
 occupant_changed(struct room *room, struct occupant *o, enum affiliation from, enum affiliation to,
@@ -117,10 +130,7 @@ occupant_changed(struct room *room, struct occupant *o, enum affiliation from, e
 	struct change change = *why;
 
 	change.affiliation = to;
-	if (to == AFFILIATION_OUTCAST)
-		change.status = STATUS_301;
-	else if (to == AFFILIATION_NONE && room->config.members_only)
-		change.status = STATUS_321;
+	change.status = status_of(room, to);
 	if (change.status != 0) {
 		presence_expel(o, &change);
 		return;
@@ -144,6 +154,15 @@ covers(struct slice bare, const struct occupant *o)
 	return slice_equal(jid.domain, bare);
 }
 
+/* Whether somebody must leave who was something else before. */
+static bool
+leaves(const struct room *room, const struct occupant *o, enum affiliation from)
+{
+	enum affiliation now = affiliation_of(room, slice_of(o->bare, o->bare_len));
+
+	return now != from && status_of(room, now) != 0;
+}
+
 /* Notes what those that it is about are before a change, does it, and lets what follows follow. */
 static bool
 affiliation_change(struct room *room, struct slice bare, enum affiliation to, struct slice nick,
@@ -159,6 +178,12 @@ affiliation_change(struct room *room, struct slice bare, enum affiliation to, st
 			buf_add_char(&before, (char)affiliation_of(room, slice_of(o->bare, o->bare_len)));
 	}
 	affiliation_set(room, bare, to, nick, change->reason);
+	TAILQ_FOREACH (o, &room->occupants, all) {
+		if (buf_len(&before) <= 1)
+			break; /* nobody leaves with another one */
+		o->leaving = covers(bare, o) && leaves(room, o, (enum affiliation)buf_slice(&before).ptr[i++]);
+	}
+	i = 0;
 	for (o = TAILQ_FIRST(&room->occupants); o != NULL; o = next) {
 		enum affiliation from, now;
 

@@ -93,14 +93,6 @@ entry_read(struct entry *e)
 	}
 }
 
-/* Whether a child of a presence is the client's to say: what rooms say is not. */
-static bool
-is_passed_on(const struct xmlin_element *e)
-{
-	return !slice_starts(e->ns, SLICE(NS_MUC)) && !slice_is(e->ns, NS_OCCUPANT_ID) &&
-	    !slice_is(e->ns, NS_HATS) && !slice_is(e->ns, NS_DELAY);
-}
-
 /* Appends what of a stanza is passed on. */
 static void
 children_filter(struct slice payload, struct buf *out)
@@ -110,9 +102,15 @@ children_filter(struct slice payload, struct buf *out)
 
 	xmlin_begin(&in, payload, SLICE(NS_CLIENT));
 	while (xmlin_child(&in, &e)) {
-		if (is_passed_on(&e))
+		if (pass_presence(&e))
 			buf_add_slice(out, e.whole);
 	}
+}
+
+static bool
+presence_fits(const struct frame *f)
+{
+	return f->payload.len + f->lang.len <= PRESENCE_BYTES;
 }
 
 /* Keeps the presence of a client; false when it is too large. */
@@ -121,7 +119,7 @@ presence_keep(struct client *client, const struct frame *f, uint64_t now)
 {
 	struct buf children = { 0 };
 
-	if (f->payload.len > PRESENCE_BYTES)
+	if (!presence_fits(f))
 		return false;
 	children_filter(f->payload, &children);
 	client_set_presence(client, buf_slice(&children), f->lang, now);
@@ -266,6 +264,9 @@ refusal(const struct room *room, const struct entry *e)
 		return STANZA_ERROR_CONFLICT;
 	if (a < AFFILIATION_ADMIN && is_full(room) && occupant_find(room, e->nick) == NULL)
 		return STANZA_ERROR_SERVICE_UNAVAILABLE;
+	/* With it what is said to all might not be one frame, and the longest addresses are nobody's. */
+	if (!client_fits(room, e->f->from))
+		return STANZA_ERROR_SERVICE_UNAVAILABLE;
 	return STANZA_ERROR_NONE;
 }
 
@@ -296,7 +297,7 @@ enter(struct entry *e, struct domain *domain, struct room *room)
 
 	if (clients_of_account(e->bare) >= domain->joined_max)
 		error = STANZA_ERROR_RESOURCE_CONSTRAINT;
-	else if (e->f->payload.len > PRESENCE_BYTES)
+	else if (!presence_fits(e->f))
 		error = STANZA_ERROR_NOT_ACCEPTABLE;
 	else if (made)
 		error = room_create(e, domain, &room);

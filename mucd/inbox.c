@@ -11,8 +11,6 @@
 #include "mucd.h"
 #include "watermark.h"
 
-#define RUN_BYTES   (1u << 20) /* that rooms say, after which a transaction ends */
-
 static struct watermarks *marks;
 static struct buf queue;       /* frames */
 static struct buf taken;       /* pairs of origin and seq, to be acknowledged */
@@ -98,6 +96,7 @@ revert(int error)
 	watermarks_revert(marks);
 	outbox_revert();
 	answers_clear();
+	register_revert();
 	rooms_forget();
 	buf_clear(&taken);
 }
@@ -119,8 +118,8 @@ acknowledge(void)
 	buf_clear(&taken);
 }
 
-int
-inbox_commit(void)
+static int
+commit(void)
 {
 	int error = rooms_save(), committed;
 
@@ -134,15 +133,38 @@ inbox_commit(void)
 		revert(error);
 		return error;
 	}
-	if (failing)
-		log_info("commits again", NULL);
-	failing = false;
 	COUNT(commits);
 	acknowledge();
+	register_committed();
 	outbox_send();
 	answers_flush();
 	rooms_trim();
 	return OK;
+}
+
+int
+inbox_commit(void)
+{
+	size_t bytes = outbox_pending();
+	int error = commit();
+
+	if (error == OK && failing) {
+		log_info("commits again", "said-bytes=%zu", bytes);
+		failing = false;
+	}
+	return error;
+}
+
+/* What was said may be what fills the disk: rows of what has arrived go alone, and make room. The store gives what
+ * one transaction has freed to the one after the next, so there is another. */
+static int
+make_room(void)
+{
+	int error = commit();
+
+	if (error == OK)
+		error = state_touch();
+	return error == OK ? commit() : error;
 }
 
 /* Handles what has come, as much as one transaction takes. Returns how many bytes of it. */
@@ -153,7 +175,8 @@ handle_some(uint64_t now)
 	size_t done = 0;
 	struct frame f;
 
-	while (outbox_pending() < RUN_BYTES && !outbox_full() && frame_next(rest, &whole) == OK) {
+	while (outbox_pending() < RUN_BYTES && answers_pending() < RUN_BYTES && !outbox_full() &&
+	    frame_next(rest, &whole) == OK) {
 		rest = slice_part(rest, whole.len, rest.len);
 		done += whole.len;
 		if (frame_read(whole, &f) != OK)
@@ -169,18 +192,24 @@ handle_some(uint64_t now)
 int
 inbox_run(uint64_t now)
 {
-	bool full = daemon_router() != NULL && link_full(daemon_router());
-	size_t done = full ? 0 : handle_some(now);
+	bool full = daemon_router() != NULL && link_full(daemon_router()), tick;
+	size_t done;
 	int error;
 
-	if (done == 0 && !tick_due)
-		return OK;
-	if (tick_due)
-		watch_tick(now);
-	error = inbox_commit();
-	if (error)
+	if (failing && !outbox_idle() && (error = make_room()) != OK)
 		return error;
-	tick_due = false;
+	done = full ? 0 : handle_some(now);
+	tick = tick_due && !full && !outbox_full();
+	if (done == 0 && !tick)
+		return OK;
+	tick_due &= !tick;
+	if (tick && watch_tick(now))
+		inbox_tick();
+	error = inbox_commit();
+	if (error) {
+		tick_due |= tick;
+		return error;
+	}
 	buf_consume(&queue, done);
 	buf_trim(&queue, RUN_BYTES);
 	if (buf_len(&queue) != 0 && outbox_full())

@@ -56,6 +56,8 @@ struct invitation {
 	struct xmlin_element element;
 	char text[JID_MAX + 1];
 	struct jid to;       /* whom; points into text, or is the address of an occupant elsewhere */
+	bool occupant;       /* who that is, the one who invites need not know */
+	bool vain;           /* it is not sent, and nobody is told so */
 };
 
 /* Whom one invites can be an occupant of another room, of whom the one who invites knows no more. */
@@ -73,6 +75,7 @@ occupant_resolve(const struct room *into, const struct frame *f, struct invitati
 	/* As a member of this room its address would be in a list. */
 	if (into->config.members_only && !access_real_jids(room, f->from))
 		return STANZA_ERROR_NOT_ALLOWED;
+	i->occupant = true;
 	return jid_prepare(occupant_bare(o), i->text, &i->to) == OK
 	    ? STANZA_ERROR_NONE : STANZA_ERROR_ITEM_NOT_FOUND;
 }
@@ -84,6 +87,7 @@ invitation_read(const struct room *room, const struct frame *f, struct invitatio
 	struct buf scratch = { 0 };
 	struct slice to;
 
+	i->occupant = i->vain = false;
 	if (xmlin_attribute(&i->element, "to", &scratch, &to) != OK)
 		error = STANZA_ERROR_BAD_REQUEST;
 	else if (jid_prepare(to, i->text, &i->to) != OK)
@@ -92,9 +96,11 @@ invitation_read(const struct room *room, const struct frame *f, struct invitatio
 		error = occupant_resolve(room, f, i);
 	else if (i->to.local.ptr == NULL)
 		error = STANZA_ERROR_JID_MALFORMED; /* all of a domain would become members */
-	if (error == STANZA_ERROR_NONE &&
-	    affiliation_of(room, jid_bare(&i->to)) == AFFILIATION_OUTCAST)
-		error = STANZA_ERROR_FORBIDDEN;
+	if (error == STANZA_ERROR_NONE && affiliation_of(room, jid_bare(&i->to)) == AFFILIATION_OUTCAST) {
+		/* Who has banned an address to see whether an occupant has it sees no difference. */
+		i->vain = i->occupant;
+		error = i->vain ? STANZA_ERROR_NONE : STANZA_ERROR_FORBIDDEN;
+	}
 	buf_free(&scratch);
 	return error;
 }
@@ -120,6 +126,9 @@ invitation_admit(struct room *room, const struct client *sender, const struct in
 
 	if (!room->config.members_only || affiliation_of(room, bare) != AFFILIATION_NONE)
 		return STANZA_ERROR_NONE;
+	if (map_count(room->by_jid) >= AFFILIATES_OPEN &&
+	    affiliation_of(room, occupant_bare(sender->occupant)) < AFFILIATION_ADMIN)
+		return STANZA_ERROR_RESOURCE_CONSTRAINT;
 	error = admin_affiliate(room, bare, AFFILIATION_MEMBER, SLICE_NONE, SLICE_NONE,
 	    occupant_nick(sender->occupant), now);
 	if (error == E_FULL)
@@ -168,7 +177,8 @@ invitations_send(struct room *room, const struct client *sender, const struct fr
 	for (i = 0; i < count && error == STANZA_ERROR_NONE; i++)
 		error = invitation_admit(room, sender, &all[i], now);
 	for (i = 0; i < count && error == STANZA_ERROR_NONE; i++)
-		invitation_send(room, sender, f, &all[i]);
+		if (!all[i].vain)
+			invitation_send(room, sender, f, &all[i]);
 	return error;
 }
 
@@ -208,6 +218,7 @@ invite_failed(const struct room *room, const struct frame *f)
 {
 	struct frame out = *f;
 	struct client *client;
+	struct buf payload = { 0 };
 	struct seal s;
 
 	if (seal_read(room, KIND, f->id, jid_bare_of(f->from), &s) != OK)
@@ -222,7 +233,12 @@ invite_failed(const struct room *room, const struct frame *f)
 	out.flags = FLAG_ERROR;
 	out.origin = 0;
 	out.seq = 0;
+	pass_error(f->payload, &payload);
+	out.payload = buf_slice(&payload);
+	out.name = SLICE("error");
+	out.ns = SLICE(NS_CLIENT);
 	answer_send(&out);
+	buf_free(&payload);
 	return true;
 }
 
@@ -237,6 +253,7 @@ inviter_find(const struct room *room, const struct jid *to)
 	return occupant_of(room, jid_bare(to));
 }
 
+/* What reaches nobody is not answered either: an error would tell who is in the room. */
 static void
 decline_send(const struct room *room, const struct frame *f, const struct xmlin_element *element,
     const struct jid *to)
@@ -262,11 +279,9 @@ decline_send(const struct room *room, const struct frame *f, const struct xmlin_
 		outbox_add(&out, &receivers);
 		receivers_free(&receivers);
 	} else if (affiliation_of(room, jid_bare(to)) >= AFFILIATION_MEMBER) {
+		/* A room is no way to write to whom one likes. */
 		out.to = jid_bare(to);
 		outbox_message(&out);
-	} else {
-		/* A room is no way to write to whom one likes. */
-		answer_error(f, STANZA_ERROR_ITEM_NOT_FOUND, "Who has invited you is not in this room");
 	}
 	buf_free(&payload);
 }

@@ -47,10 +47,12 @@ on_flush(void)
 static void
 on_frame(const struct frame *f, struct slice whole)
 {
-	if (f->type == FRAME_ACK)
+	if (f->type == FRAME_ACK) {
 		outbox_acked(f);
-	else if (!inbox_add(f, whole))
+		answers_release();
+	} else if (!inbox_add(f, whole)) {
 		daemon_refuse(f, "not for mucd");
+	}
 }
 
 static void

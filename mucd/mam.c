@@ -14,7 +14,8 @@ ask(const struct frame *f, const struct room *room)
 
 	if (access_real_jids(room, f->from))
 		query.flags |= FLAG_AVAILABLE;
-	answer_send(&query);
+	if (answer_send(&query) != OK)
+		answer_error(f, STANZA_ERROR_POLICY_VIOLATION, "The request is too large");
 }
 
 void

@@ -29,25 +29,6 @@ struct content {
 
 /* -- what is passed on -- */
 
-/* Whether a child is the sender's to say. Ids and addresses that rooms give, and what came to somebody by way of
- * a room, are not, and a delay in the name of this room would be a lie. */
-static bool
-is_passed_on(const struct room *room, const struct xmlin_element *e)
-{
-	struct buf scratch = { 0 };
-	struct slice by;
-	bool good = true;
-
-	if (slice_is(e->ns, NS_OCCUPANT_ID) || slice_is(e->ns, NS_MUC_USER) || slice_is(e->ns, NS_MUC))
-		return false;
-	if (slice_is(e->ns, NS_SID) && slice_is(e->name, "stanza-id"))
-		good = xmlin_attribute(e, "by", &scratch, &by) != OK || !slice_equal(by, room_jid(room));
-	else if (slice_is(e->ns, NS_DELAY))
-		good = xmlin_attribute(e, "from", &scratch, &by) != OK || !slice_starts(by, room_jid(room));
-	buf_free(&scratch);
-	return good;
-}
-
 /* Copies the children of a message and notes what they are. Returns 0 or E_MALFORMED. */
 static int
 content_copy(const struct room *room, struct slice payload, struct buf *out, struct content *c)
@@ -60,7 +41,7 @@ content_copy(const struct room *room, struct slice payload, struct buf *out, str
 	while (xmlin_child(&in, &e)) {
 		bool own = slice_is(e.ns, NS_CLIENT);
 
-		if (!is_passed_on(room, &e))
+		if (!pass_message(room, &e))
 			continue;
 		if (c->children++ == 0) {
 			c->name = e.name;
@@ -332,7 +313,9 @@ message_handle(const struct frame *f, uint64_t now)
 	jid_split(f->to, &to);
 	room = to.local.ptr != NULL ? room_find(jid_bare(&to)) : NULL;
 	sender = room != NULL ? client_find(room, f->from) : NULL;
-	if (room == NULL)
+	if (f->payload.len + f->id.len + f->lang.len > SAID_BYTES)
+		answer_error(f, STANZA_ERROR_POLICY_VIOLATION, "The message is too large for a room");
+	else if (room == NULL)
 		answer_error(f, to.local.ptr != NULL ? STANZA_ERROR_ITEM_NOT_FOUND :
 		    STANZA_ERROR_SERVICE_UNAVAILABLE, NULL);
 	else if (sender != NULL && f->subtype == TYPE_ERROR)

@@ -52,6 +52,7 @@ extern struct store *store;
 int state_open(const char *directory);
 int meta_get(const char *name, uint64_t fallback, uint64_t *number);
 int meta_put(const char *name, uint64_t number);
+int state_touch(void);                       /* writes something, so that a commit is one */
 
 /* -- domain.c: the domains with rooms, and what may be done in them ------------------------------ */
 
@@ -96,6 +97,10 @@ enum stanza_error privilege_role(enum role_in_room actor, enum affiliation actor
     enum role_in_room from, enum affiliation affiliation, enum role_in_room to, bool self);
 bool privilege_reads_list(const struct room *room, enum affiliation reader, enum role_in_room role,
     enum affiliation list);
+
+/* What a room says is one frame with all who get it (FRAME_MAX): half of it is for what is said, half for whom. */
+#define SAID_BYTES     (FRAME_MAX / 2 - (64u << 10))
+#define ADDRESSES_MOST (FRAME_MAX / 2)
 
 /* Receivers of what a room says. */
 struct receivers {
@@ -162,6 +167,7 @@ struct room {
 	struct map *by_nick;         /* occupant */
 	struct map *by_client;       /* client of a full JID */
 	size_t occupant_count, client_count;
+	size_t address_bytes;        /* that its clients take as receivers, at most */
 	struct receivers everyone;   /* who is in it, when everyone_known */
 	bool everyone_known;
 };
@@ -192,6 +198,9 @@ int rooms_walk(const struct domain *domain, uint64_t above, bool (*each)(void *a
 void rooms_gauges(void);
 
 /* -- affiliation.c: who is what in a room (section 5.2) --------------------------------------------- */
+
+#define AFFILIATES_MAX  10000 /* of one room */
+#define AFFILIATES_OPEN 5000  /* above which admins and owners alone add to them, who find room so */
 
 /* Of a bare JID; admins of the domain are owners. A domain that was banned has all its users banned. */
 enum affiliation affiliation_of(const struct room *room, struct slice bare);
@@ -245,6 +254,7 @@ struct occupant {
 	enum role_in_room role;
 	char id[65];                 /* XEP-0421 */
 	bool shown;                  /* in memory alone: the others have been told that it is there */
+	bool leaving;                /* in memory alone: it leaves with others, and need not be told of them */
 	TAILQ_HEAD(clients, client) clients;
 	uint64_t voice_asked;        /* in memory alone: when it has asked for voice */
 	uint64_t rate_time, rate;    /* in memory alone */
@@ -285,6 +295,8 @@ occupant_bare(const struct occupant *occupant)
 struct occupant *occupant_find(const struct room *room, struct slice nick);
 struct occupant *occupant_of(const struct room *room, struct slice bare); /* its first; NULL */
 struct client *client_find(const struct room *room, struct slice full);
+/* Whether a room has place for one more address among those to whom it speaks. */
+bool client_fits(const struct room *room, struct slice full);
 /* Adds a client under a nick, which is free or its user's. */
 struct client *client_add(struct room *room, struct slice full, uint64_t handle, struct slice nick,
     enum role_in_room role, uint64_t now);
@@ -328,6 +340,8 @@ void outbox_forget(struct slice room);
 /* Puts payload in the place of a message in the archive. own: the bare JID that must have sent it; absent: whoever
  * has. */
 void outbox_redact(const struct room *room, uint64_t archive_id, struct slice own, struct slice payload);
+/* Whether something is to leave the archive of a room that the router has not acknowledged. */
+bool outbox_erases(struct slice room);
 int outbox_save(void);                       /* rows, before the commit */
 void outbox_send(void);                      /* after it */
 size_t outbox_pending(void);                 /* bytes that this transaction adds */
@@ -340,14 +354,19 @@ void outbox_gauges(void);
 
 /* -- answer.c: answers, which are not kept -------------------------------------------------------------- */
 
+/* With a payload that is too large it is an error. */
 void answer_result(const struct frame *request, struct slice payload);
 void answer_error(const struct frame *stanza, enum stanza_error error, const char *text);
-/* Any stanza that may be lost with us: f->from, f->to are set. */
-void answer_send(const struct frame *f);
+/* Any stanza that may be lost with us: f->from, f->to are set. Returns OK, or E_TOO_BIG and nothing is sent. */
+int answer_send(const struct frame *f);
+size_t answers_pending(void);                /* bytes of this iteration */
 void answers_flush(void);                    /* after the commit */
+void answers_release(void);                  /* an ACK has come */
 void answers_clear(void);                    /* it failed */
 
 /* -- inbox.c: what comes --------------------------------------------------------------------------------- */
+
+#define RUN_BYTES (1u << 20) /* that rooms say, or that is answered, after which a transaction ends */
 
 int inbox_open(void);
 bool inbox_add(const struct frame *f, struct slice whole); /* false: not for mucd */
@@ -398,6 +417,15 @@ void presence_gone(struct client *client, const struct change *change, struct sl
 void presence_broadcast_changed(struct room *room, unsigned before);
 /* The same of all clients of an occupant. */
 void presence_expel(struct occupant *occupant, const struct change *change);
+
+/* -- pass.c: what of a stanza a room passes on ------------------------------------------------------------- */
+
+/* Whether a child of a message or presence is the sender's to say. */
+bool pass_message(const struct room *room, const struct xmlin_element *e);
+bool pass_presence(const struct xmlin_element *e);
+/* Appends the error of a payload without the addresses that it tells: who has said it, and where to somebody has gone
+ * (RFC 6120 sections 8.3.2, 8.3.3.5, 8.3.3.14). */
+void pass_error(struct slice payload, struct buf *out);
 
 /* -- enter.c, leave in it: sections 7.2, 7.14, 7.6, 7.7 ------------------------------------------------------ */
 
@@ -530,6 +558,8 @@ void owner_destroy(struct room *room, struct slice alternative, struct slice rea
 void register_request(const struct frame *f, struct room *room, uint64_t now);
 /* Whether a message is an administrator's answer to a request for registration, and is dealt with. */
 bool register_handle(struct room *room, const struct frame *f, uint64_t now);
+void register_committed(void);
+void register_revert(void);                  /* nobody has asked in this transaction */
 
 /* -- hat_command.c: the ad-hoc commands of a room (XEP-0050), which are those about hats ---------------------------- */
 
@@ -568,7 +598,7 @@ void moderate_retract(const struct client *sender, const struct frame *f, uint64
 
 /* -- watch.c: who does not answer, rooms that nobody uses -------------------------------------------------------------- */
 
-void watch_tick(uint64_t now);
+bool watch_tick(uint64_t now);                            /* there is more to do */
 void watch_ask_router(void);                              /* which sessions are gone: OCCUPANTS */
 void watch_gone(const struct frame *f, uint64_t now);     /* its answer */
 /* Whether an iq is the answer of somebody whom we have asked, and is dealt with. */

@@ -15,6 +15,9 @@
 
 #define KEY_SIZE 16
 
+#define ADDRESSES_LEAST (64u << 10) /* bytes of the addresses in a room, whatever its domain has configured */
+#define ADDRESS_MEAN    128u        /* bytes of an address, when a room is full: clients have half of that */
+
 /* All clients of one session. */
 struct session {
 	uint64_t handle;
@@ -247,6 +250,21 @@ occupant_set_role(struct occupant *o, enum role_in_room role)
 
 /* -- clients -- */
 
+/* What a client takes as a receiver: its handle, or a line. */
+static size_t
+address_size(struct slice full)
+{
+	return full.len + sizeof(uint64_t);
+}
+
+bool
+client_fits(const struct room *room, struct slice full)
+{
+	size_t most = ADDRESSES_LEAST + (size_t)room->domain->occupants_max * ADDRESS_MEAN;
+
+	return room->address_bytes + address_size(full) <= (most < ADDRESSES_MOST ? most : ADDRESSES_MOST);
+}
+
 /* Adds a client to those of its occupant: who has said something last is the last. */
 static void
 client_place(struct client *client)
@@ -276,6 +294,7 @@ client_new(struct occupant *o, struct slice full, uint64_t handle, uint64_t numb
 	client_place(client);
 	map_put(o->room->by_client, client_jid(client), client);
 	o->room->client_count++;
+	o->room->address_bytes += address_size(full);
 	o->room->everyone_known = false;
 	session_join(client);
 	account_join(occupant_bare(o));
@@ -291,6 +310,7 @@ client_free(struct client *client)
 	account_leave(occupant_bare(o));
 	map_remove(o->room->by_client, client_jid(client));
 	o->room->client_count--;
+	o->room->address_bytes -= address_size(client_jid(client));
 	o->room->everyone_known = false;
 	TAILQ_REMOVE(&o->clients, client, siblings);
 	if (TAILQ_EMPTY(&o->clients))

@@ -36,6 +36,14 @@ struct row {
 	size_t unsent;   /* frames of these that wait */
 };
 
+/* Something that leaves the archive of a room, and that the router has not acknowledged. */
+struct erasure {
+	TAILQ_ENTRY(erasure) all;
+	uint64_t seq;
+	size_t room_len;
+	char room[];
+};
+
 static struct custody *custody;  /* of what was sent */
 static struct buf waiting;       /* frames that are not, in their order */
 static size_t waiting_count;
@@ -44,6 +52,7 @@ static struct buf pending;       /* frames of this transaction */
 static size_t pending_count;
 static uint64_t next_number, committed_number;
 static uint64_t store_name;
+static TAILQ_HEAD(erasures, erasure) erasures = TAILQ_HEAD_INITIALIZER(erasures); /* by seq */
 static struct buf done;          /* numbers of rows to be removed */
 
 /* -- receivers -- */
@@ -83,6 +92,52 @@ receivers_everyone(struct room *room)
 	return &room->everyone;
 }
 
+/* -- what leaves archives -- */
+
+static void
+erasure_note(const struct frame *f)
+{
+	struct erasure *e;
+
+	if (f->type != FRAME_FORGET && f->type != FRAME_REDACT)
+		return;
+	e = mem_alloc(sizeof *e + f->jid.len + 1);
+	e->seq = f->seq;
+	e->room_len = f->jid.len;
+	memcpy(e->room, f->jid.ptr, f->jid.len);
+	TAILQ_INSERT_TAIL(&erasures, e, all);
+}
+
+static void
+erasure_free(struct erasure *e)
+{
+	TAILQ_REMOVE(&erasures, e, all);
+	free(e);
+}
+
+static void
+erasure_end(uint64_t seq)
+{
+	struct erasure *e = TAILQ_FIRST(&erasures);
+
+	while (e != NULL && e->seq < seq)
+		e = TAILQ_NEXT(e, all);
+	if (e != NULL && e->seq == seq)
+		erasure_free(e);
+}
+
+bool
+outbox_erases(struct slice room)
+{
+	const struct erasure *e;
+
+	TAILQ_FOREACH(e, &erasures, all) {
+		if (slice_equal(slice_of(e->room, e->room_len), room))
+			return true;
+	}
+	return false;
+}
+
 /* -- adding -- */
 
 /* Gives a frame its place. */
@@ -101,6 +156,7 @@ put(struct frame *f)
 	}
 	next_number++;
 	pending_count++;
+	erasure_note(f);
 	daemon_dirty();
 }
 
@@ -316,6 +372,10 @@ outbox_send(void)
 void
 outbox_revert(void)
 {
+	struct erasure *e;
+
+	while ((e = TAILQ_LAST(&erasures, erasures)) != NULL && e->seq >= custody_next(custody) + waiting_count)
+		erasure_free(e);
 	buf_clear(&pending);
 	pending_count = 0;
 	next_number = committed_number;
@@ -341,7 +401,7 @@ taken(void *arg, uint64_t seq, void *tag)
 	struct row *row = tag;
 
 	(void)arg;
-	(void)seq;
+	erasure_end(seq);
 	if (--row->left != 0)
 		return;
 	buf_add_u64(&done, row->number);
@@ -409,8 +469,10 @@ row_load(void *arg, struct slice key, struct slice value)
 		f.seq = custody_next(custody) + waiting_count + count;
 		if (f.number >= next_number)
 			next_number = f.number + 1;
-		if (frame_write(&f, &run) == OK)
-			count++;
+		if (frame_write(&f, &run) != OK)
+			continue;
+		erasure_note(&f);
+		count++;
 	}
 	if (key.len != 8 || rest.len != 0 || count == 0)
 		*error = E_MALFORMED;

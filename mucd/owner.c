@@ -14,7 +14,6 @@
 #include "xmlout.h"
 
 #define TEXT_MAX       1024   /* bytes of a reason or a password */
-#define AFFILIATES_MAX 10000
 
 /* -- what follows from another configuration -- */
 
@@ -71,9 +70,11 @@ strangers_expel(struct room *room)
 	const struct change change = { .status = STATUS_322, .affiliation = AFFILIATION_NONE };
 	struct occupant *o, *next;
 
+	TAILQ_FOREACH (o, &room->occupants, all)
+		o->leaving = affiliation_of(room, slice_of(o->bare, o->bare_len)) == AFFILIATION_NONE;
 	for (o = TAILQ_FIRST(&room->occupants); o != NULL; o = next) {
 		next = TAILQ_NEXT(o, all);
-		if (affiliation_of(room, slice_of(o->bare, o->bare_len)) == AFFILIATION_NONE)
+		if (o->leaving)
 			presence_expel(o, &change);
 	}
 }

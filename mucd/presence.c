@@ -149,7 +149,7 @@ others_tell(const struct told *t)
 	const struct client *client;
 
 	TAILQ_FOREACH(o, &t->occupant->room->occupants, all) {
-		if (o == t->occupant)
+		if (o == t->occupant || o->leaving)
 			continue;
 		TAILQ_FOREACH(client, &o->clients, siblings)
 			receivers_add(&r[sees_jids(o) ? SIGHT_JID : SIGHT_NICK], client);

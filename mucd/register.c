@@ -5,7 +5,7 @@
  * In a room that is open to everybody, membership means nothing but that, and is had at once. Where it lets
  * somebody in, or gives voice, admins are asked (9.9). Such a request is a message with a form, which says for whom
  * it is, so that nothing is kept until it comes back: what an admin submits it could as well do by itself. What is
- * in memory alone is who has asked, so that nobody asks often.
+ * in memory alone is who has asked, so that nobody asks often; a commit that fails takes that back.
  *
  * Called by request.c and invite.c. Fails with errors for who asks.
  */
@@ -33,8 +33,9 @@ struct asked {
 	char key[];  /* room, a space, bare JID */
 };
 
-static TAILQ_HEAD(, asked) asked_list = TAILQ_HEAD_INITIALIZER(asked_list);
+static TAILQ_HEAD(asked_list, asked) asked_list = TAILQ_HEAD_INITIALIZER(asked_list);
 static struct map *asked_map;
+static size_t asked_fresh; /* the last ones in the list, whose admins are asked with this transaction */
 
 static void
 asked_forget(struct asked *asked)
@@ -67,11 +68,26 @@ asked_note(const struct room *room, struct slice bare, uint64_t now)
 		memcpy(asked->key, buf_slice(&key).ptr, asked->len);
 		map_put(asked_map, slice_of(asked->key, asked->len), asked);
 		TAILQ_INSERT_TAIL(&asked_list, asked, all);
+		asked_fresh++;
 		buf_free(&key);
 		return true;
 	}
 	buf_free(&key);
 	return false;
+}
+
+void
+register_committed(void)
+{
+	asked_fresh = 0;
+}
+
+void
+register_revert(void)
+{
+	for (; asked_fresh != 0 && !TAILQ_EMPTY(&asked_list); asked_fresh--)
+		asked_forget(TAILQ_LAST(&asked_list, asked_list));
+	asked_fresh = 0;
 }
 
 /* -- the form -- */
@@ -212,6 +228,8 @@ submitted(struct room *room, const struct frame *f, const struct form *form, uin
 	else if (needs_approval(room, affiliation)) {
 		approval_ask(room, form, nick, bare);
 		answer_result(f, SLICE(""));
+	} else if (a == NULL && affiliation < AFFILIATION_ADMIN && map_count(room->by_jid) >= AFFILIATES_OPEN) {
+		answer_error(f, STANZA_ERROR_RESOURCE_CONSTRAINT, "administrators alone add to the list");
 	} else {
 		if (a != NULL)
 			affiliation = a->affiliation;

@@ -63,7 +63,8 @@ send_on(const struct frame *f, const struct room *room, const struct client *ask
 	out.flags = 0;
 	out.origin = 0;
 	out.seq = 0;
-	answer_send(&out);
+	if (answer_send(&out) != OK)
+		answer_error(f, STANZA_ERROR_POLICY_VIOLATION, "The request is too large");
 	buf_free(&id);
 	buf_free(&from);
 }
@@ -113,6 +114,16 @@ vcard_copy(const struct xmlin_element *vcard, struct buf *out)
 	xml_close(out, "vCard", head);
 }
 
+/* Who has asked hears that what was answered does not arrive. */
+static void
+answer_fail(const struct frame *answer)
+{
+	struct frame request = { .type = FRAME_STANZA, .kind = STANZA_IQ, .subtype = TYPE_GET, .from = answer->to,
+		.to = answer->from, .id = answer->id, .handle = answer->handle };
+
+	answer_error(&request, STANZA_ERROR_RESOURCE_CONSTRAINT, "The answer is longer than it may be");
+}
+
 void
 relay_answer(const struct frame *f, uint64_t now)
 {
@@ -139,12 +150,18 @@ relay_answer(const struct frame *f, uint64_t now)
 	out.flags = f->flags & FLAG_ERROR;
 	out.origin = 0;
 	out.seq = 0;
-	if (!access_real_jids(room, out.to) &&
+	if (f->subtype == TYPE_ERROR) {
+		pass_error(f->payload, &payload);
+		out.payload = buf_slice(&payload);
+		out.name = SLICE("error");
+		out.ns = SLICE(NS_CLIENT);
+	} else if (!access_real_jids(room, out.to) &&
 	    xmlin_find(f->payload, SLICE(NS_CLIENT), "vCard", NS_VCARD, &vcard)) {
 		vcard_copy(&vcard, &payload);
 		out.payload = buf_slice(&payload);
 	}
-	answer_send(&out);
+	if (answer_send(&out) != OK)
+		answer_fail(&out);
 	buf_free(&payload);
 	buf_free(&from);
 }

@@ -53,3 +53,9 @@ meta_put(const char *name, uint64_t number)
 	store_key_u64(value + 1, number);
 	return store_put(store, TABLE_META, slice_string(name), slice_of(value, sizeof value));
 }
+
+int
+state_touch(void)
+{
+	return meta_put("touched", 0);
+}

@@ -143,38 +143,46 @@ watch_answer(const struct frame *f, uint64_t now)
 	return true;
 }
 
-/* Looks at one client; it may leave. */
-static void
+/* Looks at one client; it may leave. False: something is due and has to wait, since so much was said already. */
+static bool
 look(struct client *client, uint64_t silence, uint64_t now)
 {
-	if (client->handle != 0 || silence == 0)
-		return;
-	if (client->asked != 0 && now >= client->asked + ANSWER_TIME)
+	bool late = client->asked != 0 && now >= client->asked + ANSWER_TIME;
+	bool silent = client->again || (client->asked == 0 && now >= client->heard + silence);
+
+	if (client->handle != 0 || silence == 0 || (!late && !silent))
+		return true;
+	if (outbox_pending() >= RUN_BYTES || answers_pending() >= RUN_BYTES)
+		return false;
+	if (late)
 		enter_gone(client, "no answer", now);
-	else if (client->again || (client->asked == 0 && now >= client->heard + silence))
+	else
 		ask(client, false, now);
+	return true;
 }
 
-static void
+static bool
 look_at_room(struct room *room, uint64_t now)
 {
 	struct buf clients = { 0 };
 	const struct receivers *r = receivers_everyone(room);
 	struct occupant *o;
 	struct client *client;
+	bool done = true;
 	size_t i;
 
 	if (buf_len(&r->elsewhere) == 0)
-		return;
+		return true;
 	/* Who leaves takes its occupant along, perhaps: so a list first. */
 	TAILQ_FOREACH(o, &room->occupants, all)
 		TAILQ_FOREACH(client, &o->clients, siblings)
 			buf_add(&clients, &client, sizeof client);
-	for (i = 0; i < buf_len(&clients) / sizeof client; i++) {
+	for (i = 0; done && i < buf_len(&clients) / sizeof client; i++) {
 		memcpy(&client, buf_slice(&clients).ptr + i * sizeof client, sizeof client);
-		look(client, room->domain->silence, now);
+		done = look(client, room->domain->silence, now);
 	}
 	buf_free(&clients);
+	return done;
 }
 
 /* -- idle rooms -- */
@@ -221,20 +229,22 @@ idle_remove(const struct domain *domain, uint64_t now)
 	buf_free(&idle.names);
 }
 
-void
+bool
 watch_tick(uint64_t now)
 {
 	static uint64_t idle_time;
 	struct room *room, *next;
+	bool done = true;
 	size_t i;
 
-	for (room = room_next(NULL); room != NULL; room = next) {
+	for (room = room_next(NULL); done && room != NULL; room = next) {
 		next = room_next(room); /* it may end */
-		look_at_room(room, now);
+		done = look_at_room(room, now);
 	}
 	if (now < idle_time + IDLE_EVERY && now >= idle_time)
-		return;
+		return !done;
 	idle_time = now;
 	for (i = 0; domain_at(i) != NULL; i++)
 		idle_remove(domain_at(i), now);
+	return !done;
 }

@@ -96,6 +96,28 @@ def test_errors(people):
     assert refused(people, people.name(), "n" * 600) == "not-acceptable"
 
 
+LIES = ("<hats xmlns='urn:xmpp:hats:0'><hat title='Host' uri='urn:host'/></hats><x xmlns='jabber:x:delay' "
+        "stamp='20020910T23:08:25'/><delay xmlns='urn:xmpp:delay' stamp='2002-09-10T23:08:25Z'/>"
+        "<delay xmlns='urn:xmpp:delay' from='%(room)s' stamp='2002-09-10T23:08:25Z'/>"
+        "<stanza-id xmlns='urn:xmpp:sid:0' by='%(room)s' id='forged'/><occupant-id xmlns='urn:xmpp:occupant-id:0' id='forged'/>")
+
+
+def test_what_a_room_alone_says(people):
+    """Hats, delays and ids in the name of the room are not passed on, however its address is written."""
+    room = people.room()
+    liar = people.enter(room, "liar")
+    lies = LIES % {"room": room.upper()}
+    liar.send("<presence to='%s/liar'><show>away</show>%s</presence>" % (room, lies))
+    liar.send("<message to='%s' type='groupchat' id='1'><body>to all</body>%s</message>" % (room, lies))
+    liar.send("<message to='%s/owner' type='chat' id='2'><body>to one</body>%s</message>" % (room, lies))
+    came = [people.owner.wait(lambda e: local(e) == "presence" and e.findtext("{jabber:client}show") == "away")]
+    came += [message(people.owner) for _ in range(2)]
+    assert sorted(body(e) for e in came[1:]) == ["to all", "to one"]
+    for stanza in came:
+        written = text(stanza)
+        assert "forged" not in written and "hats" not in written and "delay" not in written
+
+
 def test_full(rooms_suite):
     with Suite(rooms={"rooms.localhost": {"occupants": 2, "joined": 3, "rooms": 4, "rooms-per-user": 3}}) as suite:
         people = People(suite)
@@ -166,7 +188,7 @@ def test_messages(people):
     assert heard[0] == heard[1] == heard[2] and sorted(heard[0]) == sorted("m%d" % i for i in range(30))
     assert [m for m in heard[0] if int(m[1:]) % 3 == 1] == ["m%d" % i for i in range(1, 30, 3)]
     everyone[1].send("<message to='%s' type='groupchat'><body>x</body><x xmlns='%s#user'><status code='301'/></x>"
-                     "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='lie'/></message>" % (room, MUC))
+                     "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='forged'/></message>" % (room, MUC))
     m = message(people.owner)
     assert child(m, "muc#user", "x") is None and len(child(m, "occupant-id", "occupant-id").get("id")) == 64
 

@@ -26,6 +26,11 @@ def error_of(client, id="m1"):
     return condition(client.wait(lambda e: local(e) == "message" and e.get("id") == id and e.get("type") == "error"))
 
 
+def handled(client, room):
+    """What was sent to the room before has been handled."""
+    client.iq("get", "<ping xmlns='%s'/>" % NS["ping"], to=room.partition("@")[2])
+
+
 def decline(client, room, to, reason="No"):
     send(client, room, "<x xmlns='%s'><decline to='%s'><reason>%s</reason></decline></x>" % (NS["muc#user"], to, reason))
 
@@ -117,14 +122,21 @@ def test_invite_an_occupant_of_another_room(people):
     invite(inviter, second, first + "/nobody", id="m2")
     assert error_of(inviter, "m2") == "item-not-found"
     assert bare(guest) not in "".join(text(e) for e in inviter.pending())
+    affiliate(inviter, second, bare(guest), "outcast")
+    invite(inviter, second, first + "/guest", id="m3")
+    handled(inviter, second)
+    assert [e for e in inviter.pending("message") if e.get("type") == "error"] == []
+    assert guest.pending("message") == []
 
 
 def test_whom_a_decline_reaches(people):
-    """Those in the room, and nobody else: it is no way to write to strangers."""
+    """Those in the room, and nobody else: it is no way to write to strangers, nor to find out who is there."""
     room = people.room()
     victim, guest = people.session(), people.session()
     decline(guest, room, bare(victim))
-    assert error_of(guest) == "item-not-found"
+    decline(guest, room, room + "/nobody")
+    handled(guest, room)
+    assert guest.pending("message") == []
     assert victim.pending("message") == []
     decline(guest, room, room + "/owner")
     assert user(people.owner.wait(lambda e: user(e, "decline") is not None), "decline").get("from") == bare(guest)

@@ -70,10 +70,11 @@ def test_relay(people):
     request = asked(second, "urn:a")
     forged = request.get("id")[:-1] + ("0" if request.get("id")[-1] != "0" else "1")
     second.send("<iq type='result' id='%s' to='%s'/>" % (forged, request.get("from")))
-    second.send("<iq type='error' id='%s' to='%s'><error type='cancel'><service-unavailable xmlns='%s'/></error></iq>" % (
-        request.get("id"), request.get("from"), NS["stanzas"]))
+    second.send("<iq type='error' id='%s' to='%s'><error type='cancel' by='%s'><service-unavailable xmlns='%s'/>"
+                "</error></iq>" % (request.get("id"), request.get("from"), second.jid, NS["stanzas"]))
     answer = answer_of(owner, id)
     assert condition(answer) == "service-unavailable" and answer.get("from") == room + "/second"
+    assert bare(second) not in text(answer)
     second.sync()
     assert owner.pending("iq") == []
 

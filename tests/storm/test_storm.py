@@ -3,17 +3,14 @@
 import os
 import signal
 import statistics
-import subprocess
 import time
-from contextlib import contextmanager
 
 import pytest
 
 import oracle
+from disk import MB, fill, small_disk
 from harness import LONG, Storm, form, memory
 from suite import wait_until
-
-MB = 1 << 20
 
 
 # -- kills ------------------------------------------------------------------------------------------
@@ -41,30 +38,6 @@ def test_power_cut():
 
 
 # -- the disk ---------------------------------------------------------------------------------------
-
-
-@contextmanager
-def small_disk(directory, size):
-    """A file system of so many bytes for the state of a suite; skips the test when there can be none."""
-    directory.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", "size=%d" % size, "aldis-storm", str(directory)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, timeout=20).returncode != 0:
-        pytest.skip("nothing can be mounted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True, timeout=20)
-
-
-def fill(path):
-    """Writes a file until the disk is full."""
-    with open(path, "wb", buffering=0) as ballast:
-        for size in (MB, 4096):
-            try:
-                while ballast.write(b"x" * size) == size:
-                    pass
-            except OSError:
-                pass
 
 
 def is_full(storm):

@@ -470,10 +470,13 @@ say(const char *how, const struct frame *f)
 		assert_true(stanza_is_canonical(f));
 }
 
-void
+int
 answer_send(const struct frame *f)
 {
+	if (f->payload.len > FRAME_MAX / 2)
+		return E_TOO_BIG;
 	say(f->flags & FLAG_AVAILABLE ? "answer+" : "answer", f);
+	return OK;
 }
 
 void
@@ -575,6 +578,12 @@ outbox_add(struct frame *f, const struct receivers *r)
 		world_payload(f->payload);
 	else
 		say(f->flags & FLAG_STORE ? " store" : " outbox", f);
+}
+
+size_t
+outbox_pending(void)
+{
+	return buf_len(&said);
 }
 
 void

@@ -410,6 +410,34 @@ test_form_lists(void **state)
 	    "room <x xmlns='" NS_MUC_USER "'><status code='104'/></x>\ngone adm none 322\ngone mod none 322\nresult\n");
 }
 
+/* Thousands of changes at once are made all, and told as long as it is not too much. */
+static void
+test_form_many(void **state)
+{
+	struct buf form = { 0 };
+	const char *line;
+	size_t told = 0;
+	unsigned i;
+
+	(void)state;
+	buf_add_string(&form, "<query xmlns='" NS_MUC_OWNER "'><x xmlns='" NS_DATA "' type='submit'>"
+	    "<field var='muc#roomconfig_roomadmins'>");
+	for (i = 0; i < 9600; i++)
+		buf_printf(&form, "<value>%098u@a.test</value>", i);
+	buf_add_string(&form, "</field></x></query>");
+	buf_add_char(&form, '\0');
+	line = owner("owner", TYPE_SET, form.bytes);
+	assert_in_range(strlen(line), 1u << 20, 3u << 20);
+	assert_non_null(strstr(line, "\nresult\n"));
+	for (; (line = strstr(line, "outbox ")) != NULL; line++)
+		told++;
+	assert_in_range(told, 3000, 9500);
+	assert_int_equal(affiliation_count(world, AFFILIATION_ADMIN), 9600);
+	buf_free(&form);
+	/* One change is told. */
+	assert_true(strncmp(admin("owner", ADMIN("<item affiliation='admin' jid='new@a.test'/>")), "outbox own", 10) == 0);
+}
+
 static void
 test_locked(void **state)
 {
@@ -465,6 +493,25 @@ test_register(void **state)
 	assert_string_equal(registers("x", TYPE_GET, NOTHING(NS_REGISTER), 1), "error not-allowed\n");
 }
 
+/* However many register, admins and owners find room in the list. */
+static void
+test_register_many(void **state)
+{
+	char jid[32];
+	unsigned i;
+
+	(void)state;
+	for (i = 0; map_count(world->by_jid) < AFFILIATES_OPEN; i++) {
+		snprintf(jid, sizeof jid, "u%u@a.test", i);
+		affiliation_set(world, slice_string(jid), AFFILIATION_MEMBER, SLICE_NONE, SLICE_NONE);
+	}
+	assert_string_equal(registers("some", TYPE_SET, NICK_FORM("witch"), 1), "error resource-constraint\n");
+	assert_null(affiliate_find(world, SLICE("some@a.test")));
+	assert_string_equal(registers("u1", TYPE_SET, NICK_FORM("witch"), 1), "result\n");
+	assert_non_null(strstr(admin("admin", ADMIN("<item affiliation='member' jid='some@a.test'/>")), "result\n"));
+	assert_int_equal(affiliation_of(world, SLICE("some@a.test")), AFFILIATION_MEMBER);
+}
+
 /* In a room for members only admins have a say, and are not asked twice. */
 static void
 test_approval(void **state)
@@ -479,6 +526,12 @@ test_approval(void **state)
 	assert_true(strncmp(line, "message owner@a.test <x ", 24) == 0);
 	assert_non_null(strstr(line, "\nmessage admin@a.test <x "));
 	assert_non_null(strstr(line, "\nresult\n"));
+	/* Unless the commit fails: then it is handled again. */
+	register_revert();
+	line = registers("new", TYPE_SET, NICK_FORM("newt"), 1500);
+	assert_true(strncmp(line, "message owner@a.test <x ", 24) == 0);
+	register_committed();
+	register_revert();
 	assert_string_equal(registers("new", TYPE_SET, NICK_FORM("newt"), 2000), "error resource-constraint\n");
 	assert_null(affiliate_find(world, SLICE("new@a.test")));
 #define ANSWER(allow) "<x xmlns='" NS_DATA "' type='submit'><field var='FORM_TYPE'><value>" NS_MUC_REGISTER \
@@ -519,9 +572,11 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_configuration, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_types, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_form_lists, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_form_many, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_locked, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_destroy, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_register, setup, world_end),
+		cmocka_unit_test_setup_teardown(test_register_many, setup, world_end),
 		cmocka_unit_test_setup_teardown(test_approval, setup, world_end),
 	};
 

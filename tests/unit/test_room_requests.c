@@ -1,7 +1,7 @@
 /*
  * test_room_requests.c: requests to rooms, their domain and their occupants: who gets which answer.
  *
- * Links: mucd/request.c mucd/access.c mucd/privilege.c mucd/disco.c mucd/rsm.c mucd/relay.c mucd/seal.c
+ * Links: mucd/request.c mucd/access.c mucd/privilege.c mucd/disco.c mucd/rsm.c mucd/relay.c mucd/seal.c mucd/pass.c
  * Links: mucd/vcard.c mucd/mam.c mucd/moderate.c mucd/hat.c mucd/hat_command.c mucd/form.c
  */
 #include "room_world.h"
@@ -217,11 +217,23 @@ answered(enum stanza_type type, const char *from, const char *to, const char *id
 	return heard();
 }
 
+/* An element of some length, as a string. */
+static void
+long_line(struct buf *out, size_t len)
+{
+	buf_add_string(out, "<a xmlns='urn:a'>");
+	while (buf_len(out) < len)
+		buf_add_char(out, 'a');
+	buf_add_string(out, "</a>");
+	buf_add_char(out, '\0');
+}
+
 static void
 test_relay(void **state)
 {
 	struct room *r = coven();
 	const char *line, *id;
+	struct buf large = { 0 };
 
 	(void)state;
 	enter(r, "b@x.test/2", "ben", IN_PARTICIPANT);
@@ -236,8 +248,17 @@ test_relay(void **state)
 	assert_string_equal(answered(TYPE_RESULT, "b@x.test/2", ROOM "/anna", "i1", ""), "");
 	assert_string_equal(answered(TYPE_RESULT, "b@x.test/2", ROOM "/anna", id, "<b xmlns='urn:a'/>"),
 	    "answer iq result from=" ROOM "/ben to=" A " id=i1 handle=101: <b xmlns='urn:a'/>\n");
-	assert_has(answered(TYPE_ERROR, "b@x.test/2", ROOM "/anna", id, "<error type='cancel'/>"),
-	    "answer iq error from=" ROOM "/ben to=" A " id=i1");
+	assert_has(answered(TYPE_ERROR, "b@x.test/2", ROOM "/anna", id, "<error by='b@x.test' type='cancel'/>"),
+	    "answer iq error from=" ROOM "/ben to=" A " id=i1 handle=101: <error type='cancel'/>\n");
+	/* What cannot be sent on is an error to who waits for it. */
+	long_line(&large, FRAME_MAX / 2 + 1);
+	line = answered(TYPE_RESULT, "b@x.test/2", ROOM "/anna", id, large.bytes);
+	assert_has(line, "answer iq error from=" ROOM "/ben to=" A " id=i1");
+	assert_has(line, "<resource-constraint");
+	line = request(TYPE_SET, A, ROOM "/ben", large.bytes);
+	assert_has(line, "answer iq error from=" ROOM "/ben to=" A " id=i1");
+	assert_has(line, "<policy-violation");
+	buf_free(&large);
 }
 
 /* Of several clients with one nick the one that has asked gets the answer, whatever its nick is then. */
