@@ -22,7 +22,8 @@
 #include "counter.h"
 #include "mem.h"
 
-#define PIECE   512   /* rows that go with a transaction, at least */
+#define PIECE   64    /* rows that go with a transaction, at least: more would make those behind it wait */
+#define HURRY   512   /* the same while somebody waits for them */
 
 struct copy {
 	uint64_t account;
@@ -208,9 +209,9 @@ int
 index_some(void)
 {
 	size_t before = sorted.written, limit = 2 * (fresh.count - fresh.added);
+	size_t least = hurried != 0 ? HURRY : PIECE, i;
 	uint64_t last = 0;
-	size_t i;
-	int error = copies_write(&sorted, limit > PIECE ? limit : PIECE);
+	int error = copies_write(&sorted, limit > least ? limit : least);
 
 	if (error || before == sorted.written || sorted.written < sorted.count)
 		return error;
@@ -254,6 +255,8 @@ copies_advance(void)
 		fresh.written = 0;
 	}
 	sorted.settled = sorted.written;
+	if (hurried != 0 && index_written())
+		hurried = 0;
 	if (sorted.written == sorted.count && (fresh.count >= state.index_copies ||
 	    (hurried != 0 && !index_written()))) {
 		struct copies done = sorted;

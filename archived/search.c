@@ -27,7 +27,8 @@
 #include "log.h"
 #include "mem.h"
 
-#define ADD_MESSAGES 500            /* of a job */
+#define ADD_FIRST    100            /* messages of a job: those that are stored meanwhile wait for what it takes */
+#define ADD_MESSAGES 500            /* the same of one behind several that had as many as they could */
 #define ADD_BYTES    (256u << 10)
 #define ADD_TIME     200            /* milliseconds between jobs, unless there are many messages */
 #define REMOVE_ROWS  200
@@ -55,6 +56,7 @@ struct find {
 static TAILQ_HEAD(finds, find) finds = TAILQ_HEAD_INITIALIZER(finds);
 
 static struct {
+	unsigned piece;          /* messages of the next job; 0: the first */
 	bool opened;             /* there are files */
 	bool usable;             /* text.c has it open */
 	bool reset;              /* is to be made anew */
@@ -263,7 +265,7 @@ message_gather(void *arg, struct slice key, struct slice value)
 static int
 gather_add(void)
 {
-	unsigned left = ADD_MESSAGES;
+	unsigned left = self.piece != 0 ? self.piece : ADD_FIRST;
 	char from[8];
 	int error;
 
@@ -448,6 +450,8 @@ finish_add(uint64_t now)
 {
 	self.cursor = job.cursor;
 	COUNT_BY(text_added, job.count);
+	self.piece = !job.full ? ADD_FIRST : self.piece == 0 ? 2 * ADD_FIRST :
+	    2 * self.piece < ADD_MESSAGES ? 2 * self.piece : ADD_MESSAGES;
 	if (!job.full)
 		self.next_at = now + ADD_TIME;
 	if (!job.last)

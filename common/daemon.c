@@ -225,6 +225,8 @@ daemon_command(struct slice *words, size_t count, json_t **result)
 		command = command_find(builtin, words, count, &used);
 	if (command == NULL)
 		return E_NOT_FOUND;
+	if (self.hooks->settle != NULL)
+		self.hooks->settle();
 	return command->run(words + used, count - used, result);
 }
 

@@ -25,6 +25,7 @@
  *                 error nothing has changed, and the daemon is restarted
  *   tick()        every few seconds, when the supervisor asks whether the process lives: for what is done now and
  *                 then, so that an idle process is not woken up for it; followed by flush()
+ *   settle()      before a command runs: for a process that lets some frames wait, so that it shows what they do
  *   gauges()      before the counters are shown: set those gauges that are not kept
  *
  * The router itself runs under daemon_main() as well: it is the hub, has no link to a router, gets
@@ -64,6 +65,7 @@ struct daemon_hooks {
 	void (*flush)(void);
 	void (*gauges)(void);
 	void (*tick)(void);
+	void (*settle)(void);
 	/* To the router: STATE of each child, and the answer to ASK. All hooks may be NULL. */
 	void (*process)(const struct process_message *message);
 };
