@@ -77,12 +77,21 @@ def point(results, part, at, options, call):
     figures["took"] = round(time.monotonic() - began)
     results.put(part, str(at), figures)
     print(f"  {part} {at}: " + ", ".join(f"{key} {figures[key]:.4g}" for key in
-                                         ("cpu_us", "p50_ms", "p99_ms", "change_us", "login_us", "kb", "idle_percent")
+                                         ("cpu_us", "p50_ms", "p99_ms", "flat_us", "change_us", "login_us", "kb", "idle_percent")
                                          if key in figures) + f" ({figures['took']} s)", flush=True)
 
 
 def repeat(options, server, words):
     return median([talk(server, words) for _ in range(options.runs)])
+
+
+def paced_and_flat(options, server, connections, rate):
+    """Some connections talk at a constant rate, and then as fast as they can."""
+    words = ["-n", connections, "-t", options.seconds, "chat"]
+    paced = repeat(options, server, ["-r", rate, *words])
+    flat = repeat(options, server, words)
+    return {**paced, "flat_us": flat["cpu_us"], "flat_per_second": flat["messages_per_second"],
+            "flat_runs": flat["runs"]}
 
 
 # -- idle connections -----------------------------------------------------------------------------
@@ -106,7 +115,6 @@ def idle(options, results):
     most, workers = carried(options)
     few = options.few
     held, up, base = [], 0, None
-    chat = ["-n", few, "-r", options.rate, "-t", options.seconds, "chat"]
 
     def grow(to):
         nonlocal up
@@ -125,7 +133,7 @@ def idle(options, results):
         before, begin = proc.activity(server.pids()), time.monotonic()
         time.sleep(options.calm)
         asleep = proc.asleep(before, proc.activity(server.pids()), time.monotonic() - begin)
-        figures = repeat(options, server, chat)
+        figures = paced_and_flat(options, server, few, options.rate)
         return {**figures, "memory_kb": memory, "kb": (memory - base) / size if size else 0.0, "workers": workers,
                 "idle_percent": asleep["cpu_percent"], "idle_wakes": asleep["wakes"]}
 
@@ -201,10 +209,8 @@ def archive(options, results):
         server.start()
         started = time.monotonic() - began
         drive(server, ["-n", options.chat, "-M", options.chat * 50, "chat"])
-        paced = repeat(options, server, ["-n", options.chat, "-r", options.high_rate, "-t", options.seconds, "chat"])
-        flat = repeat(options, server, ["-n", options.chat, "-t", options.seconds, "chat"])
-        return {**paced, "flat_us": flat["cpu_us"], "flat_per_second": flat["messages_per_second"],
-                "flat_runs": flat["runs"], "fill_seconds": round(took, 1), "start_seconds": round(started, 1),
+        figures = paced_and_flat(options, server, options.chat, options.high_rate)
+        return {**figures, "fill_seconds": round(took, 1), "start_seconds": round(started, 1),
                 "disk_mb": round(proc.disk_bytes(server.directory / "state" / "archived") / 1e6)}
 
     with Suite(options, options.chat) as server:
