@@ -29,6 +29,7 @@ A_HOLDER = 15000        # idle connections of one load generator
 ACCOUNTS = 4000         # that idle connections share: up to 25 sessions of each
 SPARE = 500             # descriptors of a process that are not connections
 SOURCES = 20            # addresses to connect from
+SHOWN = ("cpu_us", "p50_ms", "p99_ms", "flat_us", "change_us", "login_us", "kb", "idle_percent")
 
 
 def median(runs):
@@ -76,9 +77,8 @@ def point(results, part, at, options, call):
         return
     figures["took"] = round(time.monotonic() - began)
     results.put(part, str(at), figures)
-    print(f"  {part} {at}: " + ", ".join(f"{key} {figures[key]:.4g}" for key in
-                                         ("cpu_us", "p50_ms", "p99_ms", "flat_us", "change_us", "login_us", "kb", "idle_percent")
-                                         if key in figures) + f" ({figures['took']} s)", flush=True)
+    shown = [f"{key} {figures[key]:.4g}" for key in SHOWN if key in figures]
+    print(f"  {part} {at}: {', '.join(shown)} ({figures['took']} s)", flush=True)
 
 
 def repeat(options, server, words):
@@ -114,7 +114,7 @@ def steps(sizes, most):
 def idle(options, results):
     most, workers = carried(options)
     few = options.few
-    held, up, base = [], 0, None
+    held, up = [], 0
 
     def grow(to):
         nonlocal up
@@ -125,16 +125,16 @@ def idle(options, results):
             up += count
 
     def measure(size):
-        nonlocal base
+        had, had_kb = up, proc.memory_kb(server.pids())[0]
         grow(size)
         time.sleep(options.settle)
         memory = proc.memory_kb(server.pids())[0]
-        base = base or memory
+        grown = {"kb": (memory - had_kb) / (up - had)} if up > had else {}
         before, begin = proc.activity(server.pids()), time.monotonic()
         time.sleep(options.calm)
         asleep = proc.asleep(before, proc.activity(server.pids()), time.monotonic() - begin)
         figures = paced_and_flat(options, server, few, options.rate)
-        return {**figures, "memory_kb": memory, "kb": (memory - base) / size if size else 0.0, "workers": workers,
+        return {**figures, **grown, "memory_kb": memory, "workers": workers,
                 "idle_percent": asleep["cpu_percent"], "idle_wakes": asleep["wakes"]}
 
     with Suite(options, few + min(most, ACCOUNTS), workers=workers, idle_time=86400) as server:
