@@ -29,6 +29,7 @@ A_HOLDER = 15000        # idle connections of one load generator
 ACCOUNTS = 4000         # that idle connections share: up to 25 sessions of each
 SPARE = 500             # descriptors of a process that are not connections
 SOURCES = 20            # addresses to connect from
+SHOWN = ("cpu_us", "p50_ms", "p99_ms", "flat_us", "change_us", "login_us", "kb", "idle_percent")
 
 
 def median(runs):
@@ -76,13 +77,21 @@ def point(results, part, at, options, call):
         return
     figures["took"] = round(time.monotonic() - began)
     results.put(part, str(at), figures)
-    print(f"  {part} {at}: " + ", ".join(f"{key} {figures[key]:.4g}" for key in
-                                         ("cpu_us", "p50_ms", "p99_ms", "change_us", "login_us", "kb", "idle_percent")
-                                         if key in figures) + f" ({figures['took']} s)", flush=True)
+    shown = [f"{key} {figures[key]:.4g}" for key in SHOWN if key in figures]
+    print(f"  {part} {at}: {', '.join(shown)} ({figures['took']} s)", flush=True)
 
 
 def repeat(options, server, words):
     return median([talk(server, words) for _ in range(options.runs)])
+
+
+def paced_and_flat(options, server, connections, rate):
+    """Some connections talk at a constant rate, and then as fast as they can."""
+    words = ["-n", connections, "-t", options.seconds, "chat"]
+    paced = repeat(options, server, ["-r", rate, *words])
+    flat = repeat(options, server, words)
+    return {**paced, "flat_us": flat["cpu_us"], "flat_per_second": flat["messages_per_second"],
+            "flat_runs": flat["runs"]}
 
 
 # -- idle connections -----------------------------------------------------------------------------
@@ -105,8 +114,7 @@ def steps(sizes, most):
 def idle(options, results):
     most, workers = carried(options)
     few = options.few
-    held, up, base = [], 0, None
-    chat = ["-n", few, "-r", options.rate, "-t", options.seconds, "chat"]
+    held, up = [], 0
 
     def grow(to):
         nonlocal up
@@ -117,16 +125,16 @@ def idle(options, results):
             up += count
 
     def measure(size):
-        nonlocal base
+        had, had_kb = up, proc.memory_kb(server.pids())[0]
         grow(size)
         time.sleep(options.settle)
         memory = proc.memory_kb(server.pids())[0]
-        base = base or memory
+        grown = {"kb": (memory - had_kb) / (up - had)} if up > had else {}
         before, begin = proc.activity(server.pids()), time.monotonic()
         time.sleep(options.calm)
         asleep = proc.asleep(before, proc.activity(server.pids()), time.monotonic() - begin)
-        figures = repeat(options, server, chat)
-        return {**figures, "memory_kb": memory, "kb": (memory - base) / size if size else 0.0, "workers": workers,
+        figures = paced_and_flat(options, server, few, options.rate)
+        return {**figures, **grown, "memory_kb": memory, "workers": workers,
                 "idle_percent": asleep["cpu_percent"], "idle_wakes": asleep["wakes"]}
 
     with Suite(options, few + min(most, ACCOUNTS), workers=workers, idle_time=86400) as server:
@@ -201,10 +209,8 @@ def archive(options, results):
         server.start()
         started = time.monotonic() - began
         drive(server, ["-n", options.chat, "-M", options.chat * 50, "chat"])
-        paced = repeat(options, server, ["-n", options.chat, "-r", options.high_rate, "-t", options.seconds, "chat"])
-        flat = repeat(options, server, ["-n", options.chat, "-t", options.seconds, "chat"])
-        return {**paced, "flat_us": flat["cpu_us"], "flat_per_second": flat["messages_per_second"],
-                "flat_runs": flat["runs"], "fill_seconds": round(took, 1), "start_seconds": round(started, 1),
+        figures = paced_and_flat(options, server, options.chat, options.high_rate)
+        return {**figures, "fill_seconds": round(took, 1), "start_seconds": round(started, 1),
                 "disk_mb": round(proc.disk_bytes(server.directory / "state" / "archived") / 1e6)}
 
     with Suite(options, options.chat) as server:

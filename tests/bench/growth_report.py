@@ -13,13 +13,15 @@ from results import machine_text, markdown
 
 P50, P99 = ("p50_ms", "p50, ms", "{:.2f}"), ("p99_ms", "p99, ms", "{:.2f}")
 DISK = ("fsync_ms", "the disk alone, p50, ms", "{:.2f}")
+FLAT = (("flat_us", "CPU a message flat out, us", "{:.0f}"),
+        ("flat_per_second", "messages a second flat out", "{:.0f}"))
 # part -> its title, what is counted, (key, head of the column, how to write it); what its plot has against the
 # left axis, beside p50 and p99 against the right one.
 SERIES = {
     "idle": ("Idle connections", "idle connections", (
-        ("cpu_us", "CPU a message, us", "{:.0f}"), P50, P99, DISK,
+        ("cpu_us", "CPU a message, us", "{:.0f}"), P50, P99, DISK, *FLAT,
         ("kb", "KB a connection", "{:.1f}"), ("idle_percent", "CPU without messages, %", "{:.2f}"),
-        ("idle_wakes", "wake-ups a minute then", "{:.0f}")), ("cpu_us",)),
+        ("idle_wakes", "wake-ups a minute then", "{:.0f}")), ("cpu_us", "flat_us")),
     "rooms": ("Occupants of a room", "occupants", (
         ("cpu_us", "CPU a delivered message, us", "{:.1f}"), P50, P99, DISK,
         ("rate", "said a second", "{:.0f}")), ("cpu_us",)),
@@ -28,15 +30,13 @@ SERIES = {
         ("rate", "changes a second", "{:.0f}"), ("login_us", "CPU a login, contacts away, us", "{:.0f}"),
         ("login_online_us", "contacts online, us", "{:.0f}")), ("cpu_us",)),
     "archive": ("Messages in the archive", "messages", (
-        ("cpu_us", "CPU a message, us", "{:.0f}"), P50, P99, DISK,
-        ("flat_us", "CPU a message flat out, us", "{:.0f}"),
-        ("flat_per_second", "messages a second flat out", "{:.0f}"),
+        ("cpu_us", "CPU a message, us", "{:.0f}"), P50, P99, DISK, *FLAT,
         ("start_seconds", "start, s", "{:.1f}"), ("disk_mb", "MB on disk", "{:.0f}")),
         ("cpu_us", "flat_us")),
 }
 ABOUT = {
-    "idle": "{few} connections say {rate} messages a second to each other beside idle ones, all over TLS and logged in, "
-            "{workers} c2sd; idle connections are of 4,000 accounts.",
+    "idle": "{few} connections say {rate} messages a second to each other, and then as many as they can, beside idle "
+            "ones, all over TLS and logged in, {workers} c2sd; idle connections are of 4,000 accounts.",
     "rooms": "One room; about {deliveries} messages a second are delivered to its occupants, so in a larger room less "
              "is said.",
     "rosters": "One account changes its presence; about {deliveries} presences a second are delivered. A login asks "
@@ -79,9 +79,9 @@ def section(results, part):
     if len(rows) > 1:
         first, last = rows[0], rows[-1]
         if first[1]["cpu_us"] and first[1]["p99_ms"]:
-            cost, late = (last[1][key] / first[1][key] for key in ("cpu_us", "p99_ms"))
-            text += [f"From {first[0]:,} to {last[0]:,}: {columns[0][1].rpartition(',')[0]} times {cost:.2f}, "
-                     f"p99 times {late:.2f}.", ""]
+            ratios = [f"{head.rpartition(',')[0]} times {last[1][key] / first[1][key]:.2f}" for key, head, _ in columns
+                      if key in ("cpu_us", "flat_us", "p99_ms") and key in last[1] and first[1].get(key)]
+            text += [f"From {first[0]:,} to {last[0]:,}: {', '.join(ratios)}.", ""]
     return text + [f"- {fault}" for fault in faults(part, rows)]
 
 

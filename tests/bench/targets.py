@@ -135,7 +135,9 @@ def row(groups, settings, target):
     own, other = figure(groups, path), figure(groups, to) if to else None
     if own is None or (to and other is None):
         return [text, wanted, "not measured", "", "?"]
-    value = own[0] / other[0] if to and other[0] else own[0]
+    if to and not other[0]:
+        return [text, wanted, "the other has none", "", "?"]
+    value = own[0] / other[0] if to else own[0]
     said = number(value) if to else number(value, unit)
     detail = f"{number(own[0])} / {number(other[0], unit)}" if to else ""
     if path.startswith("aldis/busy.p"):
