@@ -160,6 +160,14 @@ release(const struct frame *f, uint64_t id, uint64_t spool)
 	return frame_write(&spooled, &run.out->frames);
 }
 
+/* Rooms leave half of a spool to others. Who is refused then is out of its room: there may be no gap in what it is told
+ * that it does not hear of. */
+static uint64_t
+spool_limit(const struct frame *f)
+{
+	return f->flags & FLAG_ROOM ? (state.spool_messages + 1) / 2 : state.spool_messages;
+}
+
 /* Gives a message its id and its places. */
 static int
 message_take(const struct frame *asked, struct slice whole)
@@ -181,10 +189,11 @@ message_take(const struct frame *asked, struct slice whole)
 	if (error)
 		return error;
 	copy.flags = (copy.flags & ~(uint32_t)(FLAG_FROM_SKIPS | FLAG_TO_SKIPS)) | skips;
-	if (receives && spool_count(owner->id) >= state.spool_messages) {
+	if (receives && spool_count(owner->id) >= spool_limit(f)) {
 		log_debug("message refused", "to=%s reason=\"spool full\"", log_quote(f->to));
-		error = is_released(f) ? undeliverable_tell(f, STANZA_ERROR_RESOURCE_CONSTRAINT,
-		    SLICE("Too much waits for this server"), run.now, &run.out->frames) : OK;
+		error = is_released(f) ? undeliverable_tell(f, f->flags & FLAG_ROOM ? STANZA_ERROR_SERVICE_UNAVAILABLE :
+		    STANZA_ERROR_RESOURCE_CONSTRAINT, SLICE("Too much waits for this server"), run.now,
+		    &run.out->frames) : OK;
 		return error ? error : refuse(f);
 	}
 	if (f->flags & FLAG_FROM_LOCAL)

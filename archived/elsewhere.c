@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "jid.h"
+#include "log.h"
 #include "map.h"
 #include "mem.h"
 #include "stanza.h"
@@ -57,9 +58,15 @@ group_store(const struct group *group, const struct frame *said, uint64_t room_i
 		.flags = (said->flags & (FLAG_FROM_ENTRY | FLAG_SPOOL)) | FLAG_ROOM | FLAG_STORE | FLAG_TO_REMOTE |
 		    FLAG_NO_PERMANENT };
 
+	int error;
+
 	if (room_id != 0)
 		f.numbers = slice_of(&room_id, sizeof room_id);
-	return batch_store(&f);
+	error = batch_store(&f);
+	if (error != E_TOO_BIG)
+		return error;
+	log_error("message left out", "to=%s reason=\"%s\"", log_quote(f.to), error_text(error));
+	return OK;
 }
 
 int

@@ -3,8 +3,9 @@
  * transaction in which the HISTORY came, at its place: what was stored before it is in it, also in the same
  * transaction, and what comes after it is not. Fails when the store does.
  *
- * The archive is walked back until there are enough messages, then they are written in their order: to the router, or
- * on the spool of a receiver elsewhere, behind what the room has said to it before. Who has sent one is never in it. Characters are those of the whole stanzas, as they are sent.
+ * The archive is walked back until there are enough messages, then they are written in their order: to the
+ * router, or on the spool of a receiver elsewhere, behind what the room has said to it before. Who has sent one
+ * is never in it. Characters are those of the whole stanzas, as they are sent.
  */
 #include "archived.h"
 

@@ -77,7 +77,7 @@ lazy_over(uv_timer_t *timer)
 static bool
 is_lazy(void)
 {
-	if (self.urgent || batch_bytes() == 0 || batch_bytes() > LAZY_BYTES)
+	if (self.urgent || self.overdue || batch_bytes() == 0 || batch_bytes() > LAZY_BYTES)
 		return false;
 	if (!uv_is_active((uv_handle_t *)&self.lazy))
 		uv_timer_start(&self.lazy, lazy_over, LAZY_TIME, 0);
@@ -287,6 +287,22 @@ note(int error)
 	self.failing = error != OK;
 }
 
+/* The store is full: what is to go anyway goes now. */
+static void
+make_room(void)
+{
+	int error;
+
+	self.overdue = true;
+	if (!retention_pending())
+		retention_begin(daemon_now());
+	error = give_up_some();
+	if (error == OK)
+		error = retention_some();
+	if (error)
+		log_debug("no room made", "reason=\"%s\"", error_text(error));
+}
+
 static void
 on_flush(void)
 {
@@ -302,6 +318,8 @@ on_flush(void)
 			error = give_up_some();
 		if (error == OK)
 			error = retention_some();
+		if (error == E_FULL)
+			make_room();
 		if (error)
 			wait_for(RETRY_TIME);
 		note(error);
@@ -459,6 +477,7 @@ main(void)
 {
 	static const struct daemon_hooks hooks = {
 		.role = ROLE_ARCHIVED,
+		.nice_pool = true, /* the index of words: messages go first */
 		/* Some clients look for it among the features of the server (profanity). */
 		.serves = "account-ns " NS_MAM "\n"
 		    "feature " NS_MAM "\n"

@@ -31,6 +31,7 @@
 #define ADD_MESSAGES 500            /* the same of one behind several that had as many as they could */
 #define ADD_BYTES    (256u << 10)
 #define ADD_TIME     200            /* milliseconds between jobs, unless there are many messages */
+#define BUSY_REST    2              /* while messages come: times what a job took, between jobs of what is behind */
 #define REMOVE_ROWS  200
 #define RETRY_TIME   5000           /* milliseconds after a failure */
 #define PURGE_TIME   3600000        /* milliseconds from a purge to the next, at least */
@@ -76,6 +77,8 @@ static struct {
 /* The job at hand; what is below is the thread's while it works. */
 static struct {
 	enum work work;
+	uint64_t began;          /* ticks */
+	uint64_t committed;      /* then */
 	struct find *find;
 	struct buf rows;
 	uint64_t cursor;         /* after it */
@@ -377,6 +380,8 @@ search_prepare(uint64_t now)
 	self.last_was_find = work == WORK_FIND;
 	job.count = job.cursor = 0;
 	job.error = OK;
+	job.began = now;
+	job.committed = self.committed;
 	job.full = job.last = job.first = job.done = false;
 	buf_clear(&job.rows);
 	buf_clear(&job.keys);
@@ -454,6 +459,8 @@ finish_add(uint64_t now)
 	    2 * self.piece < ADD_MESSAGES ? 2 * self.piece : ADD_MESSAGES;
 	if (!job.full)
 		self.next_at = now + ADD_TIME;
+	else if (self.committed != job.committed)
+		self.next_at = now + BUSY_REST * (now - job.began + 1);
 	if (!job.last)
 		return;
 	self.target = 0;

@@ -134,8 +134,7 @@ undeliverable_tell(const struct frame *f, enum stanza_error condition, struct sl
 {
 	struct telling telling = { condition, text, now, out };
 
-	/* A room is told of its messages: who is gone it hears of by these. */
-	return (f->flags & FLAG_ROOM) && f->kind == STANZA_PRESENCE ? OK : elsewhere_each(f, tell, &telling);
+	return elsewhere_each(f, tell, &telling);
 }
 
 /* Tells the sender of a message that is given up. */
@@ -146,6 +145,10 @@ sender_tell(const struct frame *f, enum stanza_error condition, struct slice tex
 	struct frame reply;
 	int error = OK;
 
+	/* A room hears of messages that can never arrive: that is enough. What has waited for too long says nothing of
+	 * those who were to get it. */
+	if ((f->flags & FLAG_ROOM) && (f->kind == STANZA_PRESENCE || condition == STANZA_ERROR_REMOTE_SERVER_TIMEOUT))
+		return OK;
 	if (f->kind == STANZA_PRESENCE || (f->flags & FLAG_ROOM))
 		return undeliverable_tell(f, condition, text, now, out);
 	if ((f->flags & FLAG_TO_REMOTE) && stanza_error_reply(f, condition, text, &scratch, &reply))
@@ -257,7 +260,7 @@ undeliverable_expire(uint64_t now, struct buf *out, bool *more)
 	int error = OK;
 
 	*more = false;
-	for (count = 0; count < STEP && error == OK; count++) {
+	for (count = 0; count < STEP && error == OK && buf_len(out) < OUT_BYTES; count++) {
 		/* Of the same domain as long as it has some. */
 		search.id = 0;
 		if (search.account != 0)

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -25,6 +26,7 @@
 #define WORDS_MAX    32          /* words of a command */
 #define POOL_DEFAULT 4           /* libuv's own number of threads */
 #define POOL_MAX     1024
+#define POOL_NICE    10
 #define FLUSH_ROUNDS 4           /* how often flush() may ask for itself in one iteration */
 
 static struct {
@@ -590,10 +592,16 @@ finish(void)
 		uv_idle_stop(&self.again);
 }
 
+static uv_barrier_t pool_begun; /* one request for each thread: none does two */
+
 static void
 work(uv_work_t *request)
 {
 	(void)request;
+	uv_barrier_wait(&pool_begun);
+	/* Of this thread alone, as Linux has it. */
+	if (self.hooks->nice_pool && setpriority(PRIO_PROCESS, 0, POOL_NICE) != 0)
+		log_warn("thread not made nice", "reason=\"%s\"", strerror(errno));
 }
 
 static void
@@ -619,6 +627,8 @@ warm_up(void)
 	    (slice_number(slice_string(wanted), POOL_MAX, &count) || count == 0))
 		count = POOL_DEFAULT;
 	left = (size_t)count;
+	if (uv_barrier_init(&pool_begun, (unsigned)count) != 0)
+		log_panic(__FILE__, __LINE__, "no barrier");
 	requests = mem_array(left, sizeof *requests);
 	for (i = 0; i < count; i++) {
 		requests[i].data = &left;
@@ -626,6 +636,7 @@ warm_up(void)
 	}
 	while (left != 0)
 		uv_run(&self.loop, UV_RUN_ONCE);
+	uv_barrier_destroy(&pool_begun);
 	free(requests);
 }
 

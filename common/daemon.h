@@ -65,6 +65,7 @@ struct daemon_hooks {
 	void (*flush)(void);
 	void (*gauges)(void);
 	void (*tick)(void);
+	bool nice_pool;                  /* what the threads of its pool do comes behind all else */
 	void (*settle)(void);
 	/* To the router: STATE of each child, and the answer to ASK. All hooks may be NULL. */
 	void (*process)(const struct process_message *message);

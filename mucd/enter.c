@@ -185,7 +185,7 @@ room_show(struct client *client, const struct wanted *wanted, unsigned status, b
 	struct occupant *o = client->occupant;
 	const struct change change = { .status = status | (o->room->config.logged ? STATUS_170 : 0u) };
 
-	presence_show_room(client);
+	presence_show_room(client, SIZE_MAX);
 	if (others)
 		presence_tell(o, &change, NULL);
 	else
@@ -265,8 +265,11 @@ refusal(const struct room *room, const struct entry *e)
 	if (a < AFFILIATION_ADMIN && is_full(room) && occupant_find(room, e->nick) == NULL)
 		return STANZA_ERROR_SERVICE_UNAVAILABLE;
 	/* With it what is said to all might not be one frame, and the longest addresses are nobody's. */
-	if (!client_fits(room, e->f->from))
+	if (!client_fits(room, e->f->from, a >= AFFILIATION_ADMIN) ||
+	    (e->f->handle == 0 && !domain_fits_room(room, e->f->from)))
 		return STANZA_ERROR_SERVICE_UNAVAILABLE;
+	if (!occupant_fits(occupant_find(room, e->nick)))
+		return STANZA_ERROR_RESOURCE_CONSTRAINT;
 	return STANZA_ERROR_NONE;
 }
 

@@ -233,7 +233,7 @@ invite_failed(const struct room *room, const struct frame *f)
 	out.flags = FLAG_ERROR;
 	out.origin = 0;
 	out.seq = 0;
-	pass_error(f->payload, &payload);
+	pass_error(f->payload, access_real_jids(room, out.to), &payload);
 	out.payload = buf_slice(&payload);
 	out.name = SLICE("error");
 	out.ns = SLICE(NS_CLIENT);

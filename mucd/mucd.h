@@ -223,7 +223,7 @@ int affiliations_open(void);
 
 #define HATS_MAX    50           /* of a room */
 #define HATS_ON_MAX 10           /* that one user wears in a room */
-#define HATS_WORN_MAX 1000       /* in a room, by all together */
+#define HATS_WORN_MAX 200        /* in a room, by all together */
 
 struct hat *hat_find(const struct room *room, struct slice uri);
 bool hat_is_worn(const struct hat *hat, struct slice bare);
@@ -295,8 +295,14 @@ occupant_bare(const struct occupant *occupant)
 struct occupant *occupant_find(const struct room *room, struct slice nick);
 struct occupant *occupant_of(const struct room *room, struct slice bare); /* its first; NULL */
 struct client *client_find(const struct room *room, struct slice full);
-/* Whether a room has place for one more address among those to whom it speaks. */
-bool client_fits(const struct room *room, struct slice full);
+#define CLIENTS_MAX 32  /* of one occupant */
+#define DOMAINS_MAX 256 /* elsewhere, of those in a room: each has its copy of what is said on its spool */
+/* Whether a room has place for one more address among those to whom it speaks; the last places are for admins. */
+bool client_fits(const struct room *room, struct slice full, bool admin);
+/* Whether it has for one more domain elsewhere. */
+bool domain_fits_room(const struct room *room, struct slice full);
+/* Whether an occupant, or NULL, may have one more client. */
+bool occupant_fits(const struct occupant *occupant);
 /* Adds a client under a nick, which is free or its user's. */
 struct client *client_add(struct room *room, struct slice full, uint64_t handle, struct slice nick,
     enum role_in_room role, uint64_t now);
@@ -407,7 +413,8 @@ bool presence_is_shown(const struct occupant *occupant); /* as the room is confi
 /* Changes the nick, and tells of it (section 7.6). */
 void presence_rename(struct occupant *occupant, struct slice nick);
 /* Tells one client, who has entered, of all others. */
-void presence_show_room(const struct client *client);
+/* most: bytes of what waits to be said, above which no more are told. */
+void presence_show_room(const struct client *client, size_t most);
 /* Tells one client, who may see it, of another occupant. */
 void presence_show_occupant(const struct occupant *occupant, const struct client *client);
 /* Tells that a client is leaving or being removed, then removes it: from the room when it was the last of its
@@ -424,8 +431,9 @@ void presence_expel(struct occupant *occupant, const struct change *change);
 bool pass_message(const struct room *room, const struct xmlin_element *e);
 bool pass_presence(const struct xmlin_element *e);
 /* Appends the error of a payload without the addresses that it tells: who has said it, and where to somebody has gone
- * (RFC 6120 sections 8.3.2, 8.3.3.5, 8.3.3.14). */
-void pass_error(struct slice payload, struct buf *out);
+ * (RFC 6120 sections 8.3.2, 8.3.3.5, 8.3.3.14). words: what its server says besides as well, which may have an address
+ * in it. */
+void pass_error(struct slice payload, bool words, struct buf *out);
 
 /* -- enter.c, leave in it: sections 7.2, 7.14, 7.6, 7.7 ------------------------------------------------------ */
 

@@ -16,6 +16,7 @@
 #define KEY_SIZE 16
 
 #define ADDRESSES_LEAST (64u << 10) /* bytes of the addresses in a room, whatever its domain has configured */
+#define ADDRESSES_KEPT  (8u << 10)  /* of these, for admins and owners */
 #define ADDRESS_MEAN    128u        /* bytes of an address, when a room is full: clients have half of that */
 
 /* All clients of one session. */
@@ -258,11 +259,49 @@ address_size(struct slice full)
 }
 
 bool
-client_fits(const struct room *room, struct slice full)
+client_fits(const struct room *room, struct slice full, bool admin)
 {
 	size_t most = ADDRESSES_LEAST + (size_t)room->domain->occupants_max * ADDRESS_MEAN;
 
-	return room->address_bytes + address_size(full) <= (most < ADDRESSES_MOST ? most : ADDRESSES_MOST);
+	if (most > ADDRESSES_MOST)
+		most = ADDRESSES_MOST;
+	return room->address_bytes + address_size(full) <= most - (admin ? 0 : ADDRESSES_KEPT);
+}
+
+bool
+domain_fits_room(const struct room *room, struct slice full)
+{
+	struct map *domains = map_new();
+	const struct occupant *o;
+	const struct client *client;
+	struct jid jid;
+	bool fits;
+
+	TAILQ_FOREACH(o, &room->occupants, all) {
+		TAILQ_FOREACH(client, &o->clients, siblings) {
+			if (client->handle != 0)
+				continue;
+			jid_split(client_jid(client), &jid);
+			if (map_get(domains, jid.domain) == NULL)
+				map_put(domains, jid.domain, domains);
+		}
+	}
+	jid_split(full, &jid);
+	fits = map_count(domains) < DOMAINS_MAX || map_get(domains, jid.domain) != NULL;
+	map_free(&domains);
+	return fits;
+}
+
+bool
+occupant_fits(const struct occupant *o)
+{
+	const struct client *client;
+	size_t count = 0;
+
+	if (o != NULL)
+		TAILQ_FOREACH(client, &o->clients, siblings)
+			count++;
+	return count < CLIENTS_MAX;
 }
 
 /* Adds a client to those of its occupant: who has said something last is the last. */

@@ -62,7 +62,7 @@ pass_presence(const struct xmlin_element *e)
 
 /* Copies what an error says, but for where somebody has gone. */
 static void
-error_copy(const struct xmlin_element *error, struct buf *out)
+error_copy(const struct xmlin_element *error, bool words, struct buf *out)
 {
 	struct xmlin_element child;
 	struct buf scratch = { 0 };
@@ -80,14 +80,16 @@ error_copy(const struct xmlin_element *error, struct buf *out)
 	while (xmlin_child(&in, &child)) {
 		if (slice_is(child.ns, NS_STANZAS) && (slice_is(child.name, "gone") || slice_is(child.name, "redirect")))
 			buf_printf(out, "<%.*s xmlns='" NS_STANZAS "'/>", SLICE_ARG(child.name));
-		else
+		else if (words)
 			buf_add_slice(out, child.whole);
+		else if (slice_is(child.ns, NS_STANZAS) && !slice_is(child.name, "text"))
+			buf_printf(out, "<%.*s xmlns='" NS_STANZAS "'/>", SLICE_ARG(child.name));
 	}
 	xml_close(out, "error", head);
 }
 
 void
-pass_error(struct slice payload, struct buf *out)
+pass_error(struct slice payload, bool words, struct buf *out)
 {
 	struct xmlin_element e;
 	struct xmlin in;
@@ -95,6 +97,6 @@ pass_error(struct slice payload, struct buf *out)
 	xmlin_begin(&in, payload, SLICE(NS_CLIENT));
 	while (xmlin_child(&in, &e)) {
 		if (slice_is(e.name, "error") && slice_is(e.ns, NS_CLIENT))
-			error_copy(&e, out);
+			error_copy(&e, words, out);
 	}
 }

@@ -244,11 +244,13 @@ presence_show_occupant(const struct occupant *o, const struct client *client)
 }
 
 void
-presence_show_room(const struct client *client)
+presence_show_room(const struct client *client, size_t most)
 {
 	const struct occupant *self = client->occupant, *o;
 
 	TAILQ_FOREACH(o, &self->room->occupants, all) {
+		if (outbox_pending() >= most)
+			return;
 		if (o != self && presence_is_shown(o))
 			presence_show_occupant(o, client);
 	}

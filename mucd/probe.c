@@ -31,7 +31,7 @@ client_tell(const struct frame *probe, const struct client *client, struct slice
 	const struct occupant *o = nick.ptr != NULL ? occupant_find(room, nick) : NULL;
 
 	if (nick.ptr == NULL)
-		presence_show_room(client);
+		presence_show_room(client, RUN_BYTES);
 	if (nick.ptr == NULL || o == client->occupant)
 		presence_tell_client(client, &none);
 	else if (o != NULL && presence_is_shown(o))
@@ -48,6 +48,8 @@ probe_handle(const struct frame *f, struct room *room, struct slice nick)
 
 	TAILQ_FOREACH(o, &room->occupants, all) {
 		TAILQ_FOREACH(client, &o->clients, siblings) {
+			if (outbox_pending() >= RUN_BYTES)
+				return; /* who asks for so much asks again */
 			if (slice_equal(client_jid(client), f->from) || slice_equal(occupant_bare(o), f->from))
 				client_tell(f, client, nick);
 		}

@@ -151,7 +151,7 @@ relay_answer(const struct frame *f, uint64_t now)
 	out.origin = 0;
 	out.seq = 0;
 	if (f->subtype == TYPE_ERROR) {
-		pass_error(f->payload, &payload);
+		pass_error(f->payload, access_real_jids(room, out.to), &payload);
 		out.payload = buf_slice(&payload);
 		out.name = SLICE("error");
 		out.ns = SLICE(NS_CLIENT);

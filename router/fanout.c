@@ -168,103 +168,6 @@ given_end(struct peer *peer, struct given *g)
 	said_settle(s);
 }
 
-/* -- what mucd may say ------------------------------------------------------------------------------- */
-
-/* Whether an address is a room's: bare, with a local part, in a domain of this daemon. */
-static bool
-is_room(const struct peer *mucd, struct slice jid)
-{
-	struct jid parts;
-
-	return jid.ptr != NULL && jid_parse(jid, &parts) == 0 && parts.local.ptr != NULL &&
-	    parts.resource.ptr == NULL && route_owns(mucd, jid);
-}
-
-static bool
-is_full(struct slice jid)
-{
-	struct jid parts;
-
-	return jid_parse(jid, &parts) == 0 && parts.resource.ptr != NULL;
-}
-
-static bool
-are_full(struct slice lines)
-{
-	struct slice line;
-
-	while (slice_line(&lines, &line)) {
-		if (!is_full(line))
-			return false;
-	}
-	return true;
-}
-
-/* What is to be stored in the archive of a room. */
-static bool
-fits_archive(const struct peer *mucd, const struct frame *f)
-{
-	struct jid sender;
-
-	return f->kind == STANZA_MESSAGE && (f->flags & FLAG_FROM_LOCAL) && f->token.len == ONCE_SIZE &&
-	    f->to.ptr != NULL && slice_equal(f->to, jid_bare_of(f->from)) && is_room(mucd, f->to) &&
-	    (f->jid.ptr == NULL || (jid_parse(f->jid, &sender) == 0 && sender.resource.ptr == NULL));
-}
-
-static const char *
-stanza_fault(const struct peer *mucd, const struct frame *f)
-{
-	bool room = (f->flags & FLAG_ROOM) != 0;
-	uint32_t flags = FLAG_FROM_ENTRY | FLAG_STORE | (room ? FLAG_ROOM | FLAG_FROM_LOCAL : 0u);
-	struct jid to;
-
-	if (!route_type_fits(f->kind, f->subtype) || (f->kind == STANZA_PRESENCE && f->subtype != TYPE_AVAILABLE &&
-	    f->subtype != TYPE_UNAVAILABLE && f->subtype != TYPE_ERROR))
-		return "malformed stanza";
-	if (f->from.ptr == NULL || !route_owns(mucd, f->from))
-		return "not its address";
-	if ((f->flags & ~flags) || ((f->flags & FLAG_FROM_LOCAL) && !(f->flags & FLAG_STORE)))
-		return "flags";
-	if (f->audience != AUDIENCE_NONE || f->handle != 0 || f->archive_id != 0 || !are_full(f->text))
-		return "not its receivers";
-	if (f->text.len != 0 && f->token.len != ONCE_SIZE)
-		return "no token";
-	if (room)
-		return (f->flags & FLAG_STORE) && !fits_archive(mucd, f) ? "not for its archive" : NULL;
-	if (f->kind != STANZA_MESSAGE || f->token.len != ONCE_SIZE || f->to.ptr == NULL ||
-	    jid_parse(f->to, &to) != 0)
-		return "malformed stanza";
-	return f->numbers.ptr != NULL || f->text.ptr != NULL ? "not its receivers" : NULL;
-}
-
-static const char *
-history_fault(const struct peer *mucd, const struct frame *f)
-{
-	if (!is_room(mucd, f->jid))
-		return "not its address";
-	if ((f->handle != 0) == (f->to.ptr != NULL) || (f->to.ptr != NULL && !is_full(f->to)))
-		return "not its receivers";
-	return frame_count(f) == 2 ? NULL : "how much";
-}
-
-static const char *
-room_fault(const struct peer *mucd, const struct frame *f)
-{
-	return is_room(mucd, f->jid) ? NULL : "not its address";
-}
-
-/* What there is to say. */
-static const struct kind {
-	enum frame_type type;
-	bool counted;           /* number is its place */
-	const char *(*fault)(const struct peer *mucd, const struct frame *f);
-} kinds[] = {
-	{ FRAME_STANZA, true, stanza_fault },
-	{ FRAME_HISTORY, true, history_fault },
-	{ FRAME_REDACT, false, room_fault },
-	{ FRAME_FORGET, false, room_fault },
-};
-
 /* -- archived ---------------------------------------------------------------------------------------- */
 
 /* Passes to archived what it is to do; when it is away it gets it as soon as it is back. */
@@ -452,11 +355,11 @@ message_give(const struct said *s)
 
 /* Why a frame cannot be taken; NULL when it can. */
 static const char *
-frame_fault(struct peer *mucd, const struct frame *f, const struct kind *kind)
+frame_fault(struct peer *mucd, const struct frame *f)
 {
-	const char *fault = f->seq == 0 ? "not in custody" : kind->fault(mucd, f);
+	const char *fault = f->seq == 0 ? "not in custody" : fanout_fault(mucd, f);
 
-	if (fault == NULL && kind->counted && (f->type == FRAME_HISTORY || (f->flags & FLAG_ROOM))) {
+	if (fault == NULL && (f->type == FRAME_HISTORY || (f->type == FRAME_STANZA && (f->flags & FLAG_ROOM)))) {
 		if (f->number <= mucd->said)
 			return "number";
 		mucd->said = f->number;
@@ -529,16 +432,13 @@ frame_queue(struct peer *mucd, const struct frame *f)
 void
 fanout_frame(struct peer *mucd, const struct frame *f)
 {
-	const struct kind *kind = kinds;
 	struct frame out = *f;
 	struct buf lines = { 0 };
 	const char *fault;
 
 	if (mucd->resyncing || (f->seq != 0 && !peer_in_order(mucd, f)))
 		return;
-	while (kind->type != f->type)
-		kind++;
-	fault = frame_fault(mucd, f, kind);
+	fault = frame_fault(mucd, f);
 	if (fault != NULL) {
 		peer_refuse(mucd, f, fault);
 		peer_ack(mucd->incarnation, f->seq);

@@ -233,9 +233,9 @@ remote_takes_room(const struct frame *f, struct slice to)
 	jid_split(to, &jid);
 	if (registry_local_domain(jid.domain))
 		return false; /* it has become ours: who was there has gone */
-	if (registry_elsewhere(jid.domain))
-		return true;
 	out.to = to;
+	if (registry_elsewhere(jid.domain) && !remote_forbids(&out))
+		return true;
 	refuse(&out, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND, NULL);
 	return false;
 }

@@ -377,6 +377,7 @@ void fanout_frame(struct peer *mucd, const struct frame *f);
 /* STORED: false when it is not one of its own that is being stored. */
 bool fanout_stored(uint32_t origin, uint64_t seq, uint64_t id, uint64_t spool);
 void fanout_acked(struct peer *archived, const struct frame *f);   /* ACK of archived, of what mucd has sent */
+const char *fanout_fault(const struct peer *mucd, const struct frame *f); /* fanout_fault.c: NULL when it may be said */
 void fanout_history(struct peer *archived, const struct frame *f); /* STANZA with FLAG_ROOM */
 void fanout_history_end(struct peer *archived, const struct frame *f);
 void fanout_taken(struct peer *peer, const struct frame *f);       /* TAKEN */

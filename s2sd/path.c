@@ -158,34 +158,36 @@ is_full(const struct path *path)
 	    q->bytes > HARD_LIMIT * settings.queue_bytes || outqueue_memory() > settings.queue_total;
 }
 
-static void
-enqueue(struct path *path, const struct frame *f, uint64_t spooled)
-{
-	struct kept *kept = kept_new(f);
-
-	outqueue_add(&path->queue, kept, spooled, kept->len);
-}
-
-/* What a room says is a stanza for each receiver. It is delivered when the last of them is: those before it have no
- * place on the spool. */
+/* What a room says is a stanza for each receiver, all of one frame. It is delivered when the last of them is: those
+ * before it have no place on the spool. Who has it since the row came before gets it no more. */
 static void
 enqueue_room(struct path *path, const struct frame *f)
 {
 	struct slice rest = f->text, line;
-	struct frame one = *f;
+	struct frame row = *f;
+	struct kept *kept;
+	size_t at = 0;
+	bool first = true;
 
-	one.number = frame_count(f) != 0 ? frame_at(f, 0) : 0; /* its id in the archive of the room */
-	one.text = SLICE_NONE;
-	while (slice_line(&rest, &line)) {
-		one.to = line;
-		one.flags = f->flags | (rest.len != 0 ? FLAG_MORE : 0u);
-		enqueue(path, &one, rest.len != 0 ? 0 : f->archive_id);
+	row.number = frame_count(f) != 0 ? frame_at(f, 0) : 0; /* its id in the archive of the room */
+	kept = kept_new(&row);
+	for (; slice_line(&rest, &line); at = f->text.len - rest.len) {
+		bool last = rest.len == 0;
+
+		if (!last && path->row == f->archive_id && at < path->row_had)
+			continue;
+		outqueue_add(&path->queue, first ? kept : kept_hold(kept), last ? f->archive_id : 0,
+		    first ? kept->len : sizeof(struct outqueue_item));
+		outqueue_line(&path->queue, at);
+		first = false;
 	}
 }
 
 void
 path_deliver(struct path *path, const struct frame *f)
 {
+	struct kept *kept;
+
 	if (frame_spooled(f) != 0 && is_repeated(path, f))
 		return;
 	if (path->state == PATH_IDLE)
@@ -208,13 +210,25 @@ path_deliver(struct path *path, const struct frame *f)
 	 * the spool, until that is drained from its beginning (remote_draining()). */
 	if (frame_spooled(f) != 0 && path->skipped)
 		return;
-	if (f->flags & FLAG_ROOM)
+	if (f->flags & FLAG_ROOM) {
 		enqueue_room(path, f);
-	else
-		enqueue(path, f, frame_spooled(f));
+	} else {
+		kept = kept_new(f);
+		outqueue_add(&path->queue, kept, frame_spooled(f), kept->len);
+	}
 	if (path->stream != NULL)
 		transport_touch(&path->stream->net);
 	remote_limits(path->remote);
+}
+
+/* Makes of what a room says the stanza for one of its receivers. */
+static void
+receiver_set(struct frame *f, const struct outqueue_item *item)
+{
+	struct slice rest = slice_part(f->text, item->line, SIZE_MAX);
+
+	slice_line(&rest, &f->to);
+	f->text = SLICE_NONE;
 }
 
 void
@@ -227,6 +241,8 @@ path_write(struct path *path)
 	while (buf_len(&s->net.out) < OUT_HIGH && (item = outqueue_next(&path->queue)) != NULL) {
 		ASSERT(item->kept != NULL &&
 		    frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK);
+		if (f.flags & FLAG_ROOM)
+			receiver_set(&f, item);
 		traffic_stanza(s, &f);
 		outqueue_wrote(&path->queue, transport_written(&s->net));
 	}
@@ -237,12 +253,19 @@ static void
 delivered(void *arg, const struct outqueue_item *item)
 {
 	struct path *path = arg;
+	struct frame f;
 
 	path->useful = true;
 	path->hurried = false;
 	path->failures = 0;
-	if (item->archive_id == 0)
+	if (item->archive_id == 0) {
+		if (item->kept != NULL && frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK &&
+		    (f.flags & FLAG_ROOM)) {
+			path->row = f.archive_id;
+			path->row_had = item->line + 1;
+		}
 		return;
+	}
 	path->remote->delivering++;
 	uplink_delivered(path->remote->handle, item->archive_id);
 }
@@ -306,7 +329,7 @@ give_up(void *arg, const struct outqueue_item *item)
 	if (item->archive_id != 0)
 		path->skipped = true;
 	else if (item->kept != NULL && frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK &&
-	    !(f.flags & FLAG_MORE)) /* it comes again with the last of its row */
+	    !(f.flags & FLAG_ROOM)) /* it comes again with the last of its row */
 		remote_bounce(path->remote, &f, path->error, path->reason);
 }
 
@@ -318,7 +341,7 @@ give_up_all(void *arg, const struct outqueue_item *item)
 	struct frame f;
 
 	if (item->kept != NULL && frame_read(slice_of(item->kept->frame, item->kept->len), &f) == OK) {
-		if (!(f.flags & FLAG_MORE))
+		if (item->archive_id != 0 || !(f.flags & FLAG_ROOM))
 			remote_bounce(path->remote, &f, path->error, path->reason);
 	} else if (item->archive_id != 0)
 		path->skipped = true;

@@ -318,6 +318,8 @@ struct path {
 	char *local;              /* our domain; "" for a component: all */
 	uint8_t state;            /* enum path_state */
 	bool skipped;             /* stored messages were left to the spool */
+	uint64_t row;             /* of a room, of which some receivers have had their stanza; 0: none */
+	size_t row_had;           /* those whose line begins before this */
 	struct outqueue queue;
 	struct stream *stream;    /* in UP */
 	struct outgoing *outgoing;/* in TRYING: of outgoing.c */

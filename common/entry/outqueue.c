@@ -111,6 +111,12 @@ outqueue_copy(struct outqueue *q)
 	item_at(q, q->count - 1)->copy = true;
 }
 
+void
+outqueue_line(struct outqueue *q, size_t line)
+{
+	item_at(q, q->count - 1)->line = (uint32_t)line & 0x7fffffff;
+}
+
 bool
 outqueue_own(struct outqueue *q, uint64_t archive_id)
 {

@@ -23,7 +23,8 @@ struct outqueue_item {
 	uint64_t archive_id;  /* 0: not stored */
 	uint64_t mark;        /* position in the stream of its last byte, once written */
 	uint32_t bytes;
-	bool copy;            /* of a stored message (XEP-0280): nobody waits for a report */
+	uint32_t line : 31;   /* where its receiver begins in the list of the frame */
+	uint32_t copy : 1;    /* of a stored message (XEP-0280): nobody waits for a report */
 };
 
 /* A ring: first the items that were written and are not yet taken, then those that wait. */
@@ -40,6 +41,7 @@ struct outqueue {
 /* Takes over the reference to kept. */
 void outqueue_add(struct outqueue *q, struct kept *kept, uint64_t archive_id, size_t bytes);
 void outqueue_copy(struct outqueue *q);     /* the last one is a copy of that message */
+void outqueue_line(struct outqueue *q, size_t line); /* the last one is for who is there in the list */
 /* What is held as a copy is to be reported; false when it is not here. */
 bool outqueue_own(struct outqueue *q, uint64_t archive_id);
 /* The first item that was not written, NULL when there is none. */

@@ -586,6 +586,62 @@ test_room(void **state)
 	expect_delivered(100, 2);
 }
 
+/* A row of which some have had their part comes again for the others. */
+static void
+test_room_rest(void **state)
+{
+	(void)state;
+	deliver_said("m", 100);
+	expect(FRAME_REMOTE_OPEN);
+	come_up(true);
+	write_out();
+	assert_string_equal(written, "m:a:7 m:b:7 m:c:7 ");
+	assert_true(path_acknowledge(path(), 2));
+	path_lost(path(), "reset");
+	path_failed(path(), STANZA_ERROR_REMOTE_SERVER_TIMEOUT, false, "connection refused");
+	wait_for(9000);
+	come_up(true);
+	expect(FRAME_SESSION_PAUSE);
+	drain_begins();
+	deliver_said("m", 100);
+	deliver_said("n", 101);
+	write_out();
+	assert_string_equal(written, "m:c:7 n:a:7 n:b:7 n:c:7 ");
+	assert_true(path_acknowledge(path(), 4));
+	uplink_report();
+	expect_delivered(100, 2);
+}
+
+/* Ten thousand receivers need no more memory than the list of them. */
+static void
+test_room_large(void **state)
+{
+	struct buf list = { 0 }, payload = { 0 };
+	size_t before = outqueue_memory();
+	struct frame f;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 10000; i++)
+		buf_printf(&list, "%u@" CAPULET "/x\n", i);
+	buf_add_string(&list, "z@" CAPULET "/x\n");
+	buf_add_string(&payload, "<body>");
+	for (i = 0; i < 50000; i++)
+		buf_add_char(&payload, 'x');
+	buf_add_string(&payload, "</body>");
+	f = said("m", 100, "");
+	f.text = buf_slice(&list);
+	f.payload = buf_slice(&payload);
+	deliver(&f);
+	expect(FRAME_REMOTE_OPEN);
+	expect(FRAME_SESSION_PAUSE);
+	assert_int_equal(path()->queue.count, 10001);
+	assert_in_range(outqueue_memory() - before, 1, 2 << 20);
+	outqueue_clear(&path()->queue, NULL, NULL);
+	buf_free(&list);
+	buf_free(&payload);
+}
+
 /* No stream: the whole row waits on the spool, and nobody is answered. */
 static void
 test_room_waits(void **state)
@@ -1168,7 +1224,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(life), TEST(room), TEST(room_waits), TEST(room_hopeless), TEST(room_wrong),
+		TEST(life), TEST(room), TEST(room_rest), TEST(room_large), TEST(room_waits), TEST(room_hopeless), TEST(room_wrong),
 		TEST(repeated),
 		TEST(managed),
 		TEST(failed),

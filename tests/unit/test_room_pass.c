@@ -84,11 +84,11 @@ test_children(void **state)
 }
 
 static void
-assert_error(const char *text, const char *wanted)
+assert_error(const char *text, bool words, const char *wanted)
 {
 	struct buf out = { 0 };
 
-	pass_error(slice_string(text), &out);
+	pass_error(slice_string(text), words, &out);
 	assert_true(xmlin_valid(buf_slice(&out), SLICE(NS_CLIENT)));
 	buf_add_char(&out, '\0');
 	assert_string_equal(out.bytes, wanted);
@@ -101,13 +101,15 @@ test_errors(void **state)
 {
 	(void)state;
 	assert_error("<error by='a@x.test' code='404' type='cancel'><item-not-found xmlns='" NS_STANZAS "'/><text xmlns='"
-	    NS_STANZAS "'>Nobody</text><b xmlns='urn:a'/></error>", "<error type='cancel'><item-not-found xmlns='"
+	    NS_STANZAS "'>Nobody</text><b xmlns='urn:a'/></error>", true, "<error type='cancel'><item-not-found xmlns='"
 	    NS_STANZAS "'/><text xmlns='" NS_STANZAS "'>Nobody</text><b xmlns='urn:a'/></error>");
-	assert_error("<error type='cancel'><gone xmlns='" NS_STANZAS "'>xmpp:a@y.test</gone></error>",
+	assert_error("<error type='cancel'><gone xmlns='" NS_STANZAS "'/><text xmlns='" NS_STANZAS "'>a@x.test/y</text><b "
+	    "xmlns='urn:a'/></error>", false, "<error type='cancel'><gone xmlns='" NS_STANZAS "'/></error>");
+	assert_error("<error type='cancel'><gone xmlns='" NS_STANZAS "'>xmpp:a@y.test</gone></error>", true,
 	    "<error type='cancel'><gone xmlns='" NS_STANZAS "'/></error>");
-	assert_error("<error type='modify'><redirect xmlns='" NS_STANZAS "'>xmpp:a@y.test</redirect></error>",
+	assert_error("<error type='modify'><redirect xmlns='" NS_STANZAS "'>xmpp:a@y.test</redirect></error>", true,
 	    "<error type='modify'><redirect xmlns='" NS_STANZAS "'/></error>");
-	assert_error("<vCard xmlns='" NS_VCARD "'><JABBERID>a@x.test</JABBERID></vCard><error type='cancel'/>",
+	assert_error("<vCard xmlns='" NS_VCARD "'><JABBERID>a@x.test</JABBERID></vCard><error type='cancel'/>", true,
 	    "<error type='cancel'/>");
 }
 
