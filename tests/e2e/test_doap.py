@@ -41,6 +41,8 @@ SPECIFICATIONS = {
     "urn:xmpp:features:rosterver": "RFC 6121",
     "urn:xmpp:fast:0": "XEP-0484",
     "urn:xmpp:fulltext:0": "XEP-0431",
+    "urn:xmpp:hats:0": "XEP-0317",
+    "urn:xmpp:hats:commands": "XEP-0317",
     "urn:xmpp:iap:0": "XEP-0509",
     "urn:xmpp:invite": "XEP-0401",
     "urn:xmpp:mam:2": "XEP-0313",
