@@ -28,7 +28,7 @@ def machine():
     """What of the machine matters for figures; nothing that tells which one it is."""
     memory = int(_first("/proc/meminfo", r"^MemTotal:\s*(\d+)") or 0)
     return {"cpu": _first("/proc/cpuinfo", r"^model name\s*:\s*(.*)$") or platform.machine(),
-            "cores": os.cpu_count(), "memory_gb": round(memory / 1048576, 1), "kernel": platform.release(),
+            "cores": os.cpu_count(), "memory_gb": round(memory / 1048576, 1), "kernel": platform.release().split("-")[0],
             "system": _first("/etc/os-release", r'^PRETTY_NAME="?([^"\n]*)') or platform.system(),
             "files_a_process": _first("/proc/self/limits", r"^Max open files\s+\S+\s+(\S+)")}
 
