@@ -101,21 +101,33 @@ messages_find(struct history *history)
 	return error ? error : history->error;
 }
 
+/* Reads the next one of those that were found, from the oldest on, as it is sent. */
+static int
+message_next(const struct history *history, size_t *at, uint64_t *id, struct frame *f)
+{
+	uint64_t stamp;
+	int error;
+
+	*at -= 8;
+	memcpy(id, buf_slice(&history->ids).ptr + *at, 8);
+	error = message_get(*id, &stamp, f);
+	if (error == OK)
+		message_make(history, *id, stamp, f);
+	return error;
+}
+
 static int
 messages_write(const struct history *history, struct buf *out)
 {
 	size_t i = buf_len(&history->ids);
-	uint64_t id, stamp;
 	struct frame f;
+	uint64_t id;
 	int error = OK;
 
 	while (i != 0 && error == OK) {
-		i -= 8;
-		memcpy(&id, buf_slice(&history->ids).ptr + i, 8);
-		error = message_get(id, &stamp, &f);
+		error = message_next(history, &i, &id, &f);
 		if (error)
 			break;
-		message_make(history, id, stamp, &f);
 		error = frame_write(&f, out);
 		if (error == E_TOO_BIG) {
 			log_error("message left out", "id=%016llx reason=\"%s\"", (unsigned long long)id,
@@ -131,17 +143,14 @@ static int
 messages_store(const struct history *history)
 {
 	size_t i = buf_len(&history->ids);
-	uint64_t id, stamp;
 	struct frame f;
+	uint64_t id;
 	int error = OK;
 
 	while (i != 0 && error == OK) {
-		i -= 8;
-		memcpy(&id, buf_slice(&history->ids).ptr + i, 8);
-		error = message_get(id, &stamp, &f);
+		error = message_next(history, &i, &id, &f);
 		if (error)
 			break;
-		message_make(history, id, stamp, &f);
 		error = elsewhere_store(&f, history->asked->to, id);
 	}
 	return error == OK && buf_len(&history->ids) != 0 ? once_room_add(history->asked, id_last()) : error;
