@@ -166,21 +166,26 @@ sessions_reported(uint64_t handle)
 	session_settle(s);
 }
 
-/* A condition that may be written into a stream error. */
+/* Conditions of stream errors (RFC 6120 section 4.9.3). */
+static const char *const conditions[] = {
+	"bad-format", "bad-namespace-prefix", "conflict", "connection-timeout", "host-gone",
+	"host-unknown", "improper-addressing", "internal-server-error", "invalid-from",
+	"invalid-namespace", "invalid-xml", "not-authorized", "not-well-formed", "policy-violation",
+	"remote-connection-failed", "reset", "resource-constraint", "restricted-xml",
+	"system-shutdown", "undefined-condition", "unsupported-encoding", "unsupported-feature",
+	"unsupported-stanza-type", "unsupported-version", NULL
+};
+
 static const char *
-condition_of(struct slice condition, char *room, size_t size)
+condition_known(struct slice condition)
 {
 	size_t i;
 
-	for (i = 0; i < condition.len && i + 1 < size; i++) {
-		char ch = condition.ptr[i];
-
-		if ((ch < 'a' || ch > 'z') && ch != '-')
-			break;
-		room[i] = ch;
+	for (i = 0; conditions[i] != NULL; i++) {
+		if (slice_is(condition, conditions[i]))
+			return conditions[i];
 	}
-	room[i] = '\0';
-	return i > 0 && i == condition.len ? room : "undefined-condition";
+	return "undefined-condition";
 }
 
 void
@@ -189,8 +194,8 @@ session_kill(const struct frame *f)
 	struct session *s = session_find(f->handle);
 	struct conn *c = s != NULL ? conn_of(s) : stream_find(f->handle);
 	struct frame end = { .type = FRAME_SESSION_END, .handle = f->handle };
-	char room[64], *text = slice_dup(f->text);
-	const char *condition = condition_of(f->condition, room, sizeof room);
+	const char *condition = condition_known(f->condition);
+	char *text = slice_dup(f->text);
 
 	if (c != NULL) {
 		stream_error(c, condition, text, NULL);

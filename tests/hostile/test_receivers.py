@@ -913,6 +913,18 @@ def test_c2sd_handles(c2sd):
     client.close()
 
 
+@pytest.mark.parametrize("condition, told", [
+    (b"conflict", "conflict"), (b"-conflict", "undefined-condition"), (b"con-flict", "undefined-condition"),
+    (b"x/><y", "undefined-condition"), (b"\xff\n", "undefined-condition"), (b"", "undefined-condition")])
+def test_c2sd_killed(c2sd, condition, told):
+    """Only a condition of RFC 6120 becomes the name of an element."""
+    client, number = c2sd.login()
+    c2sd.router.send(Frame("SESSION_KILL", handle=number, condition=condition, text=b"bye <&>"))
+    assert client.stream_error() == told
+    assert client.error.findtext("{urn:ietf:params:xml:ns:xmpp-streams}text") == "bye <&>"
+    client.close()
+
+
 def test_c2sd_acknowledgements(c2sd):
     """Ranges that are none, of another origin, of what was never sent: the client's count does not move."""
     client, number = c2sd.login()
