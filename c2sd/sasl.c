@@ -54,18 +54,6 @@ exchange_over(struct conn *c)
 	c->stream = STREAM_LOGIN;
 }
 
-static const char *
-condition_known(struct slice condition)
-{
-	size_t i;
-
-	for (i = 0; conditions[i] != NULL; i++) {
-		if (slice_is(condition, conditions[i]))
-			return conditions[i];
-	}
-	return "not-authorized";
-}
-
 /* "<failure/>" in the profile of RFC 6120. */
 static void
 failure(struct conn *c, const char *condition, struct slice text)
@@ -388,7 +376,7 @@ sasl_frame(struct conn *c, const struct frame *f)
 	} else if (f->type == FRAME_AUTH_FAILURE) {
 		log_info("login failed", "address=%s domain=%s condition=%s",
 		    conn_address(c), c->domain->name, log_quote(f->condition));
-		sasl_fail(c, condition_known(f->condition), f->text);
+		sasl_fail(c, slice_among(f->condition, conditions, "not-authorized"), f->text);
 	} else {
 		on_success(c, f);
 	}

@@ -176,25 +176,13 @@ static const char *const conditions[] = {
 	"unsupported-stanza-type", "unsupported-version", NULL
 };
 
-static const char *
-condition_known(struct slice condition)
-{
-	size_t i;
-
-	for (i = 0; conditions[i] != NULL; i++) {
-		if (slice_is(condition, conditions[i]))
-			return conditions[i];
-	}
-	return "undefined-condition";
-}
-
 void
 session_kill(const struct frame *f)
 {
 	struct session *s = session_find(f->handle);
 	struct conn *c = s != NULL ? conn_of(s) : stream_find(f->handle);
 	struct frame end = { .type = FRAME_SESSION_END, .handle = f->handle };
-	const char *condition = condition_known(f->condition);
+	const char *condition = slice_among(f->condition, conditions, "undefined-condition");
 	char *text = slice_dup(f->text);
 
 	if (c != NULL) {

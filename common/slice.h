@@ -48,6 +48,17 @@ slice_is(struct slice a, const char *s)
 	return slice_equal(a, slice_string(s));
 }
 
+/* The word of a list, which ends with NULL, that a text is; otherwise when it is none of them. */
+static inline const char *
+slice_among(struct slice a, const char *const *words, const char *otherwise)
+{
+	for (; *words != NULL; words++) {
+		if (slice_is(a, *words))
+			return *words;
+	}
+	return otherwise;
+}
+
 /* Orders like memcmp(3), a prefix before what it is a prefix of. */
 static inline int
 slice_compare(struct slice a, struct slice b)
