@@ -168,7 +168,7 @@ flush(void)
 {
 	conns_ease();
 	transports_flush();
-	uplink_report();
+	uplink_flush();
 	room_report();
 }
 

@@ -34,6 +34,8 @@ static struct {
 	uv_loop_t loop;
 	uv_poll_t control;
 	uv_idle_t again;        /* keeps the loop from waiting while flush() is owed */
+	uv_timer_t later;       /* until flush() is owed */
+	uint64_t later_at;      /* ticks; 0: it does not run */
 	struct config *config;
 	struct link *router;
 	struct acks *acks;
@@ -126,6 +128,25 @@ void
 daemon_dirty(void)
 {
 	self.dirty = true;
+}
+
+static void
+later_due(uv_timer_t *timer)
+{
+	(void)timer;
+	self.later_at = 0;
+	daemon_dirty();
+}
+
+void
+daemon_dirty_at(uint64_t ticks)
+{
+	uint64_t now = daemon_ticks();
+
+	if (self.later_at != 0 && self.later_at <= ticks)
+		return;
+	self.later_at = ticks > now ? ticks : now + 1;
+	uv_timer_start(&self.later, later_due, self.later_at - now, 0);
 }
 
 void
@@ -712,6 +733,7 @@ daemon_main(const struct daemon_hooks *hooks)
 	mallopt(M_ARENA_MAX, 1);
 	ASSERT(uv_loop_init(&self.loop) == 0);
 	uv_idle_init(&self.loop, &self.again);
+	uv_timer_init(&self.loop, &self.later);
 	if (set_up())
 		return 1;
 	self.started = true;

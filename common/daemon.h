@@ -88,8 +88,10 @@ uint64_t daemon_ticks(void);            /* monotonic milliseconds, read once an 
 void daemon_send(const struct frame *f);
 /* Counts and logs a frame of the router that is not taken (link_refuse()). */
 void daemon_refuse(const struct frame *f, const char *reason);
-/* Asks for flush() at the end of this iteration. */
+/* Asks for flush() at the end of this iteration; or at this time (daemon_ticks()), perhaps earlier: who still waits
+ * asks again. */
 void daemon_dirty(void);
+void daemon_dirty_at(uint64_t ticks);
 
 /* Acknowledges a frame taken (f->origin, f->seq): gathered and sent after flush(). */
 void daemon_ack(const struct frame *f);

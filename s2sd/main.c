@@ -103,7 +103,7 @@ flush(void)
 {
 	streams_ease();
 	transports_flush();
-	uplink_report();
+	uplink_flush();
 }
 
 static void

@@ -21,6 +21,7 @@
 #include "mem.h"
 
 #define REPORT_PAIRS 4096u         /* of one DELIVERED */
+#define REPORT_TIME  20u           /* milliseconds for which a report waits for something else that is sent */
 
 /* A DELIVERED frame on its way. */
 struct report {
@@ -36,6 +37,8 @@ static bool live;
 static LIST_HEAD(, report) reports = LIST_HEAD_INITIALIZER(reports);
 static size_t report_pairs; /* in all of them */
 static struct buf pairs;   /* of the next report */
+static uint64_t report_at; /* daemon_ticks() at which it is due */
+static bool stirred;       /* something was sent since the last flush */
 static struct buf scratch;
 
 void
@@ -72,6 +75,7 @@ uplink_send(struct uplink_sender *sender, const struct frame *f, uint64_t *seq, 
 	error = frame_write(&copy, &scratch);
 	if (error != OK)
 		return error;
+	stirred = true;
 	custody_keep(custody, buf_slice(&scratch), sender);
 	if (live && daemon_router() != NULL)
 		link_send_raw(daemon_router(), buf_slice(&scratch));
@@ -205,6 +209,8 @@ report_taken(struct uplink_sender *sender, uint64_t seq)
 void
 uplink_delivered(uint64_t handle, uint64_t archive_id)
 {
+	if (buf_len(&pairs) == 0)
+		report_at = daemon_ticks() + REPORT_TIME;
 	buf_add_u64(&pairs, handle);
 	buf_add_u64(&pairs, archive_id);
 	if (buf_len(&pairs) >= 16 * REPORT_PAIRS)
@@ -229,4 +235,14 @@ uplink_report(void)
 	report->pairs = pairs;
 	report_pairs += buf_len(&pairs) / 16;
 	pairs = (struct buf){ 0 };
+}
+
+void
+uplink_flush(void)
+{
+	if (stirred || report_at <= daemon_ticks())
+		uplink_report();
+	else if (buf_len(&pairs) != 0)
+		daemon_dirty_at(report_at);
+	stirred = false;
 }

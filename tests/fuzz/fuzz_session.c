@@ -345,6 +345,7 @@ bool daemon_router_up(void) { return up; }
 uint32_t daemon_incarnation(void) { return INCARNATION; }
 uint64_t daemon_ticks(void) { return ticks; }
 void daemon_dirty(void) { dirty = true; }
+void daemon_dirty_at(uint64_t ticks) { (void)ticks; dirty = true; }
 
 int
 daemon_main(const struct daemon_hooks *h)

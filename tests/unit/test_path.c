@@ -31,7 +31,7 @@ static struct buf heard;   /* the frame that was read last */
 static struct buf wire;    /* what was written to a stream */
 static char written[4096]; /* ids of stanzas that were written, a space after each */
 static bool router_full;
-static uint64_t ticks = 1000;
+static uint64_t ticks = 1000, flush_at;
 static unsigned refused;
 static unsigned begun, cancelled;
 static struct path *trying;
@@ -65,6 +65,12 @@ daemon_ticks(void)
 void
 daemon_dirty(void)
 {
+}
+
+void
+daemon_dirty_at(uint64_t at)
+{
+	flush_at = at;
 }
 
 void
@@ -504,6 +510,46 @@ test_repeated(void **state)
 	assert_null(outqueue_next(&path()->queue));
 	acknowledge(f.seq);
 	silent();
+}
+
+/* A report of delivery goes with what else is sent, before or after it, or when it has waited. */
+static void
+test_report(void **state)
+{
+	struct frame said = { .type = FRAME_STANZA, .kind = STANZA_MESSAGE, .payload = SLICE("") }, f;
+	uint64_t seq, handle;
+	unsigned i;
+	size_t len;
+
+	(void)state;
+	deliver_live("a", 100);
+	expect(FRAME_REMOTE_OPEN);
+	handle = remote_find(SLICE(CAPULET))->handle;
+	for (i = 0; i < 2; i++) {
+		remote_find(SLICE(CAPULET))->delivering++;
+		if (i == 0)
+			uplink_delivered(handle, 1);
+		assert_int_equal(uplink_send(NULL, &said, &seq, &len), OK);
+		if (i == 1)
+			uplink_delivered(handle, 1);
+		uplink_flush();
+		acknowledge(expect(FRAME_STANZA).seq);
+		acknowledge(expect(FRAME_DELIVERED).seq);
+	}
+	remote_find(SLICE(CAPULET))->delivering++;
+	uplink_delivered(handle, 2);
+	uplink_flush();
+	silent();
+	assert_true(uplink_delivering(handle, 2));
+	assert_int_equal(flush_at, ticks + 20);
+	ticks = flush_at - 1;
+	uplink_flush();
+	silent();
+	ticks++;
+	uplink_flush();
+	f = expect(FRAME_DELIVERED);
+	assert_true(frame_count(&f) == 2 && frame_at(&f, 1) == 2);
+	acknowledge(f.seq);
 }
 
 /* With stream management only acknowledgements count, and what was not acknowledged is written again. */
@@ -1226,6 +1272,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(life), TEST(room), TEST(room_rest), TEST(room_large), TEST(room_waits), TEST(room_hopeless), TEST(room_wrong),
 		TEST(repeated),
+		TEST(report),
 		TEST(managed),
 		TEST(failed),
 		TEST(heard), TEST(retry),

@@ -63,6 +63,7 @@ static bool mute; /* authd does not answer */
 
 uint64_t daemon_ticks(void) { return uv_now(&loop); }
 void daemon_dirty(void) { }
+void daemon_dirty_at(uint64_t ticks) { (void)ticks; }
 
 int
 key_use(const char *domain, const unsigned char id[KEY_ID_SIZE], const char *what,
