@@ -397,11 +397,13 @@ int text_open(void);
 int text_reset(void);
 void text_close(void);
 bool text_is_open(void);
+bool text_is_gathering(void); /* there is something that is not committed */
 const char *text_reason(void); /* of the last error */
 /* Adds a message to rows for text_add() and text_remove(). */
 void text_row_add(struct buf *rows, uint64_t id, struct slice party, struct slice words);
-/* *count: grows by those that were not there before, or were. */
-int text_add(struct slice rows, uint64_t cursor, uint64_t *count);
+/* *count: grows by those that were not there before, or were. more: others follow soon, and are committed with
+ * these; should that fail, in any of these calls, all that was not committed is lost. */
+int text_add(struct slice rows, uint64_t cursor, bool more, uint64_t *count);
 int text_remove(struct slice rows, uint64_t *count);
 /* Appends at most limit ids between two, which are left out. */
 int text_find(struct slice expression, uint64_t after, uint64_t before, bool backward,

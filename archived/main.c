@@ -24,14 +24,12 @@
 
 static struct {
 	uv_timer_t wait;   /* until the next try */
-	uv_timer_t lazy;   /* until what may wait has waited */
+	uint64_t lazy_until; /* ticks until which what may wait waits; 0: nothing does */
 	bool urgent;       /* something in the batch may not wait */
 	uv_timer_t expire;
 	bool overdue;      /* a look is due */
-	uv_timer_t search; /* until there is something to do for the index of words */
 	uv_work_t work;    /* on that index */
 	uv_timer_t retention;
-	uv_timer_t scrub;  /* until free pages are to be overwritten */
 	bool waiting;
 	bool failing;      /* the last transaction failed */
 	bool paused;       /* the router's link is not read */
@@ -65,22 +63,17 @@ wait_for(uint64_t time)
 	uv_timer_start(&self.wait, wait_over, time, 0);
 }
 
-static void
-lazy_over(uv_timer_t *timer)
-{
-	(void)timer;
-	self.urgent = true;
-	daemon_dirty();
-}
-
 /* Whether what has come may wait for more. */
 static bool
 is_lazy(void)
 {
 	if (self.urgent || self.overdue || batch_bytes() == 0 || batch_bytes() > LAZY_BYTES)
 		return false;
-	if (!uv_is_active((uv_handle_t *)&self.lazy))
-		uv_timer_start(&self.lazy, lazy_over, LAZY_TIME, 0);
+	if (self.lazy_until == 0)
+		self.lazy_until = daemon_ticks() + LAZY_TIME;
+	if (self.lazy_until <= daemon_ticks())
+		return false;
+	daemon_dirty_at(self.lazy_until);
 	return true;
 }
 
@@ -128,7 +121,7 @@ batch_take(void)
 	}
 	self.urgent = batch_bytes() != 0;
 	if (!self.urgent)
-		uv_timer_stop(&self.lazy);
+		self.lazy_until = 0;
 	return error;
 }
 
@@ -211,13 +204,6 @@ queries_step(void)
 /* -- the index of words -- */
 
 static void
-search_due(uv_timer_t *timer)
-{
-	(void)timer;
-	daemon_dirty();
-}
-
-static void
 search_run(uv_work_t *work)
 {
 	(void)work;
@@ -245,17 +231,10 @@ search_step(void)
 	}
 	at = search_when();
 	if (at != UINT64_MAX)
-		uv_timer_start(&self.search, search_due, at > now ? at - now : 1, 0);
+		daemon_dirty_at(at);
 }
 
 /* -- what is free -- */
-
-static void
-scrub_due(uv_timer_t *timer)
-{
-	(void)timer;
-	daemon_dirty();
-}
 
 /* Overwrites some of it, when nothing else waits. */
 static void
@@ -271,7 +250,7 @@ scrub_some(void)
 		at = scrub_when(now);
 	}
 	if (at != UINT64_MAX)
-		uv_timer_start(&self.scrub, scrub_due, at > now ? at - now : 1, 0);
+		daemon_dirty_at(at);
 }
 
 /* Logs a change between working and failing. */
@@ -458,13 +437,10 @@ static int
 on_start(uv_loop_t *loop)
 {
 	uv_timer_init(loop, &self.wait);
-	uv_timer_init(loop, &self.lazy);
 	uv_timer_init(loop, &self.expire);
-	uv_timer_init(loop, &self.search);
 	uv_timer_start(&self.expire, on_expire, EXPIRE_TIME, EXPIRE_TIME);
 	uv_timer_init(loop, &self.retention);
 	uv_timer_start(&self.retention, on_retention, 0, 0);
-	uv_timer_init(loop, &self.scrub);
 	daemon_dirty();
 	/* A process may have been killed before it had done this. */
 	if (!forget_pending())

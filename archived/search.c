@@ -16,7 +16,8 @@
  *   RESET    the index is dropped, and begins anew; the cursor is 0
  *
  * What lies behind the cursor was committed; so whatever dies at whatever moment, it goes on at the
- * cursor of an index that is consistent. An index that is found damaged is dropped.
+ * cursor of an index that is consistent. An index that is found damaged is dropped. While many messages wait,
+ * several jobs are one transaction of the index: what is larger is merged less often.
  */
 #include "archived.h"
 
@@ -28,10 +29,11 @@
 #include "mem.h"
 
 #define ADD_FIRST    100            /* messages of a job: those that are stored meanwhile wait for what it takes */
-#define ADD_MESSAGES 500            /* the same of one behind several that had as many as they could */
+#define ADD_MESSAGES 500            /* the same of one behind several that had as many as they could, and none came */
 #define ADD_BYTES    (256u << 10)
+#define GATHER       4000           /* messages of a transaction of the index */
 #define ADD_TIME     200            /* milliseconds between jobs, unless there are many messages */
-#define BUSY_REST    2              /* while messages come: times what a job took, between jobs of what is behind */
+#define BUSY_REST    4              /* while messages come: times what a job took, between jobs of what is behind */
 #define REMOVE_ROWS  200
 #define RETRY_TIME   5000           /* milliseconds after a failure */
 #define PURGE_TIME   3600000        /* milliseconds from a purge to the next, at least */
@@ -57,7 +59,8 @@ struct find {
 static TAILQ_HEAD(finds, find) finds = TAILQ_HEAD_INITIALIZER(finds);
 
 static struct {
-	unsigned piece;          /* messages of the next job; 0: the first */
+	unsigned piece;          /* messages of the next job, beyond ADD_FIRST */
+	unsigned gathered;       /* messages of the open transaction of the index */
 	bool opened;             /* there are files */
 	bool usable;             /* text.c has it open */
 	bool reset;              /* is to be made anew */
@@ -68,6 +71,7 @@ static struct {
 	bool last_was_find;
 	uint64_t committed;      /* the last id of a transaction that was */
 	uint64_t cursor;         /* what is indexed */
+	uint64_t kept;           /* the same, committed */
 	uint64_t target;         /* until the cursor is here it is being made anew; 0: it is whole */
 	uint64_t next_at;        /* no sooner is anything but a search done */
 	uint64_t purge_at;       /* the next may begin */
@@ -82,7 +86,9 @@ static struct {
 	struct find *find;
 	struct buf rows;
 	uint64_t cursor;         /* after it */
+	unsigned taken;          /* messages */
 	bool full;               /* there is more */
+	bool open;               /* it leaves the transaction open */
 	bool last;               /* with it the index is whole */
 	bool first, done;        /* of a purge */
 	uint64_t count;
@@ -104,6 +110,7 @@ state_load(void)
 	if (error == OK)
 		error = text_state_get("purge", &purge);
 	self.purge = purge != 0;
+	self.kept = self.cursor;
 	return error;
 }
 
@@ -126,7 +133,7 @@ search_open(const char *directory)
 	} else if (error) {
 		log_warn("text index dropped", "reason=\"%s\"", text_reason());
 		self.reset = true;
-	} else if (self.cursor == 0 && self.committed != 0) {
+	} else if (self.cursor == 0 && self.target == 0 && self.committed != 0) {
 		log_info("text index begun", "reason=\"there is none\"");
 		self.reset = true;
 	}
@@ -250,15 +257,15 @@ static bool
 message_gather(void *arg, struct slice key, struct slice value)
 {
 	uint64_t id = store_key_read_u64(key.ptr);
-	unsigned *left = arg;
+	unsigned most = *(unsigned *)arg;
 	uint64_t stamp;
 	struct frame f;
 
-	if (*left == 0 || buf_len(&job.rows) > ADD_BYTES) {
+	if (job.taken == most || buf_len(&job.rows) > ADD_BYTES) {
 		job.full = true;
 		return false;
 	}
-	--*left;
+	job.taken++;
 	job.cursor = id;
 	if (message_read(value, &stamp, &f) == OK && message_is_archived(&f))
 		row_gather(id, &f);
@@ -268,17 +275,18 @@ message_gather(void *arg, struct slice key, struct slice value)
 static int
 gather_add(void)
 {
-	unsigned left = self.piece != 0 ? self.piece : ADD_FIRST;
+	unsigned most = ADD_FIRST + self.piece;
 	char from[8];
 	int error;
 
 	job.cursor = self.cursor;
 	store_key_u64(from, self.cursor + 1);
 	error = store_walk(state.store, TABLE_MESSAGE, slice_of(from, sizeof from), SLICE(""),
-	    message_gather, &left);
+	    message_gather, &most);
 	if (!job.full && self.committed > job.cursor)
 		job.cursor = self.committed;
 	job.last = self.target != 0 && job.cursor >= self.target;
+	job.open = job.full && !job.last && self.gathered + job.taken < GATHER;
 	return error;
 }
 
@@ -382,7 +390,8 @@ search_prepare(uint64_t now)
 	job.error = OK;
 	job.began = now;
 	job.committed = self.committed;
-	job.full = job.last = job.first = job.done = false;
+	job.taken = 0;
+	job.full = job.open = job.last = job.first = job.done = false;
 	buf_clear(&job.rows);
 	buf_clear(&job.keys);
 	if (work == WORK_FIND) {
@@ -413,7 +422,7 @@ search_work(void)
 		    &job.find->ids);
 		break;
 	case WORK_ADD:
-		job.error = text_add(buf_slice(&job.rows), job.cursor, &job.count);
+		job.error = text_add(buf_slice(&job.rows), job.cursor, job.open, &job.count);
 		if (job.error == OK && job.last)
 			job.error = text_state_put("target", 0);
 		break;
@@ -453,14 +462,19 @@ finish_find(void)
 static void
 finish_add(uint64_t now)
 {
+	bool busy = self.committed != job.committed;
+
 	self.cursor = job.cursor;
+	self.gathered += job.taken;
 	COUNT_BY(text_added, job.count);
-	self.piece = !job.full ? ADD_FIRST : self.piece == 0 ? 2 * ADD_FIRST :
-	    2 * self.piece < ADD_MESSAGES ? 2 * self.piece : ADD_MESSAGES;
 	if (!job.full)
 		self.next_at = now + ADD_TIME;
-	else if (self.committed != job.committed)
+	else if (busy)
 		self.next_at = now + BUSY_REST * (now - job.began + 1);
+	if (!job.full || busy)
+		self.piece = 0;
+	else if (ADD_FIRST + self.piece < ADD_MESSAGES)
+		self.piece += ADD_FIRST;
 	if (!job.last)
 		return;
 	self.target = 0;
@@ -529,6 +543,10 @@ finish_failed(uint64_t now)
 {
 	self.purging = false;
 	self.usable = text_is_open();
+	if (!text_is_gathering()) { /* what was gathered is lost */
+		self.cursor = self.kept;
+		self.gathered = 0;
+	}
 	if (job.error == E_MALFORMED && !self.reset) {
 		log_warn("text index dropped", "reason=\"%s\"", text_reason());
 		self.reset = true;
@@ -565,6 +583,10 @@ search_finish(uint64_t now)
 		finish_purge(now);
 	else if (work == WORK_RESET)
 		finish_reset();
+	if (work != WORK_FIND && !job.error && !job.open) {
+		self.kept = self.cursor;
+		self.gathered = 0;
+	}
 	job.cursor = 0;
 }
 

@@ -8,6 +8,10 @@
  * so removing a row takes the words again. How far the index has come is in the same transactions
  * as the rows, so a crash at any moment leaves an index that knows where to go on.
  *
+ * A transaction may stay open over many calls of text_add(): each commit leaves a segment, and small
+ * segments are what merges are made of. What is in it is found already. Everything else that writes
+ * commits it first.
+ *
  * The files are the write-ahead log's kind, which needs neither a rollback journal nor, with one
  * connection that keeps the files for itself, shared memory.
  */
@@ -16,7 +20,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 
-#define SCHEMA_VERSION 1   /* also of what phrase.c makes of a message */
+#define SCHEMA_VERSION 2   /* also of what phrase.c makes of a message */
 #define MERGE_PAGES    64  /* written by a step of a merge */
 
 static const char pragmas[] =
@@ -33,8 +37,9 @@ static const char schema[] =
     "BEGIN;"
     "CREATE VIRTUAL TABLE words USING fts5(party, text, content='',"
     " tokenize='unicode61 remove_diacritics 2');"
+    "INSERT INTO words(words, rank) VALUES('automerge', 8);" /* segments of a level; merging half of 4 */
     "CREATE TABLE state(name TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID;"
-    "PRAGMA user_version=1;"
+    "PRAGMA user_version=2;"
     "COMMIT;";
 
 enum statement {
@@ -176,16 +181,7 @@ state_put(const char *name, uint64_t number)
 
 /* -- transactions -- */
 
-/* durable: on disk when it has been committed; otherwise at some time after it, and in order. */
-static int
-begin(bool durable)
-{
-	int error = run(durable ? DURABLE : QUICK);
-
-	return error ? error : run(BEGIN);
-}
-
-/* Commits when all was well. */
+/* Commits when all was well; otherwise nothing of the transaction is left. */
 static int
 end(int error)
 {
@@ -199,6 +195,17 @@ end(int error)
 	run(ROLLBACK);
 	memcpy(reason, kept, sizeof kept);
 	return error;
+}
+
+/* durable: on disk when it has been committed; otherwise at some time after it, and in order. */
+static int
+begin(bool durable)
+{
+	int error = sqlite3_get_autocommit(db) ? OK : end(OK);
+
+	if (error == OK)
+		error = run(durable ? DURABLE : QUICK);
+	return error ? error : run(BEGIN);
 }
 
 int
@@ -286,6 +293,12 @@ text_is_open(void)
 	return db != NULL;
 }
 
+bool
+text_is_gathering(void)
+{
+	return db != NULL && !sqlite3_get_autocommit(db);
+}
+
 /* -- rows -- */
 
 void
@@ -338,14 +351,16 @@ rows_run(enum statement which, struct slice rows, uint64_t *count)
 }
 
 int
-text_add(struct slice rows, uint64_t cursor, uint64_t *count)
+text_add(struct slice rows, uint64_t cursor, bool more, uint64_t *count)
 {
-	int error = begin(false);
+	int error = sqlite3_get_autocommit(db) ? begin(false) : OK;
 
 	if (error)
 		return error;
 	error = rows_run(ADD, rows, count);
-	return end(error ? error : state_put("cursor", cursor));
+	if (error == OK)
+		error = state_put("cursor", cursor);
+	return error == OK && more ? OK : end(error);
 }
 
 int
@@ -386,11 +401,11 @@ int
 text_purge(bool first, bool *done)
 {
 	sqlite3_stmt *statement;
-	int before = sqlite3_total_changes(db);
-	int error = begin(false);
+	int before, error = begin(false);
 
 	if (error)
 		return error;
+	before = sqlite3_total_changes(db);
 	error = statement_get(MERGE, &statement);
 	if (error == OK) {
 		sqlite3_bind_int(statement, 1, first ? -MERGE_PAGES : MERGE_PAGES);

@@ -20,11 +20,13 @@
 #include "log.h"
 
 #define PATH_LEN 256
+#define AHEAD    (128 << 10) /* bytes written after which the disk gets them */
 
 /* An open file, as SQLite wants it. */
 struct textfile {
 	sqlite3_file base;
 	int fd;
+	int written;             /* bytes that the disk was not yet asked to take */
 };
 
 static int main_fd = -1, log_fd = -1;
@@ -63,6 +65,21 @@ file_read(sqlite3_file *file, void *out, int len, sqlite3_int64 offset)
 	return at == (size_t)len ? SQLITE_OK : SQLITE_IOERR_SHORT_READ;
 }
 
+/*
+ * Has the disk take what was written, and waits for it: SQLite syncs megabytes at once, and a commit of messages
+ * that comes meanwhile would wait behind all of them.
+ */
+static void
+write_ahead(struct textfile *file, int len)
+{
+	file->written += len;
+	if (file->written < AHEAD)
+		return;
+	file->written = 0;
+	sync_file_range(file->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+	    SYNC_FILE_RANGE_WAIT_AFTER); /* a file to its end; what it cannot, the sync does */
+}
+
 static int
 file_write(sqlite3_file *file, const void *bytes, int len, sqlite3_int64 offset)
 {
@@ -77,6 +94,7 @@ file_write(sqlite3_file *file, const void *bytes, int len, sqlite3_int64 offset)
 			    SQLITE_IOERR_WRITE;
 		at += put > 0 ? (size_t)put : 0;
 	}
+	write_ahead((struct textfile *)(void *)file, len);
 	return SQLITE_OK;
 }
 
@@ -179,6 +197,7 @@ vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int 
 
 	(void)vfs;
 	f->fd = fd_named(name);
+	f->written = 0;
 	f->base.pMethods = f->fd >= 0 ? &methods : NULL;
 	if (f->fd < 0)
 		return SQLITE_CANTOPEN;

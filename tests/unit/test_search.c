@@ -445,6 +445,50 @@ test_crash(void **arg)
 	assert_int_equal(counters[COUNTER_text_resets], 0);
 }
 
+/* Many that wait are one transaction of the index: what is in it is found, taken out, and not lost by a crash. */
+static void
+test_gathered(void **arg)
+{
+	struct buf expression = { 0 }, found = { 0 };
+	char words[32];
+	unsigned i, jobs;
+
+	(void)arg;
+	message(JULIET "/b", "x@example.org", FLAG_FROM_LOCAL, "<body>lark n0</body>");
+	for (i = 1; i < 2000; i++) {
+		snprintf(words, sizeof words, "lark n%u", i);
+		chat(JULIET "/b", ROMEO, words);
+	}
+	for (jobs = 0; jobs < 3; jobs++) {
+		assert_true(job_next());
+		search_work();
+		search_finish(ticks);
+	}
+	assert_int_equal(phrase_read(SLICE("n50"), &expression), OK);
+	assert_int_equal(text_find(buf_slice(&expression), 0, UINT64_MAX, false, 9, &found), OK);
+	assert_int_equal(buf_len(&found), 8);
+	buf_free(&expression);
+	buf_free(&found);
+	account_frame(FRAME_DROP, JULIET, FLAG_BOUNCE, ids[0]);
+	assert_int_equal(store_count(state.store, TABLE_REMOVED), 1);
+	for (jobs = 0; jobs < 2; jobs++) { /* it is taken out, and more comes behind it */
+		assert_true(job_next());
+		search_work();
+		search_finish(ticks);
+	}
+	assert_int_equal(store_count(state.store, TABLE_REMOVED), 0);
+	close_all();
+	assert_int_equal(open_all(), OK);
+	index_run();
+	assert_string_equal(find(JULIET "/b", "n0"), "");
+	for (i = 1; i < 2000; i += 37) {
+		snprintf(words, sizeof words, "n%u", i);
+		assert_string_equal(find(ROMEO "/g", words) + 5, strcat(words, " "));
+	}
+	assert_int_equal(counters[COUNTER_text_added], 2000 + 400);
+	assert_int_equal(counters[COUNTER_text_resets], 0);
+}
+
 /* A message is removed from the index when nobody has it any more, and its words with it. */
 static void
 test_removed(void **arg)
@@ -572,7 +616,8 @@ test_damaged_later(void **arg)
 	index_run();
 	close_all(); /* nothing is in the log or in memory now */
 	assert_int_equal(open_all(), OK);
-	damage("text.db", 3 * 4096, 16 * 4096);
+	for (i = 0; i < 4; i++)
+		damage("text.db", (3 + 16 * i) * 4096, 16 * 4096);
 	for (i = 0; i < 50 && counters[COUNTER_text_resets] == 0; i++) {
 		snprintf(words, sizeof words, "w%u", i * 60);
 		find(ROMEO "/g", words);
@@ -639,7 +684,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, teardown)
 		TEST(test_words), TEST(test_scripts), TEST(test_syntax), TEST(test_bounds),
-		TEST(test_pages), TEST(test_crash), TEST(test_removed), TEST(test_removed_crash),
+		TEST(test_pages), TEST(test_crash), TEST(test_gathered), TEST(test_removed), TEST(test_removed_crash),
 		TEST(test_reindex), TEST(test_damaged), TEST(test_damaged_later),
 		TEST(test_given_up),
 	};
