@@ -80,6 +80,7 @@ keep_broadcast(struct presence **presence, const struct frame *f)
 		*presence = mem_alloc(sizeof **presence);
 	buf_free(&(*presence)->broadcast);
 	frame_write(&copy, &(*presence)->broadcast);
+	buf_fit(&(*presence)->broadcast);
 }
 
 void

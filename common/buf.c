@@ -158,3 +158,14 @@ buf_trim(struct buf *b, size_t keep)
 	if (b->start == b->end && b->room > keep)
 		buf_free(b);
 }
+
+void
+buf_fit(struct buf *b)
+{
+	if (b->secret || b->bytes == NULL || b->start == b->end) {
+		buf_trim(b, 0);
+		return;
+	}
+	b->bytes = mem_grow(b->bytes, b->end);
+	b->room = b->end;
+}

@@ -78,4 +78,7 @@ void buf_free(struct buf *b);
 /* Gives memory back when the buffer is empty and holds more than keep bytes. */
 void buf_trim(struct buf *b, size_t keep);
 
+/* Gives memory back that has nothing in it: for what is kept as it is. Not of a secret one, unless it is empty. */
+void buf_fit(struct buf *b);
+
 #endif

@@ -24,8 +24,14 @@ test_consume(void **state)
 	assert_true(slice_is(buf_slice(&b), "56789"));
 	buf_truncate(&b, 2);
 	assert_true(slice_is(buf_slice(&b), "56"));
+	buf_fit(&b);
+	assert_true(slice_is(buf_slice(&b), "56") && b.room == b.end);
+	buf_add_string(&b, "789");
+	assert_true(slice_is(buf_slice(&b), "56789"));
 	buf_clear(&b);
 	assert_int_equal(buf_len(&b), 0);
+	buf_fit(&b);
+	assert_null(b.bytes);
 	buf_free(&b);
 	assert_null(b.bytes);
 }
@@ -60,6 +66,8 @@ test_secret(void **state)
 	buf_reserve(&b, 100000);
 	assert_true(slice_is(buf_slice(&b), "45"));
 	assert_true(b.secret);
+	buf_fit(&b);
+	assert_true(b.room >= 100000);
 	buf_clear(&b);
 	assert_true(is_wiped(b.bytes, b.room));
 	buf_add_string(&b, "678");
