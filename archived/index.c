@@ -22,7 +22,7 @@
 #include "counter.h"
 #include "mem.h"
 
-#define PIECE   64    /* rows that go with a transaction, at least: more would make those behind it wait */
+#define PIECE   16    /* rows that go with a transaction, at least: more would make those behind it wait */
 #define HURRY   512   /* the same while somebody waits for them */
 
 struct copy {
