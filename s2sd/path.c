@@ -387,7 +387,7 @@ path_lost(struct path *path, const char *why)
 		/* What was not acknowledged is written again to the next stream: at once, but only once to a server
 		 * that takes streams and no stanzas. */
 		path->failures += path->useful ? 0 : 1;
-		outqueue_rewind(&path->queue);
+		outqueue_restart(&path->queue);
 		path_try(path);
 	} else {
 		set_state(path, PATH_IDLE);

@@ -203,7 +203,13 @@ void
 outqueue_rewind(struct outqueue *q)
 {
 	outqueue_drop_early(q);
-	q->written = 0;
+	outqueue_restart(q);
+}
+
+void
+outqueue_restart(struct outqueue *q)
+{
+	q->written = q->early = 0;
 	q->loose_waiting = q->loose_bytes;
 }
 

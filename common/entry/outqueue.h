@@ -50,6 +50,8 @@ void outqueue_wrote(struct outqueue *q, uint64_t mark); /* the item of outqueue_
 void outqueue_manage(struct outqueue *q);   /* from now on, acknowledgements count */
 /* All is to be written again, but for what was written before outqueue_manage(). */
 void outqueue_rewind(struct outqueue *q);
+/* The same, with that as well; every item still has its frame. */
+void outqueue_restart(struct outqueue *q);
 /* Drops what was written before outqueue_manage(). */
 void outqueue_drop_early(struct outqueue *q);
 /* Moves all items of another queue, none of them written, to the end. */

@@ -759,6 +759,32 @@ test_room_wrong(void **state)
 	expect_delivered(99, 1);
 }
 
+/* What was written before stream management was enabled, and never left, is written again as well. */
+static void
+test_early(void **state)
+{
+	(void)state;
+	deliver_live("a", 100);
+	expect(FRAME_REMOTE_OPEN);
+	deliver_request("b");
+	come_up(false);
+	write_out();
+	assert_string_equal(written, "a b ");
+	sm_enable(&stream.sm);
+	path_managed(path());
+	deliver_live("c", 101);
+	write_out();
+	assert_string_equal(written, "c ");
+	path_lost(path(), "reset");
+	assert_int_equal(begun, 2);
+	come_up(true);
+	write_out();
+	assert_string_equal(written, "a b c ");
+	assert_true(path_acknowledge(path(), 3));
+	uplink_report();
+	expect_delivered(100, 2);
+}
+
 /* No stream: what is stored waits on the spool, the rest is answered at once; then it is tried again. */
 static void
 test_failed(void **state)
@@ -1274,6 +1300,7 @@ main(void)
 		TEST(repeated),
 		TEST(report),
 		TEST(managed),
+		TEST(early),
 		TEST(failed),
 		TEST(heard), TEST(retry),
 		TEST(hopeless),
