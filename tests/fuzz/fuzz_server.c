@@ -55,7 +55,7 @@ static struct wire wires[STREAMS];
 static unsigned chosen[CONNECTIONS];
 static const struct daemon_hooks *hooks;
 static uv_loop_t loop;
-static uint64_t ticks = 1000000;
+static uint64_t ticks = 1000000, flush_at;
 static bool up, dirty, full;
 static uint64_t seq_last;
 static char stream_id[64], shown_key[80];
@@ -563,7 +563,7 @@ uint64_t daemon_ticks(void) { return ticks; }
 uint64_t daemon_now(void) { return 1800000000000 + ticks; }
 uv_loop_t *daemon_loop(void) { return &loop; }
 void daemon_dirty(void) { dirty = true; }
-void daemon_dirty_at(uint64_t ticks) { (void)ticks; dirty = true; }
+void daemon_dirty_at(uint64_t at) { flush_at = flush_at == 0 || at < flush_at ? at : flush_at; }
 
 int
 daemon_main(const struct daemon_hooks *h)
@@ -693,6 +693,17 @@ turn(void)
 		dirty = false;
 }
 
+/* What was to be flushed by then is. */
+static void
+flush_late(uint64_t until)
+{
+	while (flush_at != 0 && flush_at <= until) {
+		ticks = flush_at > ticks ? flush_at : ticks;
+		flush_at = 0;
+		turn();
+	}
+}
+
 static void
 time_pass(uint64_t milliseconds)
 {
@@ -703,6 +714,7 @@ time_pass(uint64_t milliseconds)
 		struct deadline *d, *first = NULL;
 		unsigned i, timer = QUEUE_MAX;
 
+		flush_late(until);
 		LIST_FOREACH(d, &deadlines, slot) {
 			if (d->at <= until && (first == NULL || d->at < first->at))
 				first = d;

@@ -56,7 +56,7 @@ static struct client clients[CLIENTS];
 static struct client *connecting;
 static const struct daemon_hooks *hooks;
 static uv_loop_t loop;
-static uint64_t ticks = 1000000;
+static uint64_t ticks = 1000000, flush_at;
 static struct { uv_timer_cb run; uint64_t at; uv_timer_t *timer; } wheel;
 static bool up, dirty;
 static uint64_t seq_last;   /* of custody, as it was sent first */
@@ -345,7 +345,7 @@ bool daemon_router_up(void) { return up; }
 uint32_t daemon_incarnation(void) { return INCARNATION; }
 uint64_t daemon_ticks(void) { return ticks; }
 void daemon_dirty(void) { dirty = true; }
-void daemon_dirty_at(uint64_t ticks) { (void)ticks; dirty = true; }
+void daemon_dirty_at(uint64_t at) { flush_at = flush_at == 0 || at < flush_at ? at : flush_at; }
 
 int
 daemon_main(const struct daemon_hooks *h)
@@ -491,11 +491,23 @@ turn(void)
 	}
 }
 
+/* What was to be flushed by then is. */
+static void
+flush_late(uint64_t until)
+{
+	while (flush_at != 0 && flush_at <= until) {
+		ticks = flush_at > ticks ? flush_at : ticks;
+		flush_at = 0;
+		turn();
+	}
+}
+
 static void
 time_pass(uint64_t milliseconds)
 {
 	uint64_t until = ticks + milliseconds;
 
+	flush_late(until);
 	while (wheel.run != NULL && wheel.at <= until) {
 		uv_timer_cb run = wheel.run;
 
@@ -503,6 +515,7 @@ time_pass(uint64_t milliseconds)
 		wheel.run = NULL;
 		run(wheel.timer);
 		turn();
+		flush_late(until);
 	}
 	ticks = until;
 }
