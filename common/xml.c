@@ -34,6 +34,7 @@ struct xml_stream {
 	bool closed;            /* read nothing more */
 	bool restart;           /* expect a header when the callback has returned */
 	bool secret;            /* a password was in what was fed last */
+	bool cr;                /* what was fed last ended with a carriage return */
 };
 
 static int
@@ -162,7 +163,7 @@ stream_parse_whole(struct xml_stream *s, struct slice bytes)
 	return error;
 }
 
-/* How much of long text can be parsed: not the begin of a character, a line end or "]]>". */
+/* How much of long text can be parsed: not the begin of a character or "]]>". */
 static size_t
 text_cut(const struct xml_stream *s, struct slice text)
 {
@@ -173,7 +174,7 @@ text_cut(const struct xml_stream *s, struct slice text)
 			len--;
 		len--;
 	}
-	while (len > 0 && (text.ptr[len - 1] == ']' || text.ptr[len - 1] == '\r'))
+	while (len > 0 && text.ptr[len - 1] == ']')
 		len--;
 	return len;
 }
@@ -346,17 +347,44 @@ stream_read(struct xml_stream *s, struct slice *bytes)
 	return error;
 }
 
+/* Makes every line end one newline (XML 1.0 section 2.11): libxml2's push parser leaves those in CDATA as they are. out:
+ * where what is returned lies when it is not in bytes. */
+static struct slice
+line_ends(struct xml_stream *s, struct slice bytes, struct buf *out)
+{
+	size_t i;
+
+	if (bytes.len == 0)
+		return bytes;
+	if (s->cr && *bytes.ptr == '\n')
+		bytes = slice_part(bytes, 1, bytes.len);
+	s->cr = bytes.len != 0 && bytes.ptr[bytes.len - 1] == '\r';
+	if (bytes.len == 0 || memchr(bytes.ptr, '\r', bytes.len) == NULL)
+		return bytes;
+	out->secret = true; /* perhaps */
+	for (i = 0; i < bytes.len; i++) {
+		if (bytes.ptr[i] != '\r')
+			buf_add_char(out, bytes.ptr[i]);
+		else if (i + 1 == bytes.len || bytes.ptr[i + 1] != '\n')
+			buf_add_char(out, '\n');
+	}
+	return buf_slice(out);
+}
+
 int
 xml_stream_feed(struct xml_stream *s, struct slice bytes, const char **condition)
 {
+	struct buf lines = { 0 };
 	int error = s->error;
 
 	s->skip = false;
 	s->secret = false;
+	bytes = line_ends(s, bytes, &lines);
 	while (error == OK && bytes.len != 0 && !s->closed && !s->skip)
 		error = stream_read(s, &bytes);
 	if (error != OK || s->closed || !xml_stream_busy(s))
 		stream_rest(s);
+	buf_free(&lines);
 	*condition = s->condition;
 	return error;
 }

@@ -370,6 +370,8 @@ test_canonical(void **state)
 	    "<a>ab]]&gt;</a>");
 	canonical("<message><a>&amp;&lt;&gt;&quot;&apos;&#x41;&#66;&#xD;\r\n\r\t</a></message>",
 	    "<a>&amp;&lt;&gt;\"'AB&#xD;\n\n\t</a>");
+	canonical("<message><a><![CDATA[a\r\nb\r\rc\r]]>\n<![CDATA[\r\n\n]]></a><b c='d\r\ne\r'/></message>",
+	    "<a>a\nb\n\nc\n\n\n\n</a><b c='d e '/>");
 	canonical("<message><a b='&amp;&lt;&gt;&quot;&apos;&#38;&amp;#38;'/></message>",
 	    "<a b='&amp;&lt;&gt;\"&apos;&amp;&amp;#38;'/>");
 	canonical("<message><a b=\"'>\" c='\">/' d='&#9;&#10;&#13;\t\n'/></message>",
