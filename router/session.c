@@ -720,6 +720,20 @@ session_handover(struct peer *peer, const struct frame *f)
 		peer_send(s->peer, f);
 }
 
+/* Answers a stream that has asked for a session of a c2sd which has died with it. */
+static void
+resume_refuse(struct session *new, const struct peer *gone)
+{
+	struct frame refusal = { .type = FRAME_SESSION_MOVE, .number = new->handle,
+		.handle = new->wanted, .condition = SLICE("item-not-found") };
+
+	if (new->state != SESSION_GRANTED || new->peer == NULL || new->wanted == 0 ||
+	    new->wanted_from != gone->incarnation)
+		return;
+	new->wanted = new->wanted_from = 0;
+	peer_send(new->peer, &refusal);
+}
+
 void
 sessions_orphan(struct peer *peer)
 {
@@ -729,8 +743,10 @@ sessions_orphan(struct peer *peer)
 	if (!peer_is_entry(peer))
 		return;
 	while ((s = map_each(sessions, &at)) != NULL) {
-		if (s->peer != peer)
+		if (s->peer != peer) {
+			resume_refuse(s, peer);
 			continue;
+		}
 		s->peer = NULL;
 		orphan_count++;
 		s->orphaned = daemon_ticks();
