@@ -265,6 +265,19 @@ def test_move_answers_another_question(world, bad, mallory, victims):
     world.c2sd.send(Frame("SESSION_END", handle=waiting))
 
 
+def test_resume_from_one_that_dies(world, bad, mallory):
+    """The c2sd that was asked for a session dies with the question: the stream that waits is told."""
+    waiting = world.grant(world.c2sd, mallory.bare)
+    world.c2sd.send(Frame("SESSION_RESUME", handle=waiting, archive_id=mallory.handle, text="id", number=0))
+    assert bad.expect("SESSION_RESUME").handle == waiting
+    bad.close()
+    world.router.hear("LOST")
+    refusal = world.c2sd.expect("SESSION_MOVE")
+    assert refusal.number == waiting and refusal.handle == mallory.handle
+    assert refusal.text("condition") == b"item-not-found"
+    world.c2sd.send(Frame("SESSION_END", handle=waiting))
+
+
 def test_handover_to_a_victim(world, bad, mallory, victims):
     forged = Frame("STANZA", "MESSAGE", "CHAT", handle=victims[1].handle, flags="HANDOVER",
                    payload="<body>x</body>", **{"from": victims[0].jid})
